@@ -1,0 +1,72 @@
+# Everything that is done to this repository by hand or by CI is a target here.
+#   make run     builds bin/holdfast and starts it with ./holdfast-data
+#   make test    installs what the tests lack, checks and tests everything
+# The other targets are told in CONTRIBUTING.md.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+# One static binary: nothing to install beside it. The version comes from git
+# through Go's build information; where git cannot be asked (a tarball, a
+# checkout owned by somebody else) the build goes on without it.
+VCS     := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=$(VCS) -ldflags '-s -w'
+
+# The packages where several goroutines meet; they run under the race detector.
+RACED   := row|internal/(disk|segment|journal|catalog|deliver|pgwire|daemon)
+FUZZTIME ?= 60s
+
+.PHONY: build run test unit race e2e lint bench nightly install clean deps
+
+build:
+	@$(GOBUILD) -o bin/holdfast ./cmd/holdfast
+
+run: build
+	@exec bin/holdfast serve
+
+deps:
+	@scripts/install-deps
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not formatted by gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+test: deps lint race unit e2e
+
+# Without a C compiler the race detector cannot be linked; then the same tests
+# run without it, and say so.
+race:
+	@flag=-race; command -v gcc >/dev/null || { flag=; echo "make: no gcc, so the race detector is left out" >&2; }; \
+	set -x; CGO_ENABLED=$${flag:+1} go test $$flag $$(go list ./... | grep -E '^holdfast/($(RACED))(/|$$)')
+
+unit:
+	@set -x; go test $$(go list ./... | grep -vE '^holdfast/($(RACED)|test)(/|$$)')
+
+# The end-to-end tests drive a binary that Go's test cache does not see.
+e2e:
+	go test -count=1 -timeout 10m ./test/...
+
+bench: build
+	bin/holdfast bench
+	go test -run '^$$' -bench . -benchmem ./...
+
+# What takes too long for each push: the long forms of the tests, all under the
+# race detector, then each fuzz target for FUZZTIME.
+nightly: deps lint
+	HOLDFAST_LONG=1 go test -count=1 -timeout 60m -race ./...
+	FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+install: build
+	install -D -m 0755 bin/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
+	install -d -m 0755 $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/holdfast
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' contrib/systemd/holdfast.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfast.service
+	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfast.service
+	test -e $(DESTDIR)/etc/holdfast/holdfast.yaml || install -m 0644 contrib/holdfast.yaml $(DESTDIR)/etc/holdfast/holdfast.yaml
+
+clean:
+	rm -rf bin

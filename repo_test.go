@@ -1,0 +1,245 @@
+package holdfast_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// module is the module's path, as go.mod has it.
+const module = "holdfast"
+
+// source is one Go file of this module.
+type source struct {
+	path  string // from the root, with slashes
+	dir   string // its directory, "." for the root
+	test  bool
+	lines int
+	ast   *ast.File
+}
+
+// project is every Go file below the root, parsed once.
+type project struct {
+	fset  *token.FileSet
+	files []source
+}
+
+// load parses every Go file below the root. Rules about source are held
+// against what the parser sees, so that they hold whatever builds.
+func load(t *testing.T) project {
+	t.Helper()
+	p := project{fset: token.NewFileSet()}
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin" || base == "holdfast-data") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(p.fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		slash := filepath.ToSlash(name)
+		p.files = append(p.files, source{
+			path: slash, dir: path.Dir(slash), test: strings.HasSuffix(slash, "_test.go"),
+			lines: strings.Count(string(text), "\n"), ast: f,
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("read the sources: %v", err)
+	}
+	if len(p.files) == 0 {
+		t.Fatal("found no Go file: the test does not run in the root of the repository")
+	}
+	return p
+}
+
+// imports returns what f imports.
+func (s source) imports() []string {
+	var all []string
+	for _, spec := range s.ast.Imports {
+		if p, err := strconv.Unquote(spec.Path.Value); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// inside reports whether dir is one of roots or below one.
+func inside(dir string, roots ...string) bool {
+	for _, r := range roots {
+		if dir == r || strings.HasPrefix(dir, r+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// An arrow says which packages of this module a package may import, besides
+// internal/fault, which is the vocabulary of refusals and imports nothing.
+type arrow struct {
+	dir string
+	may []string
+	why string
+}
+
+// arrows point towards the bytes. A package that is missing here fails the
+// test: whoever adds one says what it rests on.
+var arrows = []arrow{
+	{"row", nil, "a row's bytes must be readable without the rest of the product"},
+	{"sink", []string{"row"}, "a sink knows rows and its own database, never the journal that they come from"},
+	{"sink/sinktest", []string{"row", "sink"}, "the suite asks only what the contract promises"},
+	{"sink/sqlite", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
+	{"internal/fault", nil, "everything speaks of refusals, so refusals rest on nothing"},
+	{"internal/disk", nil, "the disk knows bytes, not what they mean"},
+	{"internal/segment", []string{"row", "internal/disk"}, "one file knows nothing of rotation"},
+	{"internal/journal", []string{"row", "internal/disk", "internal/segment"}, "the journal knows neither who writes nor who reads"},
+	{"internal/catalog", []string{"row", "internal/disk"}, "what tables look like depends on no door and no sink"},
+	{"internal/deliver", []string{"row", "sink"}, "delivery declares the stream that it reads from; the daemon hands it over"},
+	{"internal/pgwire", []string{"row"}, "a source declares the interface that it appends to"},
+	{"internal/httpapi", []string{"row"}, "a source declares the interface that it appends to"},
+	{"internal/config", nil, "what is configured must be checkable without what it configures"},
+	{".", []string{"row", "internal/disk", "internal/segment", "internal/journal", "internal/catalog"}, "the library is the database without doors and sinks"},
+	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
+	{"internal/cli", []string{".", "row", "internal/daemon", "internal/config", "internal/httpapi", "internal/journal", "internal/disk"}, "verbs go through the server, the library or the daemon"},
+	{"cmd/holdfast", []string{"internal/cli"}, "main only hands over to the verbs"},
+	{"test/e2e", nil, "end-to-end tests see what users see: the binary and its files"},
+}
+
+// TestArrows holds the direction in which packages may import each other.
+func TestArrows(t *testing.T) {
+	byDir := map[string]arrow{}
+	for _, a := range arrows {
+		byDir[a.dir] = a
+	}
+	for _, f := range load(t).files {
+		if f.test && f.dir != "test/e2e" {
+			continue // tests may look further than what they test
+		}
+		a, known := byDir[f.dir]
+		if !known {
+			t.Errorf("%s: package %q has no arrows: add it to this test and say what it rests on, and why", f.path, f.dir)
+			continue
+		}
+		for _, imp := range f.imports() {
+			if imp != module && !strings.HasPrefix(imp, module+"/") {
+				continue
+			}
+			target := "."
+			if imp != module {
+				target = strings.TrimPrefix(imp, module+"/")
+			}
+			ok := target == "internal/fault" && a.dir != "row" && a.dir != "sink"
+			for _, m := range a.may {
+				ok = ok || target == m || m == "internal" && inside(target, m) && target != "internal/cli" || m == "sink" && a.dir == "internal/daemon" && inside(target, m)
+			}
+			if !ok {
+				t.Errorf("%s imports %q: %s", f.path, imp, a.why)
+			}
+		}
+	}
+}
+
+// Bans on packages from outside: who alone may import what, and why.
+var bans = []struct {
+	what string // an import path, or the beginning of one when it ends in "/"
+	only []string
+	why  string
+}{
+	{"modernc.org/sqlite", []string{"sink/sqlite"}, "each outside database belongs to the one sink that speaks to it"},
+	{"github.com/jackc/pgx/", []string{"internal/pgwire", "internal/bench", "internal/cli"}, "the protocol belongs to its door, and to the bench that measures it"},
+	{"github.com/prometheus/", []string{"internal/httpapi", "internal/daemon"}, "the engine counts; only the doors publish"},
+	{"github.com/spf13/", []string{"internal/cli"}, "only verbs have flags"},
+	{"github.com/goccy/go-yaml", []string{"internal/config"}, "one place knows the configuration's syntax"},
+	{"github.com/coreos/go-systemd/", []string{"internal/daemon"}, "only what starts and stops tells systemd"},
+	{"golang.org/x/term", []string{"internal/cli"}, "only verbs write to terminals"},
+	{"go.uber.org/goleak", nil, "it belongs in tests"},
+	{"testing", []string{"sink/sinktest"}, "only the conformance suite is test code that others import"},
+	{"log", nil, "logs go through the *slog.Logger that was passed in"},
+	{"unsafe", []string{"internal/disk"}, "only direct I/O needs to know addresses; nothing else is worth a memory error"},
+	{"net/http/pprof", nil, "it opens a door by being imported"},
+}
+
+// TestBans holds which outside packages may be imported where.
+func TestBans(t *testing.T) {
+	for _, f := range load(t).files {
+		if f.test {
+			continue
+		}
+		for _, imp := range f.imports() {
+			for _, b := range bans {
+				hit := imp == b.what || strings.HasSuffix(b.what, "/") && strings.HasPrefix(imp, b.what)
+				if hit && !inside(f.dir, b.only...) {
+					t.Errorf("%s imports %q: %s", f.path, imp, b.why)
+				}
+			}
+		}
+	}
+}
+
+// TestOnlyDiskTouchesFiles holds that every file of the engine goes through
+// internal/disk, where crashes and faults can be put in its way.
+func TestOnlyDiskTouchesFiles(t *testing.T) {
+	engine := []string{"row", "sink/sinktest", "internal/segment", "internal/journal", "internal/catalog", "internal/deliver"}
+	files := []string{"os", "io/ioutil", "path/filepath", "syscall", "golang.org/x/sys/unix"}
+	for _, f := range load(t).files {
+		if f.test || !inside(f.dir, engine...) {
+			continue
+		}
+		for _, imp := range f.imports() {
+			if slices.Contains(files, imp) {
+				t.Errorf("%s imports %q: the engine reaches files through internal/disk only, or no test can make them fail", f.path, imp)
+			}
+		}
+	}
+}
+
+// TestRowIsPlain holds that package row starts no goroutine and keeps no lock:
+// it is data.
+func TestRowIsPlain(t *testing.T) {
+	p := load(t)
+	for _, f := range p.files {
+		if f.test || f.dir != "row" {
+			continue
+		}
+		if slices.Contains(f.imports(), "sync") {
+			t.Errorf("%s imports \"sync\": a row is plain data", f.path)
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if g, ok := n.(*ast.GoStmt); ok {
+				t.Errorf("%s: starts a goroutine: a row is plain data", p.fset.Position(g.Pos()))
+			}
+			return true
+		})
+	}
+}
+
+// TestPackageNames bans names that say nothing about what is inside.
+func TestPackageNames(t *testing.T) {
+	for _, f := range load(t).files {
+		switch f.ast.Name.Name {
+		case "util", "utils", "common", "helpers", "models", "misc":
+			t.Errorf("%s: package %q names no thing", f.path, f.ast.Name.Name)
+		}
+	}
+}
