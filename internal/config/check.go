@@ -1,0 +1,70 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Check looks at the paths that c names and returns Problems for those that
+// cannot be: a file where a directory is needed, or the other way about, and a
+// directory written with == that is missing. It creates and changes nothing.
+func (c *Config) Check() error {
+	var out Problems
+	bad := func(key, hint, message string, args ...any) {
+		out = append(out, c.problem(key, hint, fmt.Sprintf(message, args...)))
+	}
+	if err := directory(c.Data); err != nil {
+		bad("data", "name a directory, or a path where one can be made", "data %q: %s", c.Data, err)
+		return out // paths below it would only say the same again
+	}
+	for _, name := range c.StreamNames() {
+		hot, key := c.Streams[name].Hot, "streams."+name+".hot"
+		if _, err := os.Stat(hot.Path); hot.Exist && errors.Is(err, fs.ErrNotExist) {
+			bad(key, "mount the volume, or make the directory; with a single = it is made at start", "directory %q is missing", hot.Path)
+			continue
+		}
+		if err := directory(hot.Path); err != nil {
+			bad(key, "name a directory, or a path where one can be made", "hot %q: %s", hot.Path, err)
+		}
+	}
+	for _, name := range c.SinkNames() {
+		s := c.Sinks[name]
+		if info, err := os.Stat(s.File); err == nil && !info.Mode().IsRegular() {
+			bad("sinks."+name+".path", "name a file", "path %q is not a file", s.File)
+			continue
+		}
+		if err := directory(filepath.Dir(s.File)); err != nil {
+			bad("sinks."+name+".path", "", "path %q: %s", s.File, err)
+		}
+	}
+	if len(out) > 0 {
+		return out.sorted()
+	}
+	return nil
+}
+
+// directory returns why dir is not, and cannot become, a directory: something
+// that is none stands in its way.
+func directory(dir string) error {
+	for {
+		info, err := os.Stat(dir)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("%q is not a directory", dir)
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			return err
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return err
+		}
+		dir = parent
+	}
+}

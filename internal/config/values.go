@@ -1,0 +1,393 @@
+package config
+
+import (
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// scalar is a value written as one YAML scalar. scan replaces the receiver
+// only when it returns nil.
+type scalar interface {
+	scan(text string) error
+	// shape returns the value's JSON Schema, without its description.
+	shape() map[string]any
+}
+
+var (
+	_ scalar = (*Size)(nil)
+	_ scalar = (*MinFree)(nil)
+	_ scalar = (*Duration)(nil)
+	_ scalar = (*Hot)(nil)
+	_ scalar = (*Address)(nil)
+	_ scalar = (*Glob)(nil)
+	_ scalar = (*URL)(nil)
+	_ scalar = (*OnFull)(nil)
+	_ scalar = (*Keep)(nil)
+	_ scalar = (*SinkType)(nil)
+	_ scalar = (*LogFormat)(nil)
+	_ scalar = (*LogLevel)(nil)
+)
+
+// Size is a number of bytes. Units are powers of two, as in the systems whose
+// configurations people bring along: 1 KB is 1024 bytes.
+type Size int64
+
+// sizeUnits maps a unit in lower case to its power of two.
+var sizeUnits = map[string]uint{
+	"b": 0, "k": 10, "kb": 10, "kib": 10, "m": 20, "mb": 20, "mib": 20,
+	"g": 30, "gb": 30, "gib": 30, "t": 40, "tb": 40, "tib": 40,
+}
+
+const sizeHint = `write a number and a unit, like "200 GB"; units are t, TB, g, GB, m, MB, KB, B, in powers of two`
+
+// maxSize is the largest size accepted, in bytes: larger than any volume, and
+// small enough that sums of sizes do not overflow.
+const maxSize = 1 << 56
+
+// ParseSize reads "200 GB", "1.5t" or "0".
+func ParseSize(text string) (Size, error) {
+	t := strings.TrimSpace(text)
+	end := strings.IndexFunc(t, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
+	if end < 0 {
+		end = len(t)
+	}
+	digits, unit := t[:end], strings.ToLower(strings.TrimSpace(t[end:]))
+	if digits == "" {
+		return 0, wrong(sizeHint, "size %q is not a number with a unit", text)
+	}
+	if digits == "0" && unit == "" {
+		return 0, nil
+	}
+	shift, ok := sizeUnits[unit]
+	if !ok && unit == "" {
+		return 0, wrong(sizeHint, "size %q has no unit", text)
+	}
+	if !ok {
+		return 0, wrong(sizeHint, "size %q has the unknown unit %q", text, strings.TrimSpace(t[end:]))
+	}
+	if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
+		if n > maxSize>>shift {
+			return 0, wrong("the largest size is 65536 TB", "size %q is too large", text)
+		}
+		return Size(n << shift), nil
+	}
+	f, err := strconv.ParseFloat(digits, 64)
+	if err != nil {
+		return 0, wrong(sizeHint, "size %q is not a number with a unit", text)
+	}
+	if f *= float64(int64(1) << shift); f > maxSize {
+		return 0, wrong("the largest size is 65536 TB", "size %q is too large", text)
+	}
+	return Size(f), nil
+}
+
+// String returns the size resolved in bytes, in a form that ParseSize reads.
+func (s Size) String() string { return strconv.FormatInt(int64(s), 10) + " B" }
+
+func (s *Size) scan(text string) (err error) {
+	n, err := ParseSize(text)
+	if err == nil {
+		*s = n
+	}
+	return err
+}
+
+func (*Size) shape() map[string]any {
+	return map[string]any{
+		"type":    []string{"string", "integer"},
+		"pattern": `^\s*([0-9]+(\.[0-9]*)?\s*([kKmMgGtT]([iI]?[bB])?|[bB])|0)\s*$`,
+		"maximum": 0, "minimum": 0,
+	}
+}
+
+// MinFree is how much of a volume is left free: the smaller of what its set
+// fields say.
+type MinFree struct {
+	Percent float64 // of the volume; 0 is unset
+	Bytes   Size    // 0 is unset where Percent is set
+}
+
+// defaultMinFree keeps a small volume usable and wastes little of a large one.
+var defaultMinFree = MinFree{Percent: 5, Bytes: 10 << 30}
+
+// Of returns the bytes to leave free on a volume of total bytes.
+func (m MinFree) Of(total int64) int64 {
+	share := int64(float64(total) * m.Percent / 100)
+	switch {
+	case m.Percent == 0:
+		return int64(m.Bytes)
+	case m.Bytes == 0:
+		return share
+	}
+	return min(share, int64(m.Bytes))
+}
+
+// String returns a form that scan reads.
+func (m MinFree) String() string {
+	percent := strconv.FormatFloat(m.Percent, 'g', -1, 64) + "%"
+	switch {
+	case m.Percent == 0:
+		return m.Bytes.String()
+	case m.Bytes == 0:
+		return percent
+	}
+	return "min(" + percent + ", " + m.Bytes.String() + ")"
+}
+
+func (m *MinFree) scan(text string) error {
+	t := strings.TrimSpace(text)
+	if inner, ok := strings.CutPrefix(t, "min("); ok && strings.HasSuffix(inner, ")") {
+		share, size, _ := strings.Cut(strings.TrimSuffix(inner, ")"), ",")
+		p, err := parsePercent(share)
+		if err != nil {
+			return err
+		}
+		s, err := ParseSize(size)
+		if err != nil {
+			return err
+		}
+		if p == 0 || s == 0 {
+			return wrong(`write "0" alone to keep nothing free`, "min_free %q takes the smaller of two, and one is 0", text)
+		}
+		*m = MinFree{Percent: p, Bytes: s}
+		return nil
+	}
+	if strings.HasSuffix(t, "%") {
+		p, err := parsePercent(t)
+		if err == nil {
+			*m = MinFree{Percent: p}
+		}
+		return err
+	}
+	s, err := ParseSize(t)
+	if err == nil {
+		*m = MinFree{Bytes: s}
+	}
+	return err
+}
+
+func parsePercent(text string) (float64, error) {
+	digits, ok := strings.CutSuffix(strings.TrimSpace(text), "%")
+	p, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+	if !ok || err != nil || math.IsNaN(p) || p < 0 || p > 90 {
+		return 0, wrong(`write a percentage from 0 to 90, like "5%"`, "percentage %q is not one that can be kept free", text)
+	}
+	return p, nil
+}
+
+func (*MinFree) shape() map[string]any {
+	return map[string]any{"type": []string{"string", "integer"}, "maximum": 0, "minimum": 0}
+}
+
+// Duration is a length of time, written as Go does: "5s", "1m30s".
+type Duration time.Duration
+
+// maxDuration bounds wait and drain: longer ones outlast every client and
+// every service manager.
+const maxDuration = time.Hour
+
+// String returns Go's form.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+func (d *Duration) scan(text string) error {
+	n, err := time.ParseDuration(strings.ReplaceAll(text, " ", ""))
+	switch {
+	case err != nil:
+		return wrong(`write a number and a unit, like "5s" or "500ms"`, "%q is not a length of time", text)
+	case n < 0 || n > maxDuration:
+		return wrong("from 0s to 1h", "length of time %q is out of range", text)
+	}
+	*d = Duration(n)
+	return nil
+}
+
+func (*Duration) shape() map[string]any {
+	return map[string]any{"type": []string{"string", "integer"}, "maximum": 0, "minimum": 0}
+}
+
+// Hot is where a stream's segments are written, and how many bytes they may
+// take.
+type Hot struct {
+	Path  string
+	Size  Size // the budget; 0: only min_free bounds it
+	Exist bool // written with ==: the directory must be there already, so that an unmounted volume is noticed
+}
+
+// minBudget is the smallest budget of a stream: a segment is at least 1 MiB
+// and a 32nd of the budget.
+const minBudget Size = 32 << 20
+
+// String returns a form that scan reads.
+func (h Hot) String() string {
+	switch {
+	case h.Size == 0:
+		return h.Path
+	case h.Exist:
+		return h.Path + "==" + h.Size.String()
+	}
+	return h.Path + "=" + h.Size.String()
+}
+
+func (h *Hot) scan(text string) error {
+	if strings.Contains(text, ";") {
+		return wrong("name one directory", "several directories in %q come with rolling, in a later version", text)
+	}
+	dir, size, sized := strings.Cut(text, "=")
+	n := Hot{Path: strings.TrimSpace(dir)}
+	if sized {
+		size, n.Exist = strings.CutPrefix(size, "=")
+		s, err := ParseSize(size)
+		if err != nil {
+			return err
+		}
+		if s < minBudget {
+			return wrong("give it at least 32 MB", "budget %q is too small for a stream", strings.TrimSpace(size))
+		}
+		n.Size = s
+	}
+	if err := checkPath(n.Path); err != nil {
+		return err
+	}
+	*h = n
+	return nil
+}
+
+func (*Hot) shape() map[string]any {
+	return map[string]any{"type": "string", "pattern": "^[^;=]+(==?[^;=]+)?$"}
+}
+
+// checkPath refuses what no file system takes as a path.
+func checkPath(p string) error {
+	switch {
+	case p == "":
+		return wrong("", "the path is empty")
+	case strings.IndexByte(p, 0) >= 0:
+		return wrong("", "path %q holds a NUL byte", p)
+	case !utf8.ValidString(p):
+		return wrong("", "path %q is not UTF-8", p)
+	case len(p) > 4000:
+		return wrong("the system takes up to 4095 bytes", "path %q... is too long", p[:40])
+	}
+	for _, part := range strings.Split(filepath.ToSlash(p), "/") {
+		if len(part) > 255 {
+			return wrong("the system takes up to 255 bytes per name", "path %q... has a name that is too long", p[:40])
+		}
+	}
+	return nil
+}
+
+// Address is host:port of a door. The host must be a loopback address as long
+// as there is no authentication.
+type Address string
+
+func (a *Address) scan(text string) error {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return wrong(`write host:port, like "127.0.0.1:5433"`, "%q is not an address", text)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return wrong("a port is a number from 0 to 65535", "address %q has no usable port", text)
+	}
+	if host != "localhost" {
+		ip, err := netip.ParseAddr(host)
+		if host != "" && err != nil {
+			return wrong(`write an IP address, like "127.0.0.1"`, "%q in address %q is not an IP address", host, text)
+		}
+		if host == "" || !ip.Unmap().IsLoopback() {
+			return wrong(`use 127.0.0.1, [::1] or localhost`, "address %q can be reached from outside, which needs authentication; that comes with a later version", text)
+		}
+	}
+	*a = Address(text)
+	return nil
+}
+
+func (*Address) shape() map[string]any {
+	return map[string]any{"type": "string", "pattern": ":[0-9]+$"}
+}
+
+// Glob is a table's name, or a pattern of names as path.Match reads it.
+type Glob string
+
+func (g *Glob) scan(text string) error {
+	if text == "" || strings.ContainsAny(text, "/\x00") {
+		return wrong("", "%q is not a table's name or a pattern of names", text)
+	}
+	if _, err := path.Match(text, ""); err != nil {
+		return wrong(`* stands for any characters, ? for any one, [a-z] for one of a range`, "pattern %q does not end", text)
+	}
+	*g = Glob(text)
+	return nil
+}
+
+func (*Glob) shape() map[string]any { return map[string]any{"type": "string", "pattern": "^[^/]+$"} }
+
+// URL says where a sink is. It may hold a password, so it is printed without.
+type URL string
+
+// String returns the URL with its password hidden.
+func (u URL) String() string {
+	p, err := url.Parse(string(u))
+	if err != nil {
+		return "(hidden)"
+	}
+	if q := p.Query(); q.Has("password") {
+		q.Set("password", "xxxxx")
+		p.RawQuery = q.Encode()
+	}
+	return p.Redacted()
+}
+
+func (u *URL) scan(text string) error {
+	if _, err := url.Parse(text); err != nil || text == "" {
+		// The text may hold a password, so it is not repeated.
+		return wrong(`write it like "sqlite:/var/lib/holdfast/rows.db"`, "the url cannot be read")
+	}
+	*u = URL(text)
+	return nil
+}
+
+func (*URL) shape() map[string]any { return map[string]any{"type": "string", "minLength": 1} }
+
+// set applies "json", "debug" or "json,debug".
+func (l *Log) set(text string) error {
+	n := *l
+	for _, word := range strings.Split(text, ",") {
+		word = strings.ToLower(strings.TrimSpace(word))
+		switch {
+		case text == "":
+		case slices.Contains(logFormats, word):
+			n.Format = LogFormat(word)
+		case slices.Contains(logLevels, word):
+			n.Level = LogLevel(word)
+		default:
+			return wrong(didYouMean(word, slices.Concat(logFormats, logLevels)), "log %q is neither a format nor a level", word)
+		}
+	}
+	*l = n
+	return nil
+}
+
+// pick is scan for a value that is one of a few words.
+func pick(what, text string, words []string) error {
+	if slices.Contains(words, text) {
+		return nil
+	}
+	hint := didYouMean(text, words)
+	if hint != "" && !strings.HasPrefix(hint, "did") {
+		hint = "one of " + strings.Join(words, ", ")
+	}
+	return wrong(hint, "%s %q is not known", what, text)
+}
+
+func enum(words []string) map[string]any {
+	return map[string]any{"type": "string", "enum": words}
+}

@@ -1,0 +1,103 @@
+package config
+
+// OnFull says what happens to writers when there is no room.
+type OnFull string
+
+// Refuse answers 53100 once wait is over.
+const Refuse OnFull = "refuse"
+
+func (o *OnFull) scan(text string) error {
+	if text == "drop_oldest" {
+		return wrong(`use "refuse"`, "on_full %q comes with rolling, in a later version", text)
+	}
+	err := pick("on_full", text, onFulls)
+	if err == nil {
+		*o = OnFull(text)
+	}
+	return err
+}
+
+func (*OnFull) shape() map[string]any { return enum(onFulls) }
+
+// Keep says how long delivered rows stay.
+type Keep string
+
+// KeepRolled keeps delivered rows as history until a roll takes them;
+// KeepDelivered removes them as soon as every sink has committed them.
+const (
+	KeepRolled    Keep = "rolled"
+	KeepDelivered Keep = "delivered"
+)
+
+func (k *Keep) scan(text string) error {
+	err := pick("keep", text, keeps)
+	if err == nil {
+		*k = Keep(text)
+	}
+	return err
+}
+
+func (*Keep) shape() map[string]any { return enum(keeps) }
+
+// SinkType is a kind of sink.
+type SinkType string
+
+// SQLite is an embedded database file.
+const SQLite SinkType = "sqlite"
+
+func (t *SinkType) scan(text string) error {
+	switch text {
+	case "postgres", "mysql", "flat", "http":
+		return wrong(`use "sqlite"`, "sink type %q comes with a later version", text)
+	}
+	err := pick("sink type", text, sinkTypes)
+	if err == nil {
+		*t = SinkType(text)
+	}
+	return err
+}
+
+func (*SinkType) shape() map[string]any { return enum(sinkTypes) }
+
+// LogFormat is "text" or "json".
+type LogFormat string
+
+func (f *LogFormat) scan(text string) error {
+	err := pick("log format", text, logFormats)
+	if err == nil {
+		*f = LogFormat(text)
+	}
+	return err
+}
+
+func (*LogFormat) shape() map[string]any { return enum(logFormats) }
+
+// LogLevel is "debug", "info", "warn" or "error", as slog names them.
+type LogLevel string
+
+func (l *LogLevel) scan(text string) error {
+	err := pick("log level", text, logLevels)
+	if err == nil {
+		*l = LogLevel(text)
+	}
+	return err
+}
+
+func (*LogLevel) shape() map[string]any { return enum(logLevels) }
+
+var (
+	onFulls    = []string{string(Refuse)}
+	keeps      = []string{string(KeepRolled), string(KeepDelivered)}
+	sinkTypes  = []string{string(SQLite)}
+	logFormats = []string{"text", "json"}
+	logLevels  = []string{"debug", "info", "warn", "error"}
+)
+
+// later names keys that a later version brings, so that whoever copies them
+// from the documentation is told so, and not that they are misspelt. A star
+// stands for any name.
+var later = []string{
+	"profile", "sources", "schedule", "families",
+	"streams.*.warm", "streams.*.cold", "streams.*.index", "streams.*.link", "streams.*.parent",
+	"sinks.*.tables", "sinks.*.start", "sinks.*.password_file", "sinks.*.url_file",
+}
