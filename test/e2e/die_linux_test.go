@@ -1,0 +1,11 @@
+package e2e
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// dieWithTest makes the kernel kill cmd when the test dies without cleaning up.
+func dieWithTest(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}

@@ -1,0 +1,117 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// keepDelivered removes segments as soon as every sink has them.
+const keepDelivered = `
+data: DATA
+tables: {auto: true}
+streams:
+  main: {keep: delivered}
+sinks:
+  default: {type: sqlite, path: DATA/holdfast.db, streams: [main]}
+drain: 1s
+`
+
+// TestCleanStopLeavesNothing stops a server that keeps only what is not
+// delivered: no segment is left, and the seqs go on where they were.
+func TestCleanStopLeavesNothing(t *testing.T) {
+	data := dataDir(t)
+	o := options{config: configure(t, data, keepDelivered)}
+	s := start(t, data, o)
+	c := s.client()
+	for i := range 100 {
+		execute(t, c, fmt.Sprintf("INSERT INTO calls (n) VALUES (%d)", i))
+	}
+	s.stop() // without waiting: the drain delivers the rest
+	if left := segments(t, data, "main"); len(left) > 0 {
+		t.Errorf("the stop left %q", left)
+	}
+	if n := count(t, openSink(t, data), "calls"); n != 100 {
+		t.Errorf("%d rows were delivered of 100", n)
+	}
+
+	s = start(t, data, o)
+	execute(t, s.client(), "INSERT INTO calls (n) VALUES (100)")
+	s.delivered(20 * time.Second)
+	st, err := s.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end := st.end("main"); end != 101 {
+		t.Errorf("the row after the stop has seq %d, want 101: a seq is never used twice", end)
+	}
+	s.stop()
+	if n := count(t, openSink(t, data), "calls"); n != 101 {
+		t.Errorf("%d rows are in the sink, want 101", n)
+	}
+}
+
+// TestStopWithSinkAway stops while the sink is locked: everything stays, the
+// log says how much, and the next start delivers it once.
+func TestStopWithSinkAway(t *testing.T) {
+	data := dataDir(t)
+	o := options{config: configure(t, data, keepDelivered)}
+	s := start(t, data, o)
+	c := s.client()
+	execute(t, c, "INSERT INTO calls (n) VALUES (0)")
+	s.delivered(20 * time.Second)
+	release := holdExclusive(t, data)
+	for i := 1; i <= 77; i++ {
+		execute(t, c, fmt.Sprintf("INSERT INTO calls (n) VALUES (%d)", i))
+	}
+	begun := time.Now()
+	s.stop()
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("the stop took %v, drain is 1 s", took)
+	}
+	s.logged(time.Second, "77")
+	if len(segments(t, data, "main")) == 0 {
+		t.Error("rows that no sink has are gone with their segments")
+	}
+	release()
+
+	s = start(t, data, o)
+	s.delivered(20 * time.Second)
+	s.stop()
+	db := openSink(t, data)
+	for i, r := range query(t, db, "SELECT n FROM calls ORDER BY rowid") {
+		if r[0] != fmt.Sprint(i) {
+			t.Fatalf("row %d of the sink is %q", i, r[0])
+		}
+	}
+	if n := count(t, db, "calls"); n != 78 {
+		t.Errorf("%d rows are in the sink, want 78", n)
+	}
+}
+
+// TestDrain stops a server right after a burst; what the sink can take within
+// the drain is in it when the process is gone.
+func TestDrain(t *testing.T) {
+	s := start(t, dataDir(t), options{})
+	c := s.client()
+	const rows = 20_000
+	sql := "INSERT INTO calls (n) VALUES (0)"
+	for i := 1; i < 1000; i++ {
+		sql += fmt.Sprintf(",(%d)", i)
+	}
+	for range rows / 1000 {
+		execute(t, c, sql)
+	}
+	s.stop()
+	if n := count(t, openSink(t, s.data), "calls"); n != rows {
+		t.Errorf("%d rows are in the sink after the stop, want %d", n, rows)
+	}
+}
+
+// TestModes holds that nobody else on the machine can read what is stored.
+func TestModes(t *testing.T) {
+	s := start(t, dataDir(t), options{})
+	execute(t, s.client(), "INSERT INTO calls (n) VALUES (1)")
+	s.delivered(20 * time.Second)
+	checkModes(t, s.data)
+}
