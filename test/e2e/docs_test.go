@@ -115,7 +115,7 @@ func TestDocumentedVerbs(t *testing.T) {
 	help := map[string]string{}
 	ask := func(verb string) string {
 		if _, asked := help[verb]; !asked {
-			out, err := exec.Command(program, verb, "--help").CombinedOutput()
+			out, err := exec.Command(program, append(strings.Fields(verb), "--help")...).CombinedOutput()
 			if err != nil {
 				out = nil
 			}
@@ -129,7 +129,11 @@ func TestDocumentedVerbs(t *testing.T) {
 				continue
 			}
 			for _, use := range verbUse.FindAllStringSubmatch(block[2], -1) {
-				verb := strings.Fields(use[1])[0]
+				words := strings.Fields(use[1])
+				verb := words[0]
+				if verb == "config" && len(words) > 1 {
+					verb += " " + words[1]
+				}
 				if ask(verb) == "" {
 					t.Errorf("%s: %q: there is no verb %q", name, strings.TrimSpace(use[0]), verb)
 				}

@@ -57,7 +57,7 @@ func TestKamailioStatements(t *testing.T) {
 			}
 			for k, value := range row.values {
 				if !sameValue(got[0][k], value) {
-					t.Errorf("%s: row %d: column %s is %q, sent was %q", table, i, row.columns[k], got[0][k], value)
+					t.Errorf("%s: row %d: column %s is %q, sent was %q", table, i, row.columns[k], got[0][k], value.text)
 				}
 			}
 		}
