@@ -143,6 +143,9 @@ func (c *Config) Override(o Override) error {
 	n := *c
 	n.Streams, n.Sinks = cloneStreams(c.Streams), cloneSinks(c.Sinks)
 	if o.Data != "" {
+		if err := checkPath(o.Data); err != nil {
+			return err
+		}
 		n.Data = o.Data
 	}
 	if o.PG != "" {

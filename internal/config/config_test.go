@@ -126,6 +126,8 @@ func TestProblems(t *testing.T) {
 		{"several paths", "streams: {main: {hot: /x;/y}}", `f:1:23: several directories in "/x;/y" come with rolling, in a later version (hint: name one directory)`},
 		{"hot without path", "streams: {main: {hot: \"=1TB\"}}", `f:1:23: the path is empty`},
 		{"hot is data", "data: /x\nstreams: {main: {hot: /x}}", `f:2:23: directory "/x" is the data directory itself (hint: leave "hot" out for the default)`},
+		{"data with grammar", "data: /x=1", `f:1:7: data "/x=1" holds a character that means something else in hot (hint: choose a path without = and ;)`},
+		{"data ends in a space", "data: '/x '", `f:1:7: path "/x " begins or ends with a space`},
 		{"hot within hot", "streams: {a: {tables: [a], hot: /x/y}, main: {hot: /x}}", `f:1:52: directory "/x" overlaps with that of stream "a" (hint: give each stream a directory of its own)`},
 		{"percent", "streams: {main: {min_free: 120%}}", `f:1:28: percentage "120%" is not one that can be kept free (hint: write a percentage from 0 to 90, like "5%")`},
 		{"later on_full", "streams: {main: {on_full: drop_oldest}}", `f:1:27: on_full "drop_oldest" comes with rolling, in a later version (hint: use "refuse")`},
@@ -167,7 +169,7 @@ func TestProblems(t *testing.T) {
 		{"sinks share a file", "sinks:\n  a: {type: sqlite, path: /x}\n  b: {type: sqlite, path: /y/../x}\n", `f:3:6: sink "b" writes to the file of sink "a", where each row would arrive twice (hint: give each sink a file of its own)`},
 		{"log format", "log: {format: xml}", `f:1:15: log format "xml" is not known (hint: one of text, json)`},
 		{"not utf-8", "data: /x\nlog: \xff\n", `f:2:6: the file is not UTF-8 (hint: save it as UTF-8)`},
-		{"nul", `data: "a\0b"`, `f:1:7: path "a\x00b" holds a NUL byte`},
+		{"nul", `data: "a\0b"`, `f:1:7: path "a\x00b" holds a control character`},
 		{"bracket bomb", strings.Repeat("[", 100000), `f: the file nests deeper than any configuration`},
 		{"dash bomb", strings.Repeat("- ", 100000), `f: the file nests deeper than any configuration`},
 		{"large file", strings.Repeat("#\n", maxFile), `f: the file is larger than 262144 bytes`},
@@ -249,7 +251,7 @@ func TestOverride(t *testing.T) {
 	if c.Listen.PG != "127.0.0.1:0" || c.Listen.HTTP != "127.0.0.1:8433" || c.Log != (Log{"json", "debug"}) {
 		t.Errorf("listen %+v, log %+v", c.Listen, c.Log)
 	}
-	for _, bad := range []Override{{PG: "0.0.0.0:1"}, {HTTP: "x"}, {Log: "jsn"}, {PG: "127.0.0.1:8433"}} {
+	for _, bad := range []Override{{PG: "0.0.0.0:1"}, {Data: "a\nb"}, {Data: "a=b"}, {HTTP: "x"}, {Log: "jsn"}, {PG: "127.0.0.1:8433"}} {
 		before := *c
 		if err := c.Override(bad); err == nil {
 			t.Errorf("%+v is taken", bad)

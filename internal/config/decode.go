@@ -217,7 +217,7 @@ func (d *decoder) field(v reflect.Value, key, k string, kn, vn ast.Node) {
 	var known []string
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Tag.Get("yaml")
-		if name == k && name != "-" {
+		if name == k && k != "" && k != "-" {
 			d.value(vn, v.Field(i), full)
 			return
 		}

@@ -103,6 +103,9 @@ func (c *Config) judge() (out Problems) {
 	if c.Listen.PG == c.Listen.HTTP && !strings.HasSuffix(string(c.Listen.PG), ":0") {
 		add("listen.http", "give each its own port", "pg and http cannot both listen on %q", string(c.Listen.HTTP))
 	}
+	if strings.ContainsAny(c.Data, "=;") {
+		add("data", "choose a path without = and ;", "data %q holds a character that means something else in hot", c.Data)
+	}
 	c.judgeStreams(add)
 	c.judgeSinks(add)
 	return out

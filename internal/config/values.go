@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -270,8 +271,10 @@ func checkPath(p string) error {
 	switch {
 	case p == "":
 		return wrong("", "the path is empty")
-	case strings.IndexByte(p, 0) >= 0:
-		return wrong("", "path %q holds a NUL byte", p)
+	case strings.ContainsFunc(p, unicode.IsControl):
+		return wrong("", "path %q holds a control character", p)
+	case strings.TrimSpace(p) != p:
+		return wrong("", "path %q begins or ends with a space", p)
 	case !utf8.ValidString(p):
 		return wrong("", "path %q is not UTF-8", p)
 	case len(p) > 4000:
