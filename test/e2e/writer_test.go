@@ -2,14 +2,12 @@ package e2e
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -223,71 +221,4 @@ func writeTransaction(ctx context.Context, w *writer, c *pgconn.PgConn, s statem
 		return err
 	}
 	return tagged(results[0].CommandTag, nil, end)
-}
-
-// verify holds the sink against what the writers were told.
-func verify(t *testing.T, db *sql.DB, writers []*writer) {
-	t.Helper()
-	for _, w := range writers {
-		if w.err != nil {
-			t.Errorf("writer %d (%s): %v", w.id, w.mode.name, w.err)
-		}
-		w.verify(t, db)
-	}
-}
-
-// verify finds each acknowledged row exactly once, every statement whole or
-// absent, nothing that was rolled back, and the rows of a table in order.
-func (w *writer) verify(t *testing.T, db *sql.DB) {
-	t.Helper()
-	present := map[int64]bool{}
-	for i, table := range w.mode.tables {
-		last := int64(0)
-		for _, r := range query(t, db, "SELECT n, body FROM "+table+" WHERE CAST(client AS INTEGER) = ? ORDER BY rowid", w.id) {
-			n, err := strconv.ParseInt(r[0], 10, 64)
-			if err != nil {
-				t.Fatalf("%s: row number %q: %v", table, r[0], err)
-			}
-			if n <= last {
-				t.Errorf("%s: writer %d: row %d stands behind row %d: twice, or out of order", table, w.id, n, last)
-			}
-			if n%int64(len(w.mode.tables)) != int64(i) || r[1] != body(w.id, n) {
-				t.Errorf("%s: writer %d: row %d is not what was written: %q", table, w.id, n, r[1])
-			}
-			present[n], last = true, max(n, last)
-		}
-	}
-	acked, doubtful, found := 0, 0, 0
-	for _, s := range w.statements {
-		here := 0
-		for n := s.first; n <= s.last; n++ {
-			if present[n] {
-				here++
-				delete(present, n)
-			}
-		}
-		whole := here == int(s.last-s.first+1)
-		switch {
-		case s.undone && here > 0:
-			t.Errorf("writer %d (%s): rows %d to %d were rolled back and %d of them are there", w.id, w.mode.name, s.first, s.last, here)
-		case s.acked && !whole:
-			t.Errorf("writer %d (%s): rows %d to %d were acknowledged and only %d are there", w.id, w.mode.name, s.first, s.last, here)
-		case here > 0 && !whole:
-			t.Errorf("writer %d (%s): %d of rows %d to %d are there: neither whole nor absent", w.id, w.mode.name, here, s.first, s.last)
-		}
-		if s.acked {
-			acked++
-		} else if !s.undone {
-			doubtful++
-			found += min(here, 1)
-		}
-	}
-	if len(present) > 0 {
-		t.Errorf("writer %d (%s): %d rows are there that it never wrote", w.id, w.mode.name, len(present))
-	}
-	if acked == 0 {
-		t.Errorf("writer %d (%s): nothing was acknowledged, so nothing was tested", w.id, w.mode.name)
-	}
-	t.Logf("writer %d %-11s: %5d statements acknowledged, all there; %3d cut off, of which %3d are there whole; slowest answer %v",
-		w.id, w.mode.name, acked, doubtful, found, w.slowest.Round(time.Millisecond))
 }
