@@ -9,6 +9,7 @@ SHELL := /bin/bash
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
+BIN     ?= bin/holdfast
 
 # One static binary: nothing to install beside it. The version comes from git
 # through Go's build information; where git cannot be asked (a tarball, a
@@ -23,10 +24,10 @@ FUZZTIME ?= 60s
 .PHONY: build run test unit race e2e lint bench nightly install clean deps
 
 build:
-	@$(GOBUILD) -o bin/holdfast ./cmd/holdfast
+	@$(GOBUILD) -o $(BIN) ./cmd/holdfast
 
 run: build
-	@exec bin/holdfast serve
+	@exec $(BIN) serve
 
 deps:
 	@scripts/install-deps
@@ -52,7 +53,7 @@ e2e:
 	go test -count=1 -timeout 10m ./test/...
 
 bench: build
-	bin/holdfast bench
+	$(BIN) bench
 	go test -run '^$$' -bench . -benchmem ./...
 
 # What takes too long for each push: the long forms of the tests, all under the
@@ -62,7 +63,7 @@ nightly: deps lint
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
 
 install: build
-	install -D -m 0755 bin/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/holdfast
 	install -d -m 0755 $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/holdfast
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' contrib/systemd/holdfast.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfast.service
 	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfast.service

@@ -46,7 +46,7 @@ func TestQuickStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(makefile), "\nrun: build\n\t@exec bin/holdfast serve\n") {
+	if !strings.Contains(string(makefile), "\nrun: build\n\t@exec $(BIN) serve\n") {
 		t.Fatal("`make run` no longer starts `holdfast serve`, so this test tries something else than the README says")
 	}
 	const insert = `psql -h 127.0.0.1 -p 5433 -c "INSERT INTO calls(caller, callee, seconds) VALUES ('alice','bob',42)"`

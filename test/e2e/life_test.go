@@ -4,7 +4,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -141,29 +140,5 @@ func TestHealth(t *testing.T) {
 	answer.Body.Close()
 	if answer.StatusCode < 400 {
 		t.Errorf("a request for another host got %s: a web page could ask it", answer.Status)
-	}
-}
-
-// TestUnitFile holds the systemd unit to the exposure that hardening reaches.
-func TestUnitFile(t *testing.T) {
-	unit, err := filepath.Abs(root + "/contrib/systemd/holdfast.service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(unit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range []string{"Type=notify", "UMask=0077", "ExecReload=/bin/kill -HUP $MAINPID", "Restart=on-failure"} {
-		if !strings.Contains(string(text), line+"\n") {
-			t.Errorf("the unit lacks %q", line)
-		}
-	}
-	if r := command(t, t.TempDir(), nil, "sh", "-c", "command -v systemd-analyze"); r.code != 0 {
-		t.Skip("SKIPPED: systemd-analyze is missing")
-	}
-	r := command(t, t.TempDir(), nil, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=15", unit)
-	if r.code != 0 {
-		t.Errorf("systemd-analyze: exposure above 1.5\n%s%s", r.stdout, r.stderr)
 	}
 }
