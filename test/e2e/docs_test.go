@@ -57,21 +57,65 @@ func TestQuickStart(t *testing.T) {
 		}
 	}
 
-	// Without --data, in an empty directory, as `make run` does it; only the
-	// ports differ, as another server may run on this machine.
 	dir := t.TempDir()
-	s := start(t, filepath.Join(dir, "holdfast-data"), options{bare: true})
-	_, port, err := net.SplitHostPort(s.pg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r := command(t, dir, nil, "sh", "-c", strings.Replace(insert, "5433", port, 1)); r.stdout != "INSERT 0 1\n" {
+	shell := bareServer(t, dir)
+	if r := shell(insert); r.stdout != "INSERT 0 1\n" {
 		t.Fatalf("psql answered %q %q, want INSERT 0 1", r.stdout, r.stderr)
 	}
 	eventually(t, time.Second, "the row in the sink", func() (bool, string) {
-		r := command(t, dir, nil, "sh", "-c", read)
+		r := shell(read)
 		return r.stdout == "alice|bob|42\n", r.stdout + r.stderr
 	})
+}
+
+// bareServer starts a server as `make run` does, without --data in an empty
+// directory, and returns what runs a command of the README beside it. Only the
+// ports differ, as another server may run on this machine.
+func bareServer(t *testing.T, dir string) (shell func(string) result) {
+	t.Helper()
+	s := start(t, filepath.Join(dir, "holdfast-data"), options{bare: true})
+	var ports []string
+	for given, address := range map[string]string{"5433": s.pg, "8433": s.http} {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, given, port)
+	}
+	here := strings.NewReplacer(append(ports, "bin/holdfast ", program+" ")...)
+	return func(line string) result {
+		t.Helper()
+		return command(t, dir, nil, "sh", "-c", here.Replace(line))
+	}
+}
+
+// TestReadmeCommands runs the README's examples of writing and looking.
+func TestReadmeCommands(t *testing.T) {
+	need(t, "curl")
+	dir := t.TempDir()
+	shell := bareServer(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "calls.csv"), []byte("caller,callee,seconds\nerin,frank,3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, block := range fence.FindAllStringSubmatch(documents(t)["README.md"], -1) {
+		if block[1] != "sh" || !strings.Contains(block[2], "curl") {
+			continue
+		}
+		for line := range strings.Lines(block[2]) {
+			if r := shell(line); r.code != 0 || strings.Contains(r.stdout, `"error"`) {
+				t.Errorf("%s: exit code %d\n%s%s", strings.TrimSpace(line), r.code, r.stdout, r.stderr)
+			}
+			ran++
+		}
+	}
+	if ran < 4 {
+		t.Fatalf("ran %d commands: the README has lost its examples", ran)
+	}
+	rows := shell("bin/holdfast cat --table calls").stdout
+	if !strings.Contains(rows, "carol") || !strings.Contains(rows, "erin") {
+		t.Errorf("the rows that the examples write are not there:\n%s", rows)
+	}
 }
 
 // TestDocumentedConfigurations checks each YAML example of the documents.
