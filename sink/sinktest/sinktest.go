@@ -1,0 +1,179 @@
+// Package sinktest is the conformance suite that every SQL sink of Holdfast
+// runs. Each rule says why it is one, so that whoever writes a sink can tell
+// what depends on it.
+//
+// The suite judges a destination from outside: it opens sinks on it, gives
+// them batches, and reads back what is there.
+package sinktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"holdfast/row"
+	"holdfast/sink"
+)
+
+// Destination is one empty place that rows can be delivered to, as the suite
+// sees it. The hooks fail the test themselves where they cannot do their work.
+type Destination struct {
+	// Open opens another sink on the destination, as another process would.
+	// It creates unknown tables and columns.
+	Open func(t *testing.T) sink.Sink
+	// Rows returns the given columns of all rows of table, as text, in the
+	// order in which they were committed.
+	Rows func(t *testing.T, table string, columns ...string) [][]row.Value
+	// Tables returns how many tables have that name, exactly.
+	Tables func(t *testing.T, name string) int
+	// ForgetCursor removes the cursor of id.
+	ForgetCursor func(t *testing.T, id sink.ID)
+	// Refuse makes table, which exists, refuse rows whose column holds value.
+	Refuse func(t *testing.T, table, column, value string)
+	// Break makes the destination unreachable for all sinks until heal is
+	// called. If nil, the rules about that are skipped.
+	Break func(t *testing.T) (heal func())
+}
+
+// Harness makes destinations, an empty one for each rule.
+type Harness struct {
+	New func(t *testing.T) Destination
+	// Names are more odd names of tables and columns to try, for what is
+	// special in this database (a backtick, for one).
+	Names []string
+	// Large is how many rows the large batch has. If zero, 100,000.
+	Large int
+}
+
+// rule is one demand on a sink.
+type rule struct {
+	name string
+	why  string
+	test func(t *testing.T, h Harness, d Destination)
+}
+
+// Run runs every rule as a subtest.
+func Run(t *testing.T, h Harness) {
+	if h.Large == 0 {
+		h.Large = 100_000
+	}
+	for _, rules := range [][]rule{cursorRules, contentRules} {
+		for _, r := range rules {
+			t.Run(r.name, func(t *testing.T) {
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Logf("why this is a rule: %s", r.why)
+					}
+				})
+				r.test(t, h, h.New(t))
+			})
+		}
+	}
+}
+
+// stream is the id that most rules use.
+var stream = sink.ID{StreamID: "0c7c5b6e-7f0f-4a5e-9d3a-1f0f6f0f2a11", Stream: "main", Sink: "default"}
+
+// open opens a sink and closes it with the test.
+func open(t *testing.T, d Destination) sink.Sink {
+	t.Helper()
+	s := d.Open(t)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// attach attaches to id, and fails the test where that fails.
+func attach(t *testing.T, s sink.Sink, id sink.ID, instance string, start row.Position) sink.Session {
+	t.Helper()
+	n, err := s.Attach(context.Background(), id, instance, start)
+	if err != nil {
+		t.Fatalf("Attach as %q: %v", instance, err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+// cursor reads the cursor, and fails the test where that fails.
+func cursor(t *testing.T, n sink.Session) sink.Cursor {
+	t.Helper()
+	c, err := n.Cursor(context.Background())
+	if err != nil {
+		t.Fatalf("Cursor: %v", err)
+	}
+	return c
+}
+
+// apply applies rows, which end at the last one's seq, with a chain made of it.
+func apply(t *testing.T, n sink.Session, rows ...row.Row) {
+	t.Helper()
+	if err := n.Apply(context.Background(), NewBatch(rows, endOf(rows))); err != nil {
+		t.Fatalf("Apply %d rows: %v", len(rows), err)
+	}
+}
+
+func endOf(rows []row.Row) row.Position {
+	seq := rows[len(rows)-1].Seq
+	return row.Position{Seq: seq, Chain: chain(seq)}
+}
+
+// chain is a checksum that uses all of its 32 bits.
+func chain(seq uint64) uint32 { return uint32(seq*2654435761) | 1<<31 }
+
+// schema returns a schema whose columns are text.
+func schema(table string, columns ...string) *row.Schema {
+	s := &row.Schema{Table: table}
+	for _, c := range columns {
+		s.Columns = append(s.Columns, row.Column{Name: c, Type: "text"})
+	}
+	return s
+}
+
+// numbered returns the rows first to last, whose first column is their seq.
+func numbered(s *row.Schema, first, last uint64) []row.Row {
+	var rows []row.Row
+	for seq := first; seq <= last; seq++ {
+		r := row.Row{Seq: seq, Schema: s, Values: make([]row.Value, len(s.Columns))}
+		for i := range r.Values {
+			r.Values[i] = row.Text(fmt.Sprint(seq))
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// wantNumbered checks that table holds the rows first to last, in order.
+func wantNumbered(t *testing.T, d Destination, table, column string, first, last uint64) {
+	t.Helper()
+	var want []string
+	for seq := first; seq <= last; seq++ {
+		want = append(want, fmt.Sprint(seq))
+	}
+	wantColumn(t, d, table, column, want)
+}
+
+// wantColumn checks one column of all rows of table.
+func wantColumn(t *testing.T, d Destination, table, column string, want []string) {
+	t.Helper()
+	got := d.Rows(t, table, column)
+	if len(got) != len(want) {
+		t.Fatalf("table %q has %d rows, want %d", table, len(got), len(want))
+	}
+	for i := range want {
+		if got[i][0].Null || string(got[i][0].Text) != want[i] {
+			t.Fatalf("table %q row %d: %s is %s, want %s", table, i+1, column, got[i][0], want[i])
+		}
+	}
+}
+
+// wantError checks that err wraps target.
+func wantError(t *testing.T, what string, err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Fatalf("%s: got error %v, want %v", what, err, target)
+	}
+}

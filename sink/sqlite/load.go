@@ -1,0 +1,238 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"holdfast/row"
+	"holdfast/sink"
+)
+
+const (
+	// maxPending is how many bytes of values are held back, over all tables,
+	// to be inserted several rows at a time.
+	maxPending = 256 << 10
+	// maxGroups is for how many schemas rows are held back.
+	maxGroups = 256
+	// keepBuffer is the largest buffer that is kept for the next rows.
+	keepBuffer = 1 << 20
+)
+
+// load writes the rows of one batch, several per statement, and in order
+// within each table.
+type load struct {
+	ctx    context.Context
+	conn   *conn
+	tables *tables
+	fixed  bool
+
+	groups  map[*row.Schema]*group // every schema met so far
+	pending map[*table]*group      // the one group of each table that holds rows
+	bytes   int                    // of values, over all pending groups
+	args    []driver.NamedValue    // of the statement being run
+}
+
+// group is rows of one schema that wait for their statement.
+type group struct {
+	plan  *plan
+	text  []byte // the values that are bound as text, one behind the other
+	cells []cell
+	seqs  []uint64
+	bytes int // of all values
+}
+
+// cell is one value: text in group.text, or something else.
+type cell struct {
+	from, to int // from -1: not text
+	other    any // int64, float64, []byte, or nil for NULL
+}
+
+// all writes every row of b.
+func (l *load) all(b sink.Batch) error {
+	l.groups, l.pending = map[*row.Schema]*group{}, map[*table]*group{}
+	for b.Next() {
+		if err := l.add(b.Row()); err != nil {
+			return err
+		}
+	}
+	if err := b.Err(); err != nil {
+		return err
+	}
+	return l.flushAll()
+}
+
+// add takes a row in, and writes what has waited long enough.
+func (l *load) add(r *row.Row) error {
+	g, err := l.group(r)
+	if err != nil {
+		return err
+	}
+	if other := l.pending[g.plan.table]; other != g {
+		if other != nil { // rows of one table keep their order over schemas
+			if err := l.flush(other); err != nil {
+				return err
+			}
+		}
+		l.pending[g.plan.table] = g
+	}
+	for i := range r.Values {
+		v := &r.Values[i]
+		l.bytes += len(v.Text)
+		g.bytes += len(v.Text)
+		g.add(v, g.plan.cells[i], g.plan.schema.Columns[i].Type)
+	}
+	g.seqs = append(g.seqs, r.Seq)
+	switch {
+	case l.bytes >= maxPending:
+		return l.flushAll()
+	case len(g.seqs) >= g.plan.rows:
+		return l.flush(g)
+	}
+	return nil
+}
+
+// group returns where rows like r wait.
+func (l *load) group(r *row.Row) (*group, error) {
+	g := l.groups[r.Schema]
+	if g == nil {
+		if len(l.groups) >= maxGroups {
+			if err := l.flushAll(); err != nil {
+				return nil, err
+			}
+			clear(l.groups)
+		}
+		p, err := l.tables.plan(l.conn, r.Schema, l.fixed)
+		if err != nil {
+			return nil, blame(err, r)
+		}
+		g = &group{plan: p}
+		l.groups[r.Schema] = g
+	}
+	if len(r.Values) != len(g.plan.cells) {
+		return nil, blame(refuse(r.Schema, fmt.Sprintf("%d values for %d columns", len(r.Values), len(g.plan.cells))), r)
+	}
+	return g, nil
+}
+
+// blame names the row in a RowError that its schema earned.
+func blame(err error, r *row.Row) error {
+	var e *sink.RowError
+	if errors.As(err, &e) {
+		e.Seq = r.Seq
+	}
+	return err
+}
+
+func (g *group) add(v *row.Value, a affinity, typ string) {
+	if v.Null {
+		g.cells = append(g.cells, cell{from: -1})
+		return
+	}
+	if a != affText {
+		if x := a.cell(string(v.Text), typ); !isText(x) {
+			g.cells = append(g.cells, cell{from: -1, other: x})
+			return
+		}
+	}
+	from := len(g.text)
+	g.text = append(g.text, v.Text...)
+	g.cells = append(g.cells, cell{from: from, to: len(g.text)})
+}
+
+func isText(x any) bool {
+	_, ok := x.(string)
+	return ok
+}
+
+// flushAll writes every row that waits.
+func (l *load) flushAll() error {
+	for _, g := range l.pending {
+		if err := l.flush(g); err != nil {
+			return err
+		}
+	}
+	clear(l.pending)
+	return nil
+}
+
+// flush writes the rows of g, in as few statements as their sizes allow: the
+// largest, some of 8 rows, and the rest one by one, so that a few statements
+// serve any number of rows.
+func (l *load) flush(g *group) error {
+	if err := l.ctx.Err(); err != nil {
+		return err
+	}
+	text := string(g.text) // one copy; what is bound points into it
+	for at := 0; at < len(g.seqs); {
+		n := 1
+		for _, size := range [...]int{g.plan.rows, 8} {
+			if size > n && len(g.seqs)-at >= size {
+				n = size
+			}
+		}
+		if err := l.run(g, text, at, n); err != nil {
+			if !aboutRow(err) {
+				return fmt.Errorf("insert into table %q: %w", g.plan.schema.Table, err)
+			}
+			if err := l.locate(g, text, at, n, err); err != nil {
+				return err
+			}
+		}
+		at += n
+	}
+	l.bytes -= g.bytes
+	g.bytes, g.text, g.cells, g.seqs = 0, g.text[:0], g.cells[:0], g.seqs[:0]
+	if cap(g.text) > keepBuffer {
+		g.text = nil
+	}
+	return nil
+}
+
+// run inserts n rows of g from the one at index at.
+func (l *load) run(g *group, text string, at, n int) error {
+	width := len(g.plan.cells)
+	l.args = l.args[:0]
+	for i, c := range g.cells[at*width : (at+n)*width] {
+		a := driver.NamedValue{Ordinal: i + 1, Value: c.other}
+		if c.from >= 0 {
+			a.Value = text[c.from:c.to]
+		}
+		l.args = append(l.args, a)
+	}
+	err := l.conn.run(g.plan.sql(n), l.args)
+	clear(l.args) // so that the text can go
+	return err
+}
+
+// locate finds which of n rows, that were refused together, is refused, by
+// inserting them one by one; the transaction is rolled back afterwards.
+func (l *load) locate(g *group, text string, at, n int, refused error) error {
+	named := &sink.RowError{Table: g.plan.schema.Table, Code: codeName(refused), Err: refused}
+	if n == 1 {
+		named.Seq = g.seqs[at]
+		return named
+	}
+	// A table may say ON CONFLICT FAIL, which keeps the rows before the one
+	// refused; or ON CONFLICT ROLLBACK, which ends the transaction, so that
+	// rows inserted now would be committed one by one.
+	if _, err := l.conn.exec(l.ctx, "BEGIN"); err == nil {
+		return named
+	}
+	kept, err := l.conn.query(l.ctx, "SELECT changes()")
+	if err != nil {
+		return fmt.Errorf("insert into table %q: %w", named.Table, err)
+	}
+	skip, _ := kept[0][0].(int64)
+	for i := at + int(skip); i < at+n; i++ {
+		if err := l.run(g, text, i, 1); err != nil {
+			if !aboutRow(err) {
+				return fmt.Errorf("insert into table %q: %w", named.Table, err)
+			}
+			named.Seq, named.Code, named.Err = g.seqs[i], codeName(err), err
+			return named
+		}
+	}
+	return nil // one by one they all went in
+}
