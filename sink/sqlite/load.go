@@ -28,7 +28,8 @@ type load struct {
 	tables *tables
 	fixed  bool
 
-	groups  map[*row.Schema]*group // every schema met so far
+	groups  map[*row.Schema]*group // every schema met so far, by its address
+	plans   map[*plan]*group       // and by what it says
 	pending map[*table]*group      // the one group of each table that holds rows
 	bytes   int                    // of values, over all pending groups
 	args    []driver.NamedValue    // of the statement being run
@@ -51,7 +52,7 @@ type cell struct {
 
 // all writes every row of b.
 func (l *load) all(b sink.Batch) error {
-	l.groups, l.pending = map[*row.Schema]*group{}, map[*table]*group{}
+	l.groups, l.plans, l.pending = map[*row.Schema]*group{}, map[*plan]*group{}, map[*table]*group{}
 	for b.Next() {
 		if err := l.add(b.Row()); err != nil {
 			return err
@@ -102,12 +103,16 @@ func (l *load) group(r *row.Row) (*group, error) {
 				return nil, err
 			}
 			clear(l.groups)
+			clear(l.plans)
 		}
 		p, err := l.tables.plan(l.conn, r.Schema, l.fixed)
 		if err != nil {
 			return nil, blame(err, r)
 		}
-		g = &group{plan: p}
+		if g = l.plans[p]; g == nil {
+			g = &group{plan: p}
+			l.plans[p] = g
+		}
 		l.groups[r.Schema] = g
 	}
 	if len(r.Values) != len(g.plan.cells) {
@@ -233,6 +238,10 @@ func (l *load) locate(g *group, text string, at, n int, refused error) error {
 			named.Seq, named.Code, named.Err = g.seqs[i], codeName(err), err
 			return named
 		}
+	}
+	if skip > 0 { // a trigger that fails after its row went in keeps that row too
+		named.Seq = g.seqs[at+int(skip)-1]
+		return named
 	}
 	return nil // one by one they all went in
 }
