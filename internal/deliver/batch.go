@@ -1,0 +1,108 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+
+	"holdfast/row"
+	"holdfast/sink"
+)
+
+// batch hands whole blocks of a reader to a sink. It looks at the next block
+// only when the one before is used up, so that it never holds more than one;
+// a transaction that goes over many blocks streams through.
+type batch struct {
+	ctx    context.Context
+	reader Reader
+	rows   int   // how many more rows end it, at a block's end
+	bytes  int64 // how many more bytes
+
+	block *row.Block
+	at    int          // index of the current row in block.Rows
+	end   row.Position // of the last block begun
+	err   error
+
+	count uint64 // rows handed out
+	last  int64  // time of receipt of the last one
+	later error  // an error of the reader behind the end of this batch
+}
+
+var _ sink.Batch = (*batch)(nil)
+
+// newBatch begins a batch with first, which checkBlock has seen; after is the
+// last seq that the sink has.
+func newBatch(ctx context.Context, r Reader, first *row.Block, after row.Position) *batch {
+	b := &batch{ctx: ctx, reader: r, end: after}
+	b.begin(first)
+	return b
+}
+
+// begin makes block the current one. Rows that the sink has already are
+// stepped over: a cursor set by hand may stand in the middle of a block.
+func (b *batch) begin(block *row.Block) {
+	after := b.end.Seq
+	b.block, b.at, b.end = block, -1, block.End
+	for b.at+1 < len(block.Rows) && block.Rows[b.at+1].Seq <= after {
+		b.at++
+	}
+	b.rows -= len(block.Rows)
+	b.bytes -= block.Bytes
+}
+
+// Next advances to the next row.
+func (b *batch) Next() bool {
+	for b.err == nil && b.block != nil {
+		if b.at++; b.at < len(b.block.Rows) {
+			r := &b.block.Rows[b.at]
+			if r.Flags&row.Malformed != 0 {
+				b.err = &sink.RowError{Seq: r.Seq, Table: r.Schema.Table, Code: "malformed", Err: errors.New("its source could not parse this line")}
+				return false
+			}
+			b.count++
+			b.last = r.Received
+			return true
+		}
+		b.advance()
+	}
+	return false
+}
+
+// advance begins the next block, or ends the batch. It ends early, and well,
+// where the next block cannot be had or cannot be delivered; but not within
+// a transaction, which goes whole or not at all.
+func (b *batch) advance() {
+	open := b.block.Open
+	if !open && (b.rows <= 0 || b.bytes <= 0) {
+		b.block = nil
+		return
+	}
+	var next *row.Block
+	var err error
+	if open {
+		next, err = b.reader.Next(b.ctx)
+	} else {
+		next, err = b.reader.TryNext()
+	}
+	if err == nil && next != nil {
+		err = checkBlock(next, b.end.Seq)
+	}
+	switch {
+	case err != nil && open:
+		b.err = err
+	case err != nil:
+		b.block, b.later = nil, err
+	case next == nil:
+		b.block = nil
+	default:
+		b.begin(next)
+	}
+}
+
+// Row returns the current row.
+func (b *batch) Row() *row.Row { return &b.block.Rows[b.at] }
+
+// Err returns what ended the batch early.
+func (b *batch) Err() error { return b.err }
+
+// End returns the end of the last block.
+func (b *batch) End() row.Position { return b.end }

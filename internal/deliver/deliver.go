@@ -1,0 +1,119 @@
+// Package deliver carries rows from a stream to a sink, exactly once and in
+// order, for as long as it takes.
+//
+// A Deliverer serves one stream and one sink. The truth of how far it got is
+// the cursor in the sink, which commits together with the rows; the local
+// mark only tells which segments may go. So after any error whatsoever the
+// Deliverer does the same: it reads the cursor back and continues behind it.
+// What stands between it and an error is only whether trying again can help:
+//
+//	where (connection, lock, disk, schema)   wait and try again, for ever
+//	what (one row)                           as above, and say which row and why
+//	whose (fence, restored or foreign sink)  stop until an operator resumes
+//	damage, rows that are gone               stop in front of them, never skip
+//
+// docs/delivery.md tells operators what each of these looks like.
+package deliver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"holdfast/row"
+	"holdfast/sink"
+)
+
+// Stream is what a Deliverer reads from. Its methods must be safe for
+// concurrent use.
+type Stream interface {
+	// ID returns the journal's own identity, and Name what the operator calls it.
+	ID() string
+	Name() string
+	// End returns the last position that is durable.
+	End() row.Position
+	// Check returns nil where pos is a position of this journal. It returns an
+	// error that wraps ErrOtherJournal where it is not, and may return one that
+	// wraps ErrGone where it is too old to tell. Any other error is tried again.
+	Check(pos row.Position) error
+	// Reader returns a reader whose first block holds the row from. It returns
+	// an error that wraps ErrGone where that row is no longer kept.
+	Reader(from uint64) (Reader, error)
+}
+
+// Reader reads blocks in order. One goroutine uses it at a time.
+type Reader interface {
+	// Next returns the next block, and waits until there is a durable one. The
+	// block is valid until the next call.
+	Next(ctx context.Context) (*row.Block, error)
+	// TryNext is Next without waiting: it returns nil, nil where there is none.
+	TryNext() (*row.Block, error)
+	// Close gives up what the reader holds.
+	Close() error
+}
+
+// Backlog is implemented by streams that can tell how many bytes they hold
+// behind a seq.
+type Backlog interface {
+	BytesAfter(seq uint64) int64
+}
+
+var (
+	// ErrOtherJournal says that a position is not of this journal.
+	ErrOtherJournal = errors.New("position is not of this journal")
+	// ErrGone says that rows are no longer kept.
+	ErrGone = errors.New("rows are no longer kept")
+)
+
+// Config is what a Deliverer needs. Stream, Sink, Name and Instance must be
+// set; a zero in any other field means the default that it names.
+type Config struct {
+	Stream   Stream
+	Sink     sink.Sink
+	Name     string       // the sink's name
+	Instance string       // a token that no other run of the server has
+	Start    row.Position // where a sink begins that has no cursor yet
+	Mark     uint64       // the last seq known, locally, to be committed in the sink; 0: none
+
+	// Marked is told each seq that the sink has committed, in order, by one
+	// goroutine. It may go back, where an operator lets a restored sink have
+	// its rows again. If nil, nobody is told.
+	Marked func(seq uint64)
+
+	Rows  int   // a batch ends at the block that reaches so many rows; default 10,000
+	Bytes int64 // or so many bytes; default 2 MiB
+
+	MinWait time.Duration // after the first failure; default 100 ms
+	MaxWait time.Duration // doubling up to; default 30 s
+
+	Log *slog.Logger // default: none
+}
+
+// withDefaults returns c with its zero fields filled.
+func (c Config) withDefaults() Config {
+	if c.Marked == nil {
+		c.Marked = func(uint64) {}
+	}
+	if c.Rows <= 0 {
+		c.Rows = 10_000
+	}
+	if c.Bytes <= 0 {
+		c.Bytes = 2 << 20
+	}
+	if c.MinWait <= 0 {
+		c.MinWait = 100 * time.Millisecond
+	}
+	if c.MaxWait < c.MinWait {
+		c.MaxWait = max(c.MinWait, 30*time.Second)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// id returns which cursor is ours.
+func (c Config) id() sink.ID {
+	return sink.ID{StreamID: c.Stream.ID(), Stream: c.Stream.Name(), Sink: c.Name}
+}

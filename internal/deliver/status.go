@@ -1,0 +1,96 @@
+package deliver
+
+import (
+	"fmt"
+	"time"
+)
+
+// State is what a Deliverer is doing.
+type State string
+
+// The states.
+const (
+	Connecting State = "connecting" // attaching to the sink, or reading its cursor
+	Delivering State = "delivering" // rows are on their way
+	Idle       State = "idle"       // the sink has every durable row
+	Waiting    State = "waiting"    // the last attempt failed; the next comes by itself
+	Halted     State = "halted"     // somebody must look; Reason says why
+)
+
+// Status is how one stream's delivery to one sink stands.
+type Status struct {
+	Name   string // the sink's
+	Stream string
+	State  State
+	Reason Reason    // why it is halted; else ""
+	Since  time.Time // when State became what it is
+
+	Seq      uint64    // last row committed in the sink, as far as is known here
+	LagRows  uint64    // durable rows that the sink has not
+	LagBytes int64     // about, on disk; -1 where the stream cannot tell
+	Oldest   time.Time // about when the oldest row that the sink has not was received; zero where there is none
+
+	LastError string // of the last attempt that failed; "" once one worked
+	Retries   uint64 // attempts that failed since the start
+	Rows      uint64 // committed since the start
+	Commits   uint64 // since the start
+}
+
+// Status returns how it stands. Safe for concurrent use, and never waits for
+// the sink.
+func (d *Deliverer) Status() Status {
+	end := d.cfg.Stream.End().Seq
+	d.mu.Lock()
+	s := d.status
+	d.mu.Unlock()
+	s.LagBytes = -1
+	if end > s.Seq {
+		s.LagRows = end - s.Seq
+	} else {
+		s.Oldest = time.Time{}
+	}
+	if b, ok := d.cfg.Stream.(Backlog); ok {
+		s.LagBytes = b.BytesAfter(s.Seq)
+	}
+	return s
+}
+
+// update changes the status and wakes whoever waits for a change.
+func (d *Deliverer) update(f func(s *Status)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.status.State
+	f(&d.status)
+	if d.status.State != before {
+		d.status.Since = time.Now()
+	}
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// enter changes the state alone. While attempts fail, the state stays what the
+// first of them made it, so that Since tells how long that has been so.
+func (d *Deliverer) enter(state State) {
+	d.mu.Lock()
+	same := d.status.State == state
+	d.mu.Unlock()
+	if !same && d.failures == 0 {
+		d.update(func(s *Status) { s.State, s.Reason = state, "" })
+	}
+}
+
+// floor returns the seq that the sink's cursor must not be behind.
+func (d *Deliverer) floor() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status.Seq
+}
+
+// left describes what is not delivered up to target.
+func (s Status) left(target uint64) error {
+	text := fmt.Sprintf("sink %q has not committed rows %d to %d of stream %q", s.Name, s.Seq+1, target, s.Stream)
+	if s.LastError != "" {
+		return fmt.Errorf("%s: %s", text, s.LastError)
+	}
+	return fmt.Errorf("%s", text)
+}

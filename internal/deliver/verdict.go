@@ -1,0 +1,108 @@
+package deliver
+
+import (
+	"errors"
+	"fmt"
+
+	"holdfast/row"
+	"holdfast/sink"
+)
+
+// Reason says why a Deliverer is halted.
+type Reason string
+
+// The reasons. BadRow, Damage and Gap heal by themselves once what is wrong
+// was mended, since delivery keeps trying; the others wait for Resume.
+const (
+	Fenced       Reason = "fenced"        // another instance has attached since
+	NoCursor     Reason = "no cursor"     // somebody removed the cursor
+	Restored     Reason = "restored"      // the cursor is behind what the sink had committed
+	OtherJournal Reason = "other journal" // the cursor is not of this journal
+	Gap          Reason = "gap"           // rows that the sink needs are no longer kept
+	BadRow       Reason = "bad row"       // the sink refuses a row for what it is
+	Damage       Reason = "damage"        // rows in the journal cannot be read
+)
+
+// waits reports whether a Deliverer halted for r does nothing before Resume.
+func (r Reason) waits() bool {
+	switch r {
+	case Fenced, NoCursor, Restored, OtherJournal:
+		return true
+	}
+	return false
+}
+
+// haltError is an error that halts, from within this package.
+type haltError struct {
+	reason Reason
+	err    error
+}
+
+// Error returns what happened and, where it is not plain, what to do.
+func (e *haltError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *haltError) Unwrap() error { return e.err }
+
+func halt(reason Reason, format string, args ...any) error {
+	return &haltError{reason, fmt.Errorf(format, args...)}
+}
+
+// judge says what err means; "" that trying again is all there is to do.
+func judge(err error) Reason {
+	var h *haltError
+	var bad *sink.RowError
+	switch {
+	case errors.As(err, &h):
+		return h.reason
+	case errors.Is(err, sink.ErrFenced):
+		return Fenced
+	case errors.Is(err, sink.ErrNoCursor):
+		return NoCursor
+	case errors.Is(err, ErrOtherJournal):
+		return OtherJournal
+	case errors.Is(err, ErrGone):
+		return Gap
+	case errors.As(err, &bad):
+		return BadRow
+	}
+	return ""
+}
+
+// checkCursor compares the cursor with the stream, before a row is sent.
+func (d *Deliverer) checkCursor(at sink.Cursor) error {
+	end := d.cfg.Stream.End()
+	if at.Seq > end.Seq {
+		return halt(OtherJournal, "cursor in the sink stands at seq %d, beyond the last row %d of stream %q: it was written by another journal",
+			at.Seq, end.Seq, d.cfg.Stream.Name())
+	}
+	err := d.cfg.Stream.Check(at.Position)
+	if err != nil && errors.Is(err, ErrOtherJournal) {
+		return fmt.Errorf("compare cursor at seq %d, chain %d: %w", at.Seq, at.Chain, err)
+	}
+	if floor := d.floor(); at.Seq < floor {
+		return halt(Restored, "cursor in the sink stands at seq %d, but seq %d was committed before: the sink was restored from an older copy, or emptied", at.Seq, floor)
+	}
+	if err != nil {
+		return fmt.Errorf("compare cursor at seq %d: %w", at.Seq, err)
+	}
+	return nil
+}
+
+// checkBlock sees that b continues behind seq after, and holds every row that
+// it should. It is asked of each block, before a row of it goes anywhere.
+func checkBlock(b *row.Block, after uint64) error {
+	for _, lost := range b.Damage {
+		if lost.First != 0 && lost.Last > after {
+			return halt(Damage, "rows %d to %d of stream %q cannot be read (segment %d, offset %d: %s)",
+				lost.First, lost.Last, lost.Stream, lost.Segment, lost.Offset, lost.What)
+		}
+	}
+	if b.First > after+1 {
+		return halt(Gap, "rows %d to %d are missing in front of the next block", after+1, b.First-1)
+	}
+	if want := b.End.Seq + 1 - b.First; b.Damage == nil && uint64(len(b.Rows)) != want {
+		return halt(Damage, "block of rows %d to %d holds %d rows", b.First, b.End.Seq, len(b.Rows))
+	}
+	return nil
+}
