@@ -1,0 +1,105 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector publishes the numbers of Status, so that a scrape and `holdfast
+// status` can never disagree.
+type collector struct{ admin Admin }
+
+var _ prometheus.Collector = collector{}
+
+var (
+	perStream = []string{"stream"}
+	perSink   = []string{"stream", "sink"}
+
+	descConnections = desc("connections", "Client connections of all doors.", nil)
+	descResident    = desc("memory_resident_bytes", "Resident memory of the server's process.", nil)
+	descPeak        = desc("memory_peak_resident_bytes", "The most resident memory that the server's process ever had.", nil)
+	descStarted     = desc("start_time_seconds", "When the server started, Unix time.", nil)
+
+	descFirst    = desc("stream_first_seq", "Oldest row still stored.", perStream)
+	descEnd      = desc("stream_end_seq", "Last row that readers see.", perStream)
+	descSegments = desc("stream_segments", "Segments.", perStream)
+	descBytes    = desc("stream_size_bytes", "Every file of the stream, reservations included.", perStream)
+	descLimit    = desc("stream_limit_bytes", "Budget of the stream; 0 where only min_free bounds it.", perStream)
+	descFree     = desc("stream_free_bytes", "Bytes free on the stream's volume.", perStream)
+	descOK       = desc("stream_ok", "1 while the stream takes rows.", perStream)
+	descDamaged  = desc("stream_damaged_places", "Places found damaged since the start.", perStream)
+
+	descSeq      = desc("sink_committed_seq", "Last row that the sink has committed.", perSink)
+	descLagRows  = desc("sink_lag_rows", "Rows that the stream has and the sink has not.", perSink)
+	descLagBytes = desc("sink_lag_bytes", "Bytes of those rows, about.", perSink)
+	descLag      = desc("sink_lag_seconds", "Age of the oldest row not committed.", perSink)
+	descUp       = desc("sink_running", "1 while the sink commits, 0 while it is away or stopped.", perSink)
+	descRetries  = desc("sink_retries_total", "Batches tried again since the start.", perSink)
+	descRows     = desc("sink_rows_total", "Rows committed since the start.", perSink)
+	descCommits  = desc("sink_commits_total", "Transactions committed since the start.", perSink)
+	descSize     = desc("sink_size_bytes", "Bytes that the sink takes on this machine's disk.", perSink)
+)
+
+func desc(name, help string, labels []string) *prometheus.Desc {
+	return prometheus.NewDesc("holdfast_"+name, help, labels, nil)
+}
+
+// Describe sends nothing: which streams and sinks there are is known only when
+// asked.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// scrapeTimeout bounds how long a scrape waits for the server's own state.
+const scrapeTimeout = 5 * time.Second
+
+// Collect asks for the status and sends its numbers.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	s, err := c.admin.Status(ctx)
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(descConnections, err)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	total := func(d *prometheus.Desc, v uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge(descConnections, float64(s.Connections))
+	gauge(descResident, float64(s.ResidentBytes))
+	gauge(descPeak, float64(s.PeakResidentBytes))
+	if !s.Started.IsZero() {
+		gauge(descStarted, float64(s.Started.UnixMilli())/1000)
+	}
+	for _, st := range s.Streams {
+		gauge(descFirst, float64(st.FirstSeq), st.Name)
+		gauge(descEnd, float64(st.EndSeq), st.Name)
+		gauge(descSegments, float64(st.Segments), st.Name)
+		gauge(descBytes, float64(st.Bytes), st.Name)
+		gauge(descLimit, float64(st.LimitBytes), st.Name)
+		gauge(descFree, float64(st.FreeBytes), st.Name)
+		gauge(descOK, yes(st.State == "ok"), st.Name)
+		gauge(descDamaged, float64(len(st.Damage)), st.Name)
+	}
+	for _, k := range s.Sinks {
+		gauge(descSeq, float64(k.Seq), k.Stream, k.Name)
+		gauge(descLagRows, float64(k.LagRows), k.Stream, k.Name)
+		gauge(descLagBytes, float64(k.LagBytes), k.Stream, k.Name)
+		gauge(descLag, k.LagSeconds, k.Stream, k.Name)
+		gauge(descUp, yes(k.State == "running"), k.Stream, k.Name)
+		gauge(descSize, float64(k.SizeBytes), k.Stream, k.Name)
+		total(descRetries, k.Retries, k.Stream, k.Name)
+		total(descRows, k.Rows, k.Stream, k.Name)
+		total(descCommits, k.Commits, k.Stream, k.Name)
+	}
+}
+
+func yes(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,137 @@
+package httpapi
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"time"
+
+	"holdfast/row"
+)
+
+// Status is how a server is, or how a data directory was left. Names and units
+// in its JSON are stable.
+type Status struct {
+	Version     string         `json:"version"`
+	Started     time.Time      `json:"started,omitzero"` // zero where no server runs
+	Data        string         `json:"data"`
+	Streams     []StreamStatus `json:"streams"`
+	Sinks       []SinkStatus   `json:"sinks"`
+	Listen      Listen         `json:"listen"`
+	Connections int            `json:"connections"` // of all doors, now
+
+	ResidentBytes     int64 `json:"resident_bytes"`      // memory of the server's process; 0 where the system does not tell
+	PeakResidentBytes int64 `json:"peak_resident_bytes"` // the most that it has been
+}
+
+// Listen holds the addresses that the doors really have; empty where a door is
+// closed.
+type Listen struct {
+	PG   string `json:"pg"`
+	HTTP string `json:"http"`
+}
+
+// StreamStatus is one stream.
+type StreamStatus struct {
+	Name        string       `json:"name"`
+	ID          string       `json:"id"`
+	FirstSeq    uint64       `json:"first_seq"` // oldest row still stored; EndSeq+1 where none is
+	EndSeq      uint64       `json:"end_seq"`   // last row that readers see; 0 before the first
+	Segments    int          `json:"segments"`
+	Bytes       int64        `json:"bytes"`                 // every file of the stream, reservations included
+	LimitBytes  int64        `json:"limit_bytes"`           // budget; 0: only min_free bounds it
+	FreeBytes   int64        `json:"free_bytes"`            // left on the volume
+	State       string       `json:"state"`                 // "ok", "full" (writers are refused) or "failed" (only a restart helps)
+	Error       string       `json:"error,omitempty"`       // why State is not "ok"
+	ReplaySince time.Time    `json:"replay_since,omitzero"` // receipt of the oldest row still stored
+	Damage      []row.Damage `json:"damage"`                // what was found damaged since the start
+}
+
+// SinkStatus is one stream's rows in one sink.
+type SinkStatus struct {
+	Name       string    `json:"name"`
+	Stream     string    `json:"stream"`
+	Type       string    `json:"type"`
+	State      string    `json:"state"`       // "running", "retrying" (the sink is away), "stopped" (an operator must look)
+	Seq        uint64    `json:"seq"`         // last row committed
+	LagRows    uint64    `json:"lag_rows"`    // rows that the stream has and the sink has not
+	LagBytes   int64     `json:"lag_bytes"`   // about, on disk
+	LagSeconds float64   `json:"lag_seconds"` // age of the oldest row not committed
+	LastError  string    `json:"last_error,omitempty"`
+	Since      time.Time `json:"since,omitzero"` // when State became what it is
+	Retries    uint64    `json:"retries"`        // since the start
+	Rows       uint64    `json:"rows"`           // committed since the start
+	Commits    uint64    `json:"commits"`        // since the start
+	SizeBytes  int64     `json:"size_bytes"`     // on this machine's disk; 0 where the sink is elsewhere
+}
+
+// Verified is how much Verify has read.
+type Verified struct {
+	Streams  int   `json:"streams"`
+	Segments int   `json:"segments"`
+	Rows     int64 `json:"rows"`
+	Bytes    int64 `json:"bytes"`
+	Damaged  int   `json:"damaged"` // places reported
+}
+
+// RowsQuery says which rows are read.
+type RowsQuery struct {
+	Stream string
+	Table  string // "" for all
+	From   uint64 // the first seq wanted; 0 for the oldest stored
+	Follow bool   // wait for more at the end
+	Limit  int    // the most rows; 0 for all
+}
+
+// RowLine is a row as one line of NDJSON.
+type RowLine struct {
+	Seq      uint64    `json:"seq"`
+	Received time.Time `json:"received"`
+	Table    string    `json:"table"`
+	Columns  []string  `json:"columns"`
+	Values   []*string `json:"values"` // nil is NULL
+}
+
+// LineOf returns r as a RowLine, which shares no memory with r.
+func LineOf(r *row.Row) *RowLine {
+	l := &RowLine{
+		Seq: r.Seq, Received: time.UnixMicro(r.Received).UTC(), Table: r.Schema.Table,
+		Columns: make([]string, len(r.Schema.Columns)), Values: make([]*string, len(r.Values)),
+	}
+	for i, c := range r.Schema.Columns {
+		l.Columns[i] = c.Name
+	}
+	for i, v := range r.Values {
+		if !v.Null {
+			text := string(v.Text)
+			l.Values[i] = &text
+		}
+	}
+	return l
+}
+
+// Resident returns the memory of this process that is resident, and the most
+// that ever was, in bytes; zeros where the system does not tell.
+func Resident() (now, peak int64) {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, 0
+	}
+	return kib(text, "VmRSS:"), kib(text, "VmHWM:")
+}
+
+// kib finds a line like "VmRSS:   1234 kB".
+func kib(text []byte, name string) int64 {
+	for line := range bytes.Lines(text) {
+		value, ok := bytes.CutPrefix(line, []byte(name))
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(value), []byte("kB")))), 10, 64)
+		if err != nil {
+			return 0
+		}
+		return n << 10
+	}
+	return 0
+}
