@@ -1,0 +1,480 @@
+package pgwire
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"holdfast/internal/fault"
+	"holdfast/row"
+)
+
+// copyStatement is COPY ... FROM STDIN.
+type copyStatement struct {
+	table string
+	names []string
+	copyOptions
+}
+
+// copyOptions say how the data is written.
+type copyOptions struct {
+	format     string // text, csv or binary
+	delimiter  byte
+	null       string
+	nullSet    bool
+	header     bool
+	match      bool // the header must name the columns
+	quote      byte
+	escape     byte
+	usedQuote  bool
+	usedEscape bool
+}
+
+func readCopy(l *lexer, _ *session) (statement, error) {
+	at := l.pos
+	l.keyword("copy")
+	st := &copyStatement{copyOptions: copyOptions{format: "text"}}
+	if l.keyword("binary") {
+		st.format = "binary"
+	}
+	l.space()
+	if l.at(0) == '(' {
+		return nil, l.refuse("COPY of a query is not answered", insertOnly)
+	}
+	var err error
+	if st.table, err = l.tableName(); err != nil {
+		return nil, err
+	}
+	if st.names, err = l.columnList(); err != nil {
+		return nil, err
+	}
+	if fold(l.word(), "to") {
+		l.pos = at
+		return nil, l.refuse("COPY ... TO is not answered", insertOnly)
+	}
+	if !l.keyword("from") {
+		return nil, l.syntax()
+	}
+	if !l.keyword("stdin") {
+		return nil, l.refuse("COPY takes its data from STDIN only", `with psql, use \copy`)
+	}
+	if l.keyword("using") { // USING DELIMITERS, older still
+		if !l.keyword("delimiters") {
+			return nil, l.syntax()
+		}
+		if st.delimiter, err = l.oneByte("delimiter"); err != nil {
+			return nil, err
+		}
+	}
+	l.keyword("with")
+	if l.punct('(') {
+		err = st.options(l)
+	} else {
+		err = st.oldOptions(l)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if fold(l.word(), "where") {
+		return nil, l.refuse("COPY ... WHERE is not evaluated", "leave out the lines before they are sent")
+	}
+	if err := st.complete(); err != nil {
+		return nil, err
+	}
+	return st, l.wantEnd()
+}
+
+// options reads "(FORMAT csv, HEADER)".
+func (o *copyOptions) options(l *lexer) error {
+	for {
+		l.space()
+		at := l.pos
+		w := lower(l.word())
+		l.pos += len(w)
+		var err error
+		switch w {
+		case "format":
+			o.format, err = l.settingValue()
+			o.format = strings.ToLower(o.format)
+			if err == nil && o.format != "text" && o.format != "csv" && o.format != "binary" {
+				return fault.New(fault.InvalidParameterValue, "COPY format %q not recognized", o.format).WithHint("it is text, csv or binary")
+			}
+		case "header":
+			err = o.headerOption(l)
+		case "freeze":
+			if l.at(0) != ',' && l.at(0) != ')' && l.word() != nil {
+				_, err = l.settingValue()
+			}
+		case "encoding":
+			err = l.encoding()
+		default:
+			l.pos = at
+			err = o.valueOption(l, w)
+		}
+		if err != nil {
+			return err
+		}
+		if l.punct(')') {
+			return nil
+		}
+		if err := l.want(','); err != nil {
+			return err
+		}
+	}
+}
+
+// headerOption reads the optional value of HEADER.
+func (o *copyOptions) headerOption(l *lexer) error {
+	o.header = true
+	if l.space(); l.at(0) == ',' || l.at(0) == ')' {
+		return nil
+	}
+	v, err := l.settingValue()
+	if err != nil {
+		return err
+	}
+	if strings.EqualFold(v, "match") {
+		o.match = true
+		return nil
+	}
+	on, ok := parseBool(v)
+	if !ok {
+		return fault.New(fault.InvalidParameterValue, "invalid value for COPY option header: %q", v).WithHint("it is true, false or match")
+	}
+	o.header = on
+	return nil
+}
+
+// valueOption reads the options that are the same in both syntaxes.
+func (o *copyOptions) valueOption(l *lexer, w string) (err error) {
+	switch w {
+	case "delimiter", "quote", "escape", "null":
+		l.pos += len(w)
+		l.keyword("as")
+	default:
+		if strings.HasPrefix(w, "force") || w == "on_error" || w == "default" || w == "log_verbosity" || w == "reject_limit" {
+			return l.refuse("COPY option "+strconv.Quote(w)+" is not taken", "write the data as the columns should get it")
+		}
+		return l.syntax()
+	}
+	switch w {
+	case "delimiter":
+		o.delimiter, err = l.oneByte(w)
+	case "quote":
+		o.usedQuote = true
+		o.quote, err = l.oneByte(w)
+	case "escape":
+		o.usedEscape = true
+		o.escape, err = l.oneByte(w)
+	case "null":
+		o.nullSet = true
+		if o.null, err = l.optionText(); err == nil && strings.ContainsAny(o.null, "\r\n") {
+			err = fault.New(fault.InvalidParameterValue, "COPY null representation cannot use newline or carriage return")
+		}
+	}
+	return err
+}
+
+// oldOptions reads "DELIMITER AS ',' NULL AS ” CSV HEADER".
+func (o *copyOptions) oldOptions(l *lexer) error {
+	for {
+		w := lower(l.word())
+		var err error
+		switch w {
+		case "":
+			return nil
+		case "where":
+			return nil
+		case "binary", "csv":
+			l.pos += len(w)
+			o.format = w
+		case "header":
+			l.pos += len(w)
+			o.header = true
+		case "freeze":
+			l.pos += len(w)
+		case "encoding":
+			l.pos += len(w)
+			err = l.encoding()
+		default:
+			err = o.valueOption(l, w)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (l *lexer) optionText() (string, error) {
+	l.space()
+	if l.pos >= len(l.src) || !stringAhead(l) {
+		return "", l.syntax()
+	}
+	var scratch []byte
+	v, _, err := l.literal(&scratch)
+	return string(v), err
+}
+
+func (l *lexer) oneByte(what string) (byte, error) {
+	v, err := l.optionText()
+	if err != nil {
+		return 0, err
+	}
+	if len(v) != 1 || v == "\n" || v == "\r" || v == "\x00" {
+		return 0, fault.New(fault.FeatureNotSupported, "COPY %s must be a single one-byte character, not %q", what, v)
+	}
+	return v[0], nil
+}
+
+func (l *lexer) encoding() error {
+	v, err := l.optionText()
+	if err != nil {
+		return err
+	}
+	if _, f := checkEncoding(v); f != nil {
+		return f
+	}
+	return nil
+}
+
+// complete sets what was left open, and refuses options that do not go
+// together.
+func (o *copyOptions) complete() error {
+	bad := func(message string, args ...any) error {
+		return fault.New(fault.InvalidParameterValue, message, args...)
+	}
+	if o.format == "binary" {
+		if o.delimiter != 0 || o.nullSet || o.header || o.usedQuote || o.usedEscape {
+			return bad("COPY BINARY takes neither DELIMITER, NULL, HEADER, QUOTE nor ESCAPE")
+		}
+		return nil
+	}
+	if o.format == "text" {
+		if o.usedQuote || o.usedEscape {
+			return bad("COPY QUOTE and ESCAPE are available only in CSV mode; add FORMAT csv")
+		}
+		if o.delimiter == 0 {
+			o.delimiter = '\t'
+		}
+		if !o.nullSet {
+			o.null = `\N`
+		}
+		if strings.IndexByte(`\.abcdefghijklmnopqrstuvwxyz0123456789`, o.delimiter) >= 0 {
+			return bad("COPY delimiter cannot be %q", string(rune(o.delimiter)))
+		}
+	} else {
+		if o.delimiter == 0 {
+			o.delimiter = ','
+		}
+		if !o.usedQuote {
+			o.quote = '"'
+		}
+		if !o.usedEscape {
+			o.escape = o.quote
+		}
+		if o.delimiter == o.quote {
+			return bad("COPY delimiter and quote must be different")
+		}
+		if strings.IndexByte(o.null, o.quote) >= 0 {
+			return bad("CSV quote character must not appear in the NULL specification")
+		}
+	}
+	if strings.IndexByte(o.null, o.delimiter) >= 0 {
+		return bad("COPY delimiter must not appear in the NULL specification")
+	}
+	return nil
+}
+
+// copyIn is one running COPY.
+type copyIn struct {
+	s    *session
+	st   *copyStatement
+	t    *target
+	rows int
+	line int // of the text, from 1
+	held int // bytes of the memory that all sessions share
+}
+
+// hold takes memory for a line or a row that comes in many pieces; n is how
+// much it takes by now.
+func (c *copyIn) hold(n int) error {
+	if n <= large || n <= c.held {
+		return nil
+	}
+	if !c.s.srv.memory.take(n - c.held) {
+		return errTooLarge
+	}
+	c.held = n
+	return nil
+}
+
+// copyReader takes the data apart, in pieces of any size.
+type copyReader interface {
+	// data takes the next piece, which is only valid during the call.
+	data(b []byte) error
+	// end is called once no more data comes.
+	end() error
+}
+
+func (st *copyStatement) run(s *session, _ *portal) error {
+	if err := s.mayWrite("COPY FROM"); err != nil {
+		return err
+	}
+	t := &target{table: st.table, names: st.names, width: len(st.names)}
+	columns := make([]row.Column, len(st.names))
+	for i, n := range st.names {
+		columns[i] = row.Column{Name: n, Type: "text"}
+	}
+	if st.names == nil {
+		var err error
+		if columns, err = s.srv.store.Columns(st.table); err != nil {
+			return err
+		}
+		t.width = len(columns)
+	}
+	if err := s.bindTarget(t, columns); err != nil {
+		return err
+	}
+	c := &copyIn{s: s, st: st, t: t}
+	var r copyReader
+	format := byte(0)
+	switch st.format {
+	case "binary":
+		format = 1
+		b, err := newBinaryReader(c)
+		if err != nil {
+			return err
+		}
+		r = b
+	case "csv":
+		r = newLineReader(c, csvFields)
+	default:
+		r = newLineReader(c, textFields)
+	}
+	m := pgproto3.CopyInResponse{OverallFormat: format, ColumnFormatCodes: make([]uint16, t.width)}
+	for i := range m.ColumnFormatCodes {
+		m.ColumnFormatCodes[i] = uint16(format)
+	}
+	s.send(&m)
+	if err := s.flush(); err != nil {
+		return err
+	}
+	err := c.receive(r)
+	s.srv.memory.give(c.held)
+	if err != nil {
+		return err
+	}
+	s.completeRows("COPY ", c.rows)
+	return nil
+}
+
+// receive reads messages until the client says that the data is complete.
+func (c *copyIn) receive(r copyReader) error {
+	s := c.s
+	s.in.widen()
+	s.setCopying(true)
+	defer s.setCopying(false)
+	for {
+		if s.cancelled.Load() {
+			return errCopyCancelled
+		}
+		kind, n, err := s.in.next()
+		if err != nil {
+			return c.interrupted(err)
+		}
+		switch kind {
+		case 'd':
+			for n > 0 {
+				b, err := s.in.some(n)
+				if err != nil {
+					return c.interrupted(err)
+				}
+				n -= len(b)
+				if err := r.data(b); err != nil {
+					if d := s.in.discard(n); d != nil {
+						s.broken = d
+					}
+					return c.located(err)
+				}
+			}
+		case 'c':
+			if err := s.in.discard(n); err != nil {
+				return c.interrupted(err)
+			}
+			return c.located(r.end())
+		case 'f':
+			b, err := s.in.body(n)
+			if err != nil {
+				return c.interrupted(err)
+			}
+			w := &wire{b: b}
+			return fault.New(fault.QueryCanceled, "COPY from stdin failed: %s", w.text())
+		case 'H', 'S':
+			if err := s.in.discard(n); err != nil {
+				return c.interrupted(err)
+			}
+		case 'X':
+			return c.interrupted(errClosed)
+		default:
+			if err := s.in.discard(n); err != nil {
+				return c.interrupted(err)
+			}
+			return fault.New(fault.ProtocolViolation, "unexpected message type %q during COPY from stdin", kind)
+		}
+	}
+}
+
+var errCopyCancelled = fault.New(fault.QueryCanceled, "canceling COPY due to user request").
+	WithHint("none of its rows is stored")
+
+// setCopying opens and closes the time in which a cancel request ends a read.
+func (s *session) setCopying(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.copying = on
+	if !on && s.cancelled.Load() {
+		s.broken = errors.Join(s.broken, s.conn.SetReadDeadline(time.Time{}))
+	}
+}
+
+// interrupted tells a cancel request from a connection that is gone.
+func (c *copyIn) interrupted(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.s.cancelled.Load() {
+		return errCopyCancelled
+	}
+	c.s.broken = err
+	return err
+}
+
+// located says which line of the COPY an error is about.
+func (c *copyIn) located(err error) error {
+	if err == nil {
+		return nil
+	}
+	where := "COPY " + c.t.table
+	if c.line > 0 {
+		where += ", line " + strconv.Itoa(c.line)
+	}
+	return &placed{err: err, where: where}
+}
+
+// insert adds a row of as many values as there are columns.
+func (c *copyIn) insert(values []row.Value) error {
+	if c.t.timed != nil {
+		c.s.text = c.s.text[:0]
+		for i := range values {
+			if c.t.timed[i] {
+				c.s.stamp(&values[i], c.t.columns[i].Type)
+			}
+		}
+	}
+	if err := c.s.insert(c.t.schema, values); err != nil {
+		return err
+	}
+	c.rows++
+	return nil
+}

@@ -1,0 +1,306 @@
+package pgwire
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"holdfast/internal/fault"
+)
+
+// Options configure a Server. The zero value of everything but Store works.
+type Options struct {
+	// Store takes the rows. It must be set.
+	Store Store
+	// Logger gets what no client can be told; nil: nothing is logged.
+	Logger *slog.Logger
+	// MaxConns is how many connections may be open; 0: 1000. Further ones are
+	// refused with 53300.
+	MaxConns int
+	// Memory is how many bytes all sessions together may hold in messages and
+	// COPY lines above 64 KiB; 0: 128 MiB. What does not fit is refused with
+	// 53200.
+	Memory int64
+	// StartupTimeout is the time from accepting a connection to its first
+	// statement; 0: 10 seconds.
+	StartupTimeout time.Duration
+	// Now is the clock that now() shows; nil: time.Now.
+	Now func() time.Time
+}
+
+// startingExtra is how many connections above MaxConns may be in their
+// start-up, so that they can be told why, and cancel requests get through.
+const startingExtra = 64
+
+// Server speaks to any number of clients. Its methods are safe for concurrent
+// use.
+type Server struct {
+	store   Store
+	log     *slog.Logger
+	max     int
+	startup time.Duration
+	now     func() time.Time
+	memory  memory
+	stats   counters
+
+	base     context.Context // of every wait
+	abort    context.CancelFunc
+	stopping atomic.Bool
+	wg       sync.WaitGroup // sessions
+
+	mu        sync.Mutex
+	listeners map[net.Listener]bool
+	conns     map[*session]bool
+	byPID     map[uint32]*session // those that have started
+	lastPID   uint32
+}
+
+// New returns a Server that appends to o.Store.
+func New(o Options) *Server {
+	s := &Server{
+		store: o.Store, log: o.Logger, max: o.MaxConns, startup: o.StartupTimeout, now: o.Now,
+		listeners: make(map[net.Listener]bool), conns: make(map[*session]bool), byPID: make(map[uint32]*session),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.max <= 0 {
+		s.max = 1000
+	}
+	if s.startup <= 0 {
+		s.startup = 10 * time.Second
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if o.Memory <= 0 {
+		o.Memory = 128 << 20
+	}
+	s.memory.free.Store(o.Memory)
+	s.base, s.abort = context.WithCancel(context.Background())
+	return s
+}
+
+// Serve accepts connections from ln until Shutdown is called, which makes it
+// return nil, or until ctx ends, which closes every connection at once. It
+// closes ln, and returns when the sessions have ended.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	s.mu.Lock()
+	s.listeners[ln] = true
+	s.mu.Unlock()
+	defer context.AfterFunc(ctx, s.closeAll)()
+	err := s.accept(ln)
+	s.mu.Lock()
+	delete(s.listeners, ln)
+	s.mu.Unlock()
+	err = errors.Join(err, closed(ln.Close()))
+	if s.stopping.Load() { // no session is added any more
+		s.wg.Wait()
+	}
+	return err
+}
+
+// closed drops the error of closing twice.
+func closed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) accept(ln net.Listener) error {
+	for pause := time.Duration(0); ; {
+		if s.stopping.Load() {
+			return nil
+		}
+		conn, err := ln.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.open(conn)
+		case s.stopping.Load():
+			return nil
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED),
+			errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+			// Used-up descriptors come back when clients leave.
+			if pause = min(max(2*pause, 5*time.Millisecond), time.Second); pause == time.Second {
+				s.log.Warn("cannot accept connections", "error", err)
+			}
+			time.Sleep(pause)
+		default:
+			return err
+		}
+	}
+}
+
+// open starts a session, if there is room for one more.
+func (s *Server) open(conn net.Conn) {
+	s.stats.accepted.Add(1)
+	sn := newSession(s, conn)
+	s.mu.Lock()
+	full := s.stopping.Load() || len(s.conns) >= s.max+startingExtra
+	if !full {
+		s.conns[sn] = true
+		s.wg.Add(1)
+	}
+	s.mu.Unlock()
+	if full {
+		s.stats.refused.Add(1)
+		conn.Close() // nothing was promised to it
+		return
+	}
+	go s.run(sn)
+}
+
+// run is a session's goroutine.
+func (s *Server) run(sn *session) {
+	defer s.wg.Done()
+	defer func() {
+		s.mu.Lock()
+		delete(s.conns, sn)
+		if s.byPID[sn.pid] == sn {
+			delete(s.byPID, sn.pid)
+		}
+		s.mu.Unlock()
+		sn.in.release()
+		sn.cancel()
+		sn.conn.Close() // all that was to be said has been said
+	}()
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("session panicked", "pid", sn.pid, "panic", p, "stack", string(debug.Stack()))
+			sn.lastWord(fault.New(fault.InternalError, "internal error").WithHint("see the server's log; the connection is closed"))
+		}
+	}()
+	err := sn.conn.SetDeadline(time.Now().Add(s.startup))
+	if err == nil {
+		if err = sn.start(); err == nil {
+			err = sn.serve()
+		}
+	}
+	sn.lastWord(err)
+}
+
+// lastWord tells the client why the connection ends, where that is for it to
+// know.
+func (s *session) lastWord(err error) {
+	var f *fault.Error
+	if !errors.As(err, &f) && !errors.Is(err, errAnswered) {
+		return
+	}
+	// The time to say it is short, and a client that still sends must not lose
+	// the message to a reset.
+	if s.conn.SetDeadline(time.Now().Add(lingering)) != nil {
+		return
+	}
+	if f != nil {
+		s.out = s.out[:max(0, min(len(s.out), s.unsettledOr(len(s.out))))]
+		s.report("FATAL", err)
+	}
+	if s.flush() != nil {
+		return
+	}
+	if c, ok := s.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, s.conn, 1<<20) // until the client closes, or the time is up
+	}
+}
+
+const lingering = 500 * time.Millisecond
+
+// unsettledOr returns where answers that were not committed begin, n where
+// there are none.
+func (s *session) unsettledOr(n int) int {
+	if s.unsettled >= 0 {
+		return s.unsettled
+	}
+	return n
+}
+
+// admit gives a session that has started its number and its secret.
+func (s *Server) admit(sn *session) error {
+	var key [4]byte
+	if _, err := rand.Read(key[:]); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		return fault.New(fault.CannotConnectNow, "the server is stopping")
+	}
+	if len(s.byPID) >= s.max {
+		s.stats.refused.Add(1)
+		return fault.New(fault.TooManyConnections, "too many connections: %d are open", len(s.byPID)).
+			WithHint("close some, or raise the limit")
+	}
+	for s.lastPID++; s.lastPID == 0 || s.byPID[s.lastPID] != nil; s.lastPID++ {
+		continue
+	}
+	sn.pid, sn.key = s.lastPID&0x7fffffff, binary.BigEndian.Uint32(key[:])
+	s.byPID[sn.pid] = sn
+	return nil
+}
+
+// cancel ends what the session pid waits for, if the key is right.
+func (s *Server) cancel(pid, key uint32) {
+	s.mu.Lock()
+	sn := s.byPID[pid]
+	s.mu.Unlock()
+	if sn != nil && subtle.ConstantTimeEq(int32(sn.key), int32(key)) == 1 {
+		sn.cancelWait()
+	}
+}
+
+// Shutdown stops accepting, ends idle connections with 57P01, and lets running
+// statements end. When ctx ends first, it closes the rest. It returns once
+// every session has ended, with ctx's error if some had to be closed.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopping.Store(true)
+	for ln := range s.listeners {
+		ln.Close() // Serve closes it again, and returns the error
+	}
+	for sn := range s.conns {
+		if sn.waiting.Load() {
+			sn.conn.SetReadDeadline(time.Unix(1, 0)) // an error means that it is closed
+		}
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		s.abort()
+		return nil
+	case <-ctx.Done():
+		s.closeAll()
+		<-done
+		return ctx.Err()
+	}
+}
+
+// closeAll ends everything at once.
+func (s *Server) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping.Store(true)
+	s.abort()
+	for ln := range s.listeners {
+		ln.Close()
+	}
+	for sn := range s.conns {
+		sn.conn.Close()
+	}
+}

@@ -1,0 +1,451 @@
+package pgwire
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"holdfast/internal/fault"
+)
+
+// itemKind is what stands in one place of a VALUES list.
+type itemKind uint8
+
+const (
+	itemText itemKind = iota
+	itemNumber
+	itemBool
+	itemNull
+	itemDefault
+	itemParam
+	itemClock
+)
+
+// item is one place of a VALUES list.
+type item struct {
+	kind  itemKind
+	text  []byte
+	param int    // from 1
+	oid   uint32 // of the cast that a parameter stands in; 0: none
+	clock reading
+}
+
+// valueParser reads VALUES lists. Its buffers are used again for every row.
+type valueParser struct {
+	lexer
+	items   []item
+	scratch []byte
+	params  int // the highest parameter met
+}
+
+// maxParams is what the protocol's 16 bits can number; maxColumns is PostgreSQL's.
+const (
+	maxParams  = 1<<16 - 1
+	maxColumns = 1600
+	maxParens  = 16
+)
+
+const evaluateHint = "Holdfast takes rows as they are and evaluates nothing but now(): send a literal or a parameter"
+
+// row reads "(value, ...)" into items, which are valid until the next call.
+func (p *valueParser) row() error {
+	p.items, p.scratch = p.items[:0], p.scratch[:0]
+	if err := p.want('('); err != nil {
+		return err
+	}
+	for {
+		if len(p.items) == maxColumns {
+			return fault.New(fault.TooManyColumns, "a row has more than %d values", maxColumns)
+		}
+		p.items = append(p.items, item{})
+		if err := p.value(&p.items[len(p.items)-1], 0); err != nil {
+			return err
+		}
+		switch p.at(0) {
+		case ',':
+			p.pos++
+			continue
+		case ')':
+			p.pos++
+			return nil
+		}
+		return p.afterValue()
+	}
+}
+
+// afterValue tells an operator, which would have to be computed, from a
+// mistake.
+func (p *valueParser) afterValue() error {
+	if p.pos < len(p.src) && class[p.src[p.pos]]&isOperator != 0 {
+		return p.refuse("expressions are not evaluated: operator "+strconv.Quote(p.token()), evaluateHint)
+	}
+	for _, w := range []string{"at", "collate", "is", "isnull", "notnull", "and", "or", "not", "in", "like", "ilike", "between", "similar"} {
+		if fold(p.word(), w) {
+			return p.refuse("expressions are not evaluated: "+w, evaluateHint)
+		}
+	}
+	return p.syntax()
+}
+
+// value reads one value and leaves the parser at the next token.
+func (p *valueParser) value(it *item, parens int) error {
+	p.space()
+	if p.pos >= len(p.src) {
+		return p.syntax()
+	}
+	c := p.src[p.pos]
+	var err error
+	switch {
+	case c == '\'':
+		it.text, err = p.plain(&p.scratch)
+	case class[c]&isDigit != 0 || c == '.':
+		it.kind = itemNumber
+		it.text, err = p.number()
+	case c == '-' || c == '+':
+		err = p.signed(it)
+	case c == '$' && class[p.at(1)]&isDigit != 0:
+		err = p.parameter(it)
+	case stringAhead(&p.lexer):
+		it.text, _, err = p.literal(&p.scratch)
+	case c == '(':
+		err = p.nested(it, parens)
+	case c == '"':
+		err = p.column()
+	case class[c]&isIdentStart != 0:
+		err = p.named(it, parens)
+	case class[c]&isOperator != 0:
+		err = p.afterValue()
+	default:
+		err = p.syntax()
+	}
+	for err == nil {
+		if p.space(); p.at(0) != ':' || p.at(1) != ':' {
+			return nil
+		}
+		err = p.castTo(it)
+	}
+	return err
+}
+
+func (p *valueParser) castTo(it *item) error {
+	at := p.pos
+	p.pos += 2
+	t, err := p.sqlType()
+	if err == nil {
+		err = p.cast(it, t, at)
+	}
+	return err
+}
+
+// signed reads a number with its sign. A plus is not kept, a blank between
+// sign and digits neither.
+func (p *valueParser) signed(it *item) error {
+	at, minus := p.pos, p.src[p.pos] == '-'
+	p.pos++
+	p.space()
+	if c := p.at(0); class[c]&isDigit == 0 && c != '.' {
+		p.pos = at
+		return p.refuse("expressions are not evaluated: operator "+strconv.Quote(p.token()), evaluateHint)
+	}
+	start := p.pos
+	n, err := p.number()
+	it.kind, it.text = itemNumber, n
+	if !minus || err != nil {
+		return err
+	}
+	if start == at+1 {
+		it.text = p.src[at:p.pos]
+		return nil
+	}
+	mark := len(p.scratch)
+	p.scratch = append(append(p.scratch, '-'), n...)
+	it.text = p.scratch[mark:]
+	return nil
+}
+
+func (p *valueParser) parameter(it *item) error {
+	at := p.pos
+	p.pos++
+	v, n := digits(p.src[p.pos:], 6, 10)
+	p.pos += n
+	if class[p.at(0)]&isIdentPart != 0 {
+		return p.junk(at)
+	}
+	if v < 1 || v > maxParams {
+		return place(fault.New(fault.UndefinedParameter, "there is no parameter $%d", v).
+			WithHint("parameters are numbered from 1 to %d", maxParams), p.src, at)
+	}
+	it.kind, it.param = itemParam, v
+	p.params = max(p.params, v)
+	return nil
+}
+
+// nested reads a value in parentheses.
+func (p *valueParser) nested(it *item, parens int) error {
+	if parens == maxParens {
+		return p.refuse("parentheses are nested too deeply", evaluateHint)
+	}
+	at := p.pos
+	p.pos++
+	if fold(p.word(), "select") || fold(p.word(), "values") || fold(p.word(), "with") {
+		return p.refuse("subqueries are not evaluated", evaluateHint)
+	}
+	if err := p.value(it, parens+1); err != nil {
+		return err
+	}
+	if it.kind == itemDefault {
+		p.pos = at
+		return p.syntax()
+	}
+	if !p.punct(')') {
+		return p.afterValue()
+	}
+	return nil
+}
+
+func (p *valueParser) column() error {
+	at := p.pos
+	n, err := p.name()
+	if err != nil {
+		return err
+	}
+	return place(fault.New(fault.UndefinedColumn, "column %q does not exist", n).
+		WithHint("a value is written in single quotes"), p.src, at)
+}
+
+// named reads a value that starts with a word.
+func (p *valueParser) named(it *item, parens int) error {
+	w := p.word()
+	switch {
+	case fold(w, "null"):
+		it.kind = itemNull
+		p.pos += len(w)
+	case fold(w, "default") && parens == 0:
+		it.kind = itemDefault
+		p.pos += len(w)
+	case fold(w, "true"), fold(w, "false"):
+		it.kind, it.text = itemBool, trueText
+		if w[0]|0x20 == 'f' {
+			it.text = falseText
+		}
+		p.pos += len(w)
+	case fold(w, "cast"):
+		return p.castCall(it, parens)
+	default:
+		if ok, err := p.clockCall(it); ok || err != nil {
+			return err
+		}
+		return p.typed(it, w)
+	}
+	return nil
+}
+
+// typed reads "type 'text'", and names what else starts with a word.
+func (p *valueParser) typed(it *item, w []byte) error {
+	at := p.pos
+	for _, e := range []string{"array", "row", "case", "coalesce", "nullif", "exists", "not", "greatest", "least", "extract"} {
+		if fold(w, e) {
+			return p.refuse("expressions are not evaluated: "+e, evaluateHint)
+		}
+	}
+	if reserved[lower(w)] {
+		return p.syntax()
+	}
+	t, err := p.sqlType()
+	p.space()
+	if err == nil && stringAhead(&p.lexer) {
+		if it.text, _, err = p.literal(&p.scratch); err != nil {
+			return err
+		}
+		return p.cast(it, t, at)
+	}
+	p.pos = at + len(w)
+	call := p.punct('(') || p.punct('.')
+	p.pos = at
+	if call {
+		return p.refuse("function "+strconv.Quote(lower(w))+" is not evaluated", evaluateHint)
+	}
+	return p.column()
+}
+
+// castCall reads CAST(value AS type).
+func (p *valueParser) castCall(it *item, parens int) error {
+	at := p.pos
+	p.pos += len("cast")
+	if err := p.want('('); err != nil {
+		return err
+	}
+	if parens == maxParens {
+		return p.refuse("parentheses are nested too deeply", evaluateHint)
+	}
+	if err := p.value(it, parens+1); err != nil {
+		return err
+	}
+	if !p.keyword("as") {
+		return p.afterValue()
+	}
+	t, err := p.sqlType()
+	if err != nil {
+		return err
+	}
+	if err := p.want(')'); err != nil {
+		return err
+	}
+	return p.cast(it, t, at)
+}
+
+var trueText, falseText = []byte("t"), []byte("f")
+
+// cast applies a cast where it leaves the text as it is; where PostgreSQL would
+// compute another value from it, it is refused.
+func (p *valueParser) cast(it *item, t sqlType, at int) error {
+	k := t.info().kind
+	if t.dims > 0 {
+		k = kindOther
+	}
+	ok := t.mod == "" && t.name != "bit" && t.name != "char" && t.name != "character"
+	switch it.kind {
+	case itemNull:
+		ok = true
+	case itemDefault:
+		return place(fault.New(fault.SyntaxError, "DEFAULT cannot be cast"), p.src, at)
+	case itemNumber:
+		ok = ok && (k == kindNumber || k == kindText || k == kindInteger && bytes.IndexAny(it.text, ".eE") < 0)
+		if k == kindText {
+			it.kind = itemText
+		}
+	case itemBool:
+		ok = ok && (k == kindBool || k == kindText)
+		if k == kindText { // bool's cast to text spells them out
+			it.kind, it.text = itemText, []byte(map[byte]string{'t': "true", 'f': "false"}[it.text[0]])
+		}
+	case itemParam:
+		ok = ok && (it.oid == 0 || it.oid == t.oid())
+		it.oid = t.oid()
+	case itemClock:
+		ok = ok && it.clock.recast(t)
+	case itemText:
+		if w := wordOf(it.text); ok && k == kindTime && w != 0 {
+			it.kind, it.clock = itemClock, reading{word: w, as: t.name}
+			ok = it.clock.recast(t)
+		}
+	}
+	if !ok {
+		return place(fault.New(fault.FeatureNotSupported, "cast to %q is not evaluated", t.String()).
+			WithHint("%s; the sink's column has its own type", evaluateHint), p.src, at)
+	}
+	return nil
+}
+
+// clockWord is which moment is meant.
+type clockWord uint8
+
+const (
+	wordNow       clockWord = iota + 1 // the transaction's first moment
+	wordStatement                      // the moment of taking
+	wordToday
+	wordTomorrow
+	wordYesterday
+)
+
+// reading is one reading of the clock: a moment, and the type that it is
+// written as.
+type reading struct {
+	word clockWord
+	as   string
+}
+
+// recast turns the reading into another type, and reports whether it can.
+func (r *reading) recast(t sqlType) bool {
+	switch t.name {
+	case "timestamptz", "timestamp", "date", "time":
+		if r.as == "date" && t.name == "time" {
+			return false
+		}
+		if r.as == "date" && r.word < wordToday {
+			r.word = wordToday
+		}
+		r.as = t.name
+		return t.mod == "" && t.dims == 0
+	}
+	return false
+}
+
+// wordOf recognises the words that PostgreSQL's time types take for a moment.
+// They would mean the moment of delivery by the time a sink reads them.
+func wordOf(text []byte) clockWord {
+	if len(text) == 0 || len(text) > 64 {
+		return 0
+	}
+	t := bytes.TrimSpace(text)
+	switch {
+	case fold(t, "now"):
+		return wordNow
+	case fold(t, "today"):
+		return wordToday
+	case fold(t, "tomorrow"):
+		return wordTomorrow
+	case fold(t, "yesterday"):
+		return wordYesterday
+	}
+	return 0
+}
+
+// clockCall reads a function, or a word of SQL, that means a moment.
+func (p *valueParser) clockCall(it *item) (bool, error) {
+	at, w := p.pos, p.word()
+	for _, c := range clockCalls {
+		if !fold(w, c.name) {
+			continue
+		}
+		p.pos += len(w)
+		switch {
+		case c.call:
+			if !p.punct('(') || !p.punct(')') {
+				p.pos = at
+				return false, nil
+			}
+		case p.punct('('):
+			p.pos = at
+			return false, p.refuse("precision of "+c.name+" is not taken", "leave it out; times have microseconds")
+		}
+		it.kind, it.clock = itemClock, c.reading
+		return true, nil
+	}
+	return false, nil
+}
+
+var clockCalls = []struct {
+	name    string
+	call    bool
+	reading reading
+}{
+	{"now", true, reading{wordNow, "timestamptz"}},
+	{"current_timestamp", false, reading{wordNow, "timestamptz"}},
+	{"localtimestamp", false, reading{wordNow, "timestamp"}},
+	{"current_date", false, reading{wordToday, "date"}},
+	{"localtime", false, reading{wordNow, "time"}},
+	{"transaction_timestamp", true, reading{wordNow, "timestamptz"}},
+	{"statement_timestamp", true, reading{wordStatement, "timestamptz"}},
+	{"clock_timestamp", true, reading{wordStatement, "timestamptz"}},
+}
+
+// appendText writes the reading in PostgreSQL's text form; at is the moment, in
+// the session's time zone.
+func (r reading) appendText(dst []byte, at time.Time) []byte {
+	if r.word >= wordToday {
+		at = time.Date(at.Year(), at.Month(), at.Day()+daysOf[r.word], 0, 0, 0, 0, at.Location())
+	}
+	switch r.as {
+	case "date":
+		return at.AppendFormat(dst, "2006-01-02")
+	case "time":
+		return at.AppendFormat(dst, "15:04:05.999999")
+	case "timestamp":
+		return at.AppendFormat(dst, "2006-01-02 15:04:05.999999")
+	}
+	dst = at.AppendFormat(dst, "2006-01-02 15:04:05.999999-07:00")
+	return bytes.TrimSuffix(dst, []byte(":00"))
+}
+
+var daysOf = map[clockWord]int{wordTomorrow: 1, wordYesterday: -1}
