@@ -282,14 +282,11 @@ func (d *Deliverer) reached(at row.Position, rows uint64, last int64) {
 
 // works forgets what failed before.
 func (d *Deliverer) works() {
-	if d.failures == 0 {
+	if d.quiet == "" {
 		return
 	}
-	d.failures = 0
-	if d.quiet != "" {
-		d.cfg.Log.Info("delivery goes on", "sink", d.cfg.Name, "stream", d.cfg.Stream.Name())
-		d.quiet = ""
-	}
+	d.failures, d.quiet = 0, ""
+	d.cfg.Log.Info("delivery goes on", "sink", d.cfg.Name, "stream", d.cfg.Stream.Name())
 	d.update(func(s *Status) { s.LastError = "" })
 }
 

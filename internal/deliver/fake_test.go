@@ -1,0 +1,341 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"holdfast/row"
+	"holdfast/sink"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memStream is a journal in memory.
+type memStream struct {
+	id string
+
+	mu     sync.Mutex
+	grown  chan struct{}
+	blocks []row.Block
+	first  uint64 // oldest row kept
+	broken map[uint64]error
+}
+
+func newMemStream() *memStream {
+	return &memStream{id: "journal", grown: make(chan struct{}), first: 1, broken: map[uint64]error{}}
+}
+
+var calls = &row.Schema{Table: "calls", Columns: []row.Column{{Name: "n", Type: "bigint"}}}
+
+// add appends a block of n rows; open says that its transaction goes on.
+func (s *memStream) add(n int, open bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := row.Block{First: s.endLocked().Seq + 1, Open: open, Bytes: int64(n) * 100}
+	for i := range n {
+		seq := b.First + uint64(i)
+		b.Rows = append(b.Rows, row.Row{Seq: seq, Received: int64(seq) * 1e6, Schema: calls, Values: []row.Value{row.Text(fmt.Sprint(seq))}})
+	}
+	b.End = row.Position{Seq: b.First + uint64(n) - 1, Chain: s.endLocked().Chain*31 + uint32(n) + 7}
+	s.blocks = append(s.blocks, b)
+	close(s.grown)
+	s.grown = make(chan struct{})
+}
+
+// change alters the block that holds seq.
+func (s *memStream) change(seq uint64, f func(b *row.Block)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.blocks[s.indexLocked(seq)])
+}
+
+func (s *memStream) indexLocked(seq uint64) int {
+	i, _ := slices.BinarySearchFunc(s.blocks, seq, func(b row.Block, seq uint64) int { return int(b.End.Seq) - int(seq) })
+	return i
+}
+
+func (s *memStream) endLocked() row.Position {
+	if len(s.blocks) == 0 {
+		return row.Position{}
+	}
+	return s.blocks[len(s.blocks)-1].End
+}
+
+func (s *memStream) ID() string   { return s.id }
+func (s *memStream) Name() string { return "main" }
+
+// End is the end of the last complete transaction, as the contract has it.
+func (s *memStream) End() row.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.blocks) - 1; i >= 0; i-- {
+		if !s.blocks[i].Open {
+			return s.blocks[i].End
+		}
+	}
+	return row.Position{}
+}
+
+func (s *memStream) BytesAfter(seq uint64) int64 { return int64(s.End().Seq-seq) * 100 }
+
+func (s *memStream) Check(pos row.Position) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pos == (row.Position{}) {
+		return nil
+	}
+	if pos.Seq+1 < s.first {
+		return ErrGone
+	}
+	if i := s.indexLocked(pos.Seq); i < len(s.blocks) && s.blocks[i].End == pos {
+		return nil
+	}
+	return fmt.Errorf("%w: chain %d", ErrOtherJournal, pos.Chain)
+}
+
+func (s *memStream) Reader(from uint64) (Reader, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from < s.first {
+		return nil, fmt.Errorf("%w: from seq %d", ErrGone, from)
+	}
+	return &memReader{s: s, at: s.indexLocked(from)}, nil
+}
+
+// memReader spoils the rows of its last block at each call, to find out who
+// keeps them.
+type memReader struct {
+	s    *memStream
+	at   int
+	last row.Block
+}
+
+func (r *memReader) TryNext() (*row.Block, error) {
+	for i := range r.last.Rows {
+		r.last.Rows[i] = row.Row{Seq: 1 << 60, Schema: calls}
+	}
+	r.last = row.Block{}
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if r.at >= len(r.s.blocks) || !r.s.completeLocked(r.at) {
+		return nil, nil
+	}
+	r.last = r.s.blocks[r.at]
+	if err := r.s.broken[r.last.First]; err != nil {
+		return nil, err
+	}
+	r.last.Rows = slices.Clone(r.last.Rows)
+	r.at++
+	return &r.last, nil
+}
+
+// completeLocked reports whether the transaction of block i has ended:
+// readers see none before that.
+func (s *memStream) completeLocked(i int) bool {
+	for ; i < len(s.blocks); i++ {
+		if !s.blocks[i].Open {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *memReader) Next(ctx context.Context) (*row.Block, error) {
+	for {
+		r.s.mu.Lock()
+		grown := r.s.grown
+		r.s.mu.Unlock()
+		if b, err := r.TryNext(); b != nil || err != nil {
+			return b, err
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (r *memReader) Close() error { return nil }
+
+// memSink is a database in memory, whose faults are decided by the test.
+type memSink struct {
+	mu      sync.Mutex
+	rows    []uint64
+	commits []uint64 // where each commit ended
+	cursors map[sink.ID]sink.Cursor
+	applies int // calls of Apply
+	attachs int
+
+	// fault is asked at each step; what it returns happens. If nil, nothing does.
+	fault func(step string) error
+	// refuse names rows that the sink does not take.
+	refuse map[uint64]bool
+}
+
+// The steps at which faults strike.
+const (
+	stepAttach = "attach"
+	stepCursor = "cursor"
+	stepBegin  = "begin"
+	stepRow    = "row"
+	stepCommit = "commit"
+	stepReply  = "reply" // committed, but the answer is lost
+)
+
+var (
+	errAway  = errors.New("connection refused")
+	errReply = fmt.Errorf("%w: connection reset", sink.ErrDoubtful)
+)
+
+func newMemSink() *memSink {
+	return &memSink{cursors: map[sink.ID]sink.Cursor{}, refuse: map[uint64]bool{}}
+}
+
+func (s *memSink) strike(step string) error {
+	if s.fault == nil {
+		return nil
+	}
+	return s.fault(step)
+}
+
+func (s *memSink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attachs++
+	if err := s.strike(stepAttach); err != nil {
+		return nil, err
+	}
+	c, ok := s.cursors[id]
+	if !ok {
+		c.Position = start
+	}
+	c.Epoch++
+	c.Instance = instance
+	s.cursors[id] = c
+	return &memSession{s: s, id: id, epoch: c.Epoch}, nil
+}
+
+func (s *memSink) Close() error { return nil }
+
+type memSession struct {
+	s      *memSink
+	id     sink.ID
+	epoch  uint64
+	closed bool
+}
+
+func (n *memSession) Close() error { n.closed = true; return nil }
+
+func (n *memSession) Cursor(ctx context.Context) (sink.Cursor, error) {
+	n.s.mu.Lock()
+	defer n.s.mu.Unlock()
+	if err := n.s.strike(stepCursor); err != nil {
+		return sink.Cursor{}, err
+	}
+	return n.checkLocked()
+}
+
+func (n *memSession) checkLocked() (sink.Cursor, error) {
+	c, ok := n.s.cursors[n.id]
+	switch {
+	case n.closed:
+		return c, errors.New("session is closed")
+	case !ok:
+		return c, sink.ErrNoCursor
+	case c.Epoch != n.epoch:
+		return c, sink.ErrFenced
+	}
+	return c, nil
+}
+
+func (n *memSession) Apply(ctx context.Context, b sink.Batch) error {
+	n.s.mu.Lock()
+	n.s.applies++
+	err := n.s.strike(stepBegin)
+	c, fenced := n.checkLocked()
+	refuse := n.s.refuse
+	n.s.mu.Unlock()
+	if err = errors.Join(err, fenced); err != nil {
+		return err
+	}
+	var rows []uint64
+	for b.Next() {
+		r := b.Row()
+		if refuse[r.Seq] {
+			return &sink.RowError{Seq: r.Seq, Table: r.Schema.Table, Code: "23505", Err: errors.New("duplicate key")}
+		}
+		if err := n.s.strike(stepRow); err != nil {
+			return err
+		}
+		rows = append(rows, r.Seq)
+	}
+	if err := errors.Join(b.Err(), ctx.Err()); err != nil {
+		return err
+	}
+	n.s.mu.Lock()
+	defer n.s.mu.Unlock()
+	if err := n.s.strike(stepCommit); err != nil {
+		return err
+	}
+	c.Position = b.End()
+	n.s.rows = append(n.s.rows, rows...)
+	n.s.commits = append(n.s.commits, c.Seq)
+	n.s.cursors[n.id] = c
+	return n.s.strike(stepReply)
+}
+
+// wantRows checks that the sink holds the rows 1 to last, once and in order,
+// and that every commit ended where a transaction did.
+func wantRows(t *testing.T, st *memStream, s *memSink, last uint64) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if uint64(len(s.rows)) != last {
+		t.Fatalf("sink has %d rows, want %d", len(s.rows), last)
+	}
+	for i, seq := range s.rows {
+		if seq != uint64(i+1) {
+			t.Fatalf("row %d of the sink is seq %d", i+1, seq)
+		}
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, at := range s.commits {
+		if b := st.blocks[st.indexLocked(at)]; b.End.Seq != at || b.Open {
+			t.Fatalf("a commit ended at seq %d, inside a block or a transaction", at)
+		}
+	}
+}
+
+// waitFor waits until ok, in real or in fake time.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 20_000 {
+		if ok() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("waited in vain for: %s", what)
+}
+
+// started returns a Deliverer that runs until the test ends.
+func started(t *testing.T, cfg Config) *Deliverer {
+	t.Helper()
+	cfg.Name = "default"
+	if cfg.Instance == "" {
+		cfg.Instance = "a"
+	}
+	d := New(cfg)
+	d.Start()
+	t.Cleanup(func() { d.Close() })
+	return d
+}
