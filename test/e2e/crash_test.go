@@ -40,7 +40,7 @@ func TestKilledFiftyTimes(t *testing.T) {
 			time.Sleep(time.Duration(rng.IntN(40)) * time.Millisecond)
 			starting++
 		} else {
-			time.Sleep(time.Duration(rng.IntN(600)) * time.Millisecond)
+			time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
 		}
 		s.kill()
 		begun := time.Now()

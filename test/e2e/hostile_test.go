@@ -135,7 +135,7 @@ func TestHostileBytes(t *testing.T) {
 		{"frame of length 3", true, frame('Q', 3, ""), "08P01"},
 		{"unknown message", true, frame('~', 4, ""), "08P01"},
 		{"query without its NUL", true, frame('Q', 12, "SELECT 1"), "08P01"},
-		{"bind that promises more than it has", true, frame('B', 12, "\x00\x00\xff\xff\x00\x00\xff\xff"), "08P01"},
+		{"bind that promises more than it has", true, append(frame('B', 12, "\x00\x00\xff\xff\x00\x00\xff\xff"), frame('S', 4, "")...), "08P01"},
 	} {
 		t.Run(h.name, func(t *testing.T) {
 			c, err := net.Dial("tcp", s.pg)
