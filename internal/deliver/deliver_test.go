@@ -146,7 +146,7 @@ func TestHalts(t *testing.T) {
 				}
 				tt.break_(w)
 				d := started(t, Config{Stream: w.st, Sink: w.s, Mark: tt.mark})
-				time.Sleep(time.Hour)
+				settle(time.Hour)
 				got := d.Status()
 				if got.State != Halted || got.Reason != tt.want || !strings.Contains(got.LastError, tt.text) || got.Retries != 1 {
 					t.Fatalf("got %+v, want it halted once, for %q, saying %q", got, tt.want, tt.text)
@@ -157,7 +157,7 @@ func TestHalts(t *testing.T) {
 				if err := d.Drain(t.Context()); err == nil || !strings.Contains(err.Error(), "rows") {
 					t.Errorf("Drain gave %v, want what is left", err)
 				}
-				time.Sleep(time.Hour)
+				settle(time.Hour)
 				if w.s.attachs != 1 || d.Status().State != Halted {
 					t.Errorf("after Drain it attached %d times and is %q, want it still halted", w.s.attachs, d.Status().State)
 				}
@@ -182,17 +182,17 @@ func TestResume(t *testing.T) {
 		s.fault = scripted(stepBegin, errAway)
 		s.mu.Unlock()
 		st.add(5, false)
-		time.Sleep(time.Minute)
+		settle(time.Minute)
 		if got := d.Status(); got.Reason != Restored {
 			t.Fatalf("got %+v, want it halted as restored", got)
 		}
 		d.Resume(false)
-		time.Sleep(time.Minute)
+		settle(time.Minute)
 		if got := d.Status(); got.Reason != Restored || s.attachs != 2 {
 			t.Fatalf("without replay: got %+v after %d attaches, want it halted again", got, s.attachs)
 		}
 		d.Resume(true)
-		time.Sleep(time.Minute)
+		settle(time.Minute)
 		wantRows(t, st, s, 25)
 		if got := d.Status(); got.State != Idle || got.LastError != "" || got.Reason != "" {
 			t.Errorf("got %+v, want it idle and without an error", got)
@@ -202,7 +202,7 @@ func TestResume(t *testing.T) {
 		}
 		d.Resume(true) // nobody needed to look
 		st.add(5, false)
-		time.Sleep(time.Minute)
+		settle(time.Minute)
 		wantRows(t, st, s, 30)
 		if s.attachs != 3 {
 			t.Errorf("attached %d times, want 3: Resume of a healthy delivery must not take the cursor", s.attachs)
@@ -220,7 +220,7 @@ func TestBadRow(t *testing.T) {
 		}
 		s.refuse[33] = true
 		d := started(t, Config{Stream: st, Sink: s})
-		time.Sleep(time.Hour)
+		settle(time.Hour)
 		got := d.Status()
 		if got.State != Halted || got.Reason != BadRow || got.Seq != 30 || got.LagRows != 70 || got.Oldest != time.UnixMicro(31e6) {
 			t.Errorf("got %+v, want it halted in front of the block of row 33", got)
@@ -236,7 +236,7 @@ func TestBadRow(t *testing.T) {
 		s.mu.Lock()
 		s.refuse = map[uint64]bool{}
 		s.mu.Unlock()
-		time.Sleep(time.Minute)
+		settle(time.Minute)
 		wantRows(t, st, s, 100)
 	})
 }
@@ -250,7 +250,7 @@ func TestMalformed(t *testing.T) {
 		st.add(5, false)
 		st.change(8, func(b *row.Block) { b.Rows[2].Flags = row.Malformed })
 		d := started(t, Config{Stream: st, Sink: s})
-		time.Sleep(time.Minute)
+		settle(time.Minute)
 		if got := d.Status(); got.Reason != BadRow || got.Seq != 5 || !strings.Contains(got.LastError, "row 8") {
 			t.Errorf("got %+v, want it halted at row 8", got)
 		}
@@ -291,7 +291,7 @@ func TestDamage(t *testing.T) {
 				whole := st.blocks[st.indexLocked(51)]
 				st.change(51, tt.hurt)
 				d := started(t, Config{Stream: st, Sink: s})
-				time.Sleep(time.Hour)
+				settle(time.Hour)
 				got := d.Status()
 				if got.Seq != tt.seq || got.Reason != tt.want || !strings.Contains(got.LastError, tt.text) {
 					t.Fatalf("got %+v, want seq %d, reason %q, saying %q", got, tt.seq, tt.want, tt.text)
@@ -300,7 +300,7 @@ func TestDamage(t *testing.T) {
 					t.Errorf("read damage again %d times in an hour", got.Retries)
 				}
 				st.change(55, func(b *row.Block) { *b = whole })
-				time.Sleep(time.Minute)
+				settle(time.Minute)
 				wantRows(t, st, s, 100)
 			})
 		})
@@ -315,7 +315,7 @@ func TestGone(t *testing.T) {
 		st.add(5, false)
 		st.first = 6
 		d := started(t, Config{Stream: st, Sink: s})
-		time.Sleep(time.Hour)
+		settle(time.Hour)
 		if got := d.Status(); got.State != Halted || got.Reason != Gap || !strings.Contains(got.LastError, "no longer kept") {
 			t.Errorf("got %+v, want it halted at a gap", got)
 		}
@@ -334,14 +334,14 @@ func TestReaderErrors(t *testing.T) {
 		}
 		st.broken[11] = errors.New("input/output error")
 		d := started(t, Config{Stream: st, Sink: s})
-		time.Sleep(time.Minute)
+		settle(time.Minute)
 		if got := d.Status(); got.State != Waiting || got.Seq != 10 || !strings.Contains(got.LastError, "input/output error") {
 			t.Errorf("got %+v, want it waiting at seq 10", got)
 		}
 		st.mu.Lock()
 		delete(st.broken, 11)
 		st.mu.Unlock()
-		time.Sleep(time.Minute)
+		settle(time.Minute)
 		wantRows(t, st, s, 20)
 	})
 }
@@ -360,7 +360,7 @@ func TestBackoff(t *testing.T) {
 			return nil
 		}
 		d := started(t, Config{Stream: st, Sink: s})
-		time.Sleep(24 * time.Hour)
+		settle(24 * time.Hour)
 		limit := 100 * time.Millisecond
 		same := 0
 		for i := 1; i < len(at); i++ {
@@ -461,7 +461,7 @@ func TestCareless(t *testing.T) {
 		st := newMemStream()
 		st.add(5, false)
 		d := started(t, Config{Stream: st, Sink: careless{newMemSink()}})
-		time.Sleep(time.Minute)
+		settle(time.Minute)
 		if got := d.Status(); got.Seq != 0 || !strings.Contains(got.LastError, "without reading") {
 			t.Errorf("got %+v, want nothing delivered", got)
 		}
