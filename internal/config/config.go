@@ -144,7 +144,7 @@ func (c *Config) Override(o Override) error {
 	n.Streams, n.Sinks = cloneStreams(c.Streams), cloneSinks(c.Sinks)
 	if o.Data != "" {
 		if err := checkPath(o.Data); err != nil {
-			return err
+			return fromFlag(err)
 		}
 		n.Data = o.Data
 	}
@@ -155,11 +155,11 @@ func (c *Config) Override(o Override) error {
 		n.Listen.HTTP = Address(o.HTTP)
 	}
 	if err := n.Log.set(o.Log); err != nil {
-		return err
+		return fromFlag(err)
 	}
 	for _, a := range []Address{n.Listen.PG, n.Listen.HTTP} {
 		if err := new(Address).scan(string(a)); err != nil {
-			return err
+			return fromFlag(err)
 		}
 	}
 	n.settle()

@@ -78,6 +78,15 @@ func wrong(hint, message string, args ...any) error {
 	return &meant{message: fmt.Sprintf(message, args...), hint: hint}
 }
 
+// fromFlag returns err as the Problems of a value that no file holds.
+func fromFlag(err error) Problems {
+	p := &Problem{Message: err.Error()}
+	if m, ok := err.(*meant); ok {
+		p.Message, p.Hint = m.message, m.hint
+	}
+	return Problems{p}
+}
+
 // didYouMean returns a hint naming the word of known nearest to got, or all of
 // them where none is near.
 func didYouMean(got string, known []string) string {
