@@ -76,9 +76,13 @@ type Config struct {
 	Start    row.Position // where a sink begins that has no cursor yet
 	Mark     uint64       // the last seq known, locally, to be committed in the sink; 0: none
 
+	// Replay says that a cursor behind what was committed before counts (as
+	// with on_rewind: replay), instead of halting delivery until Resume.
+	Replay bool
+
 	// Marked is told each seq that the sink has committed, in order, by one
-	// goroutine. It may go back, where an operator lets a restored sink have
-	// its rows again. If nil, nobody is told.
+	// goroutine. It may go back, where a restored sink gets its rows
+	// again. If nil, nobody is told.
 	Marked func(seq uint64)
 
 	Rows  int   // a batch ends at the block that reaches so many rows; default 10,000

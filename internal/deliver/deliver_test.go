@@ -210,6 +210,24 @@ func TestResume(t *testing.T) {
 	})
 }
 
+// TestReplay checks that a configuration can answer a restored sink beforehand.
+func TestReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, s := newMemStream(), newMemSink()
+		for range 4 {
+			st.add(5, false)
+		}
+		d := started(t, Config{Stream: st, Sink: s, Mark: 15, Replay: true})
+		if settle(time.Minute); d.Status().State != Idle {
+			t.Errorf("got %+v, want all rows delivered again", d.Status())
+		}
+		wantRows(t, st, s, 20)
+		if got := d.Status(); got.Rows != 20 {
+			t.Errorf("counted %d rows, want 20", got.Rows)
+		}
+	})
+}
+
 // TestBadRow checks that what stands in front of a refused row is delivered,
 // the row is named and never skipped, and that mending the table heals it.
 func TestBadRow(t *testing.T) {

@@ -80,7 +80,7 @@ func (d *Deliverer) checkCursor(at sink.Cursor) error {
 	if err != nil && errors.Is(err, ErrOtherJournal) {
 		return fmt.Errorf("compare cursor at seq %d, chain %d: %w", at.Seq, at.Chain, err)
 	}
-	if floor := d.floor(); at.Seq < floor {
+	if floor := d.floor(); at.Seq < floor && !d.cfg.Replay {
 		return halt(Restored, "cursor in the sink stands at seq %d, but seq %d was committed before: the sink was restored from an older copy, or emptied", at.Seq, floor)
 	}
 	if err != nil {

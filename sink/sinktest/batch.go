@@ -17,7 +17,7 @@ type Batch struct {
 	last row.Row
 	fail error // returned by Err once failAt rows were given
 	stop int
-	make func(i int) row.Row // instead of rows
+	each func(i int) row.Row // instead of rows
 }
 
 var _ sink.Batch = (*Batch)(nil)
@@ -27,10 +27,10 @@ func NewBatch(rows []row.Row, end row.Position) *Batch {
 	return &Batch{rows: rows, end: end, stop: len(rows)}
 }
 
-// NewLargeBatch returns a batch of n rows that are made one by one, by make,
+// NewLargeBatch returns a batch of n rows that are made one by one, by each,
 // so that it takes no memory however large it is.
-func NewLargeBatch(n int, make func(i int) row.Row, end row.Position) *Batch {
-	return &Batch{make: make, end: end, stop: n}
+func NewLargeBatch(n int, each func(i int) row.Row, end row.Position) *Batch {
+	return &Batch{each: each, end: end, stop: n}
 }
 
 // FailAfter makes the batch end with err after n rows.
@@ -49,8 +49,8 @@ func (b *Batch) Next() bool {
 		return false
 	}
 	r := row.Row{}
-	if b.make != nil {
-		r = b.make(b.at)
+	if b.each != nil {
+		r = b.each(b.at)
 	} else {
 		r = b.rows[b.at]
 	}

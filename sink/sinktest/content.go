@@ -58,7 +58,7 @@ var contentRules = []rule{
 				rows = append(rows, numbered(schema("t", "v"), seq, seq)...)
 			}
 			apply(t, n, rows...)
-			wantNumbered(t, d, "t", "v", 1, 700)
+			wantNumbered(t, d, "t", 700)
 		}},
 	{"NULL is not the empty string",
 		"a database without a value is not one with an empty value",
@@ -118,14 +118,14 @@ var contentRules = []rule{
 			for _, name := range append(oddNames, h.Names...) {
 				seq++
 				apply(t, n, numbered(schema(name, name, "v"), seq, seq)...)
-				wantNumbered(t, d, name, name, seq, seq)
+				wantColumn(t, d, name, name, []string{fmt.Sprint(seq)})
 				if d.Tables(t, name) != 1 {
 					t.Errorf("there is no table %q", name)
 				}
 				seq++
 				apply(t, n, numbered(schema("columns", name), seq, seq)...)
 			}
-			wantNumbered(t, d, "y", "v", 1, 1)
+			wantNumbered(t, d, "y", 1)
 		}},
 	{"many tables in one batch keep their order",
 		"a batch is whatever clients wrote, table by table or mixed",
@@ -161,8 +161,8 @@ var contentRules = []rule{
 			}
 			n := attach(t, open(t, d), stream, "a", row.Position{})
 			apply(t, n, numbered(schema("wide", names...), 1, 70)...)
-			wantNumbered(t, d, "wide", "c0", 1, 70)
-			wantNumbered(t, d, "wide", "c999", 1, 70)
+			wantColumn(t, d, "wide", "c0", upTo(70))
+			wantColumn(t, d, "wide", "c999", upTo(70))
 		}},
 	{"a large batch takes little memory",
 		"a client's transaction is one batch, and may be larger than memory",
@@ -191,7 +191,7 @@ var contentRules = []rule{
 			if c := cursor(t, n); c.Position != end {
 				t.Fatalf("cursor stands at %+v, want %+v", c.Position, end)
 			}
-			wantNumbered(t, d, "t", "v", 1, uint64(h.Large))
+			wantNumbered(t, d, "t", uint64(h.Large))
 		}},
 	{"a batch without rows moves the cursor",
 		"the rows of a batch may all be for other sinks",

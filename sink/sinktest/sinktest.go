@@ -146,14 +146,19 @@ func numbered(s *row.Schema, first, last uint64) []row.Row {
 	return rows
 }
 
-// wantNumbered checks that table holds the rows first to last, in order.
-func wantNumbered(t *testing.T, d Destination, table, column string, first, last uint64) {
+// wantNumbered checks that column v of table holds 1 to last, in order.
+func wantNumbered(t *testing.T, d Destination, table string, last uint64) {
 	t.Helper()
-	var want []string
-	for seq := first; seq <= last; seq++ {
-		want = append(want, fmt.Sprint(seq))
+	wantColumn(t, d, table, "v", upTo(last))
+}
+
+// upTo returns the numbers 1 to last.
+func upTo(last uint64) []string {
+	var all []string
+	for seq := uint64(1); seq <= last; seq++ {
+		all = append(all, fmt.Sprint(seq))
 	}
-	wantColumn(t, d, table, column, want)
+	return all
 }
 
 // wantColumn checks one column of all rows of table.
