@@ -2,6 +2,7 @@ package pgwire
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strings"
 
@@ -222,9 +223,12 @@ func (s *session) assign(st *setStatement) error {
 
 // resetAll goes back to the settings of the start.
 func (s *session) resetAll() {
-	for name := range s.settings.set {
+	for _, name := range slices.Sorted(maps.Keys(s.settings.set)) {
+		was, _ := s.settings.get(name)
 		s.settings.assign(name, "", true)
-		s.parameter(name)
+		if is, _ := s.settings.get(name); is != was {
+			s.parameter(name)
+		}
 	}
 }
 
@@ -237,7 +241,7 @@ func (s *session) parameter(name string) {
 }
 
 // readShow reads SHOW name.
-func readShow(l *lexer, _ *session) (statement, error) {
+func readShow(l *lexer, s *session) (statement, error) {
 	l.keyword("show")
 	var name string
 	var err error
@@ -254,6 +258,9 @@ func readShow(l *lexer, _ *session) (statement, error) {
 		if name, err = l.settingName(); err != nil {
 			return nil, err
 		}
+	}
+	if _, err := s.shown(name); err != nil {
+		return nil, err
 	}
 	return &answer{tag: "SHOW", items: []expression{{name: name, oid: oidText, eval: func(s *session) (string, error) {
 		return s.shown(name)
