@@ -88,6 +88,11 @@ type Config struct {
 	Rows  int   // a batch ends at the block that reaches so many rows; default 10,000
 	Bytes int64 // or so many bytes; default 2 MiB
 
+	// Linger is the pause after a commit that left nothing behind, in which
+	// rows gather: each commit is a flush that competes with those that writers
+	// wait for. Default 50 ms; below 0: none.
+	Linger time.Duration
+
 	MinWait time.Duration // after the first failure; default 100 ms
 	MaxWait time.Duration // doubling up to; default 30 s
 
@@ -104,6 +109,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Bytes <= 0 {
 		c.Bytes = 2 << 20
+	}
+	if c.Linger == 0 {
+		c.Linger = 50 * time.Millisecond
 	}
 	if c.MinWait <= 0 {
 		c.MinWait = 100 * time.Millisecond

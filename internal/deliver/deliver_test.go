@@ -114,6 +114,34 @@ func TestBatchSizes(t *testing.T) {
 	}
 }
 
+// TestLinger checks that a trickle of rows costs few commits, that a backlog
+// does not wait, and that no row waits for long.
+func TestLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, s := newMemStream(), newMemSink()
+		d := started(t, Config{Stream: st, Sink: s, Rows: 100})
+		for range 1000 {
+			st.add(1, false)
+			settle(time.Millisecond)
+		}
+		settle(50 * time.Millisecond)
+		wantRows(t, st, s, 1000)
+		if got := len(s.commits); got < 10 || got > 25 {
+			t.Errorf("a second of one row each millisecond took %d commits, want about 20", got)
+		}
+		for range 100 {
+			st.add(100, false)
+		}
+		begin := time.Now()
+		if err := d.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("a backlog of 100 batches lingered for %v", took)
+		}
+	})
+}
+
 // TestHalts lists what stops delivery until somebody resumes, and checks that
 // it neither goes on nor tries on by itself.
 func TestHalts(t *testing.T) {

@@ -228,6 +228,24 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 		if b.later != nil {
 			return b.later
 		}
+		if b.rows > 0 && b.bytes > 0 {
+			d.linger(ctx)
+		}
+	}
+}
+
+// linger lets rows gather for the next batch; nobody waits for them but readers
+// of the sink. Drain cuts it short.
+func (d *Deliverer) linger(ctx context.Context) {
+	if d.cfg.Linger < 0 {
+		return
+	}
+	t := time.NewTimer(d.cfg.Linger)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-d.wake:
+	case <-ctx.Done():
 	}
 }
 

@@ -87,6 +87,28 @@ func TestLocked(t *testing.T) {
 	}
 }
 
+// TestLockedAtStart opens a file that another connection has for itself.
+func TestLockedAtStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "exclusive.db")
+	db := other(t, path)
+	for _, q := range []string{"PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "CREATE TABLE mine (v)", "INSERT INTO mine VALUES (1)"} {
+		mustExec(t, db, q)
+	}
+	s := mustOpen(t, path, Options{})
+	id := sink.ID{StreamID: "id", Stream: "main", Sink: "default"}
+	for range 3 {
+		if _, err := s.Attach(context.Background(), id, "a", row.Position{}); code(err) != 5 {
+			t.Fatalf("Attach gave %v, want SQLITE_BUSY", err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := deliver(mustAttach(t, s), textRow(1, "t", "v", "1")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestReaders reads from another connection while a batch is being written.
 func TestReaders(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "read.db")
