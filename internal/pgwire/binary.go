@@ -375,16 +375,20 @@ func decodeArray(dst []byte, oid, elem uint32, b []byte) ([]byte, error) {
 	if got != elem {
 		return dst, fault.New(fault.DatatypeMismatch, "binary data has array element type %d instead of expected %d", got, elem)
 	}
-	if dims == 0 {
-		return append(dst, "{}"...), w.end("array")
-	}
-	sizes, bounds, plain := make([]int, dims), make([]int32, dims), true
+	sizes, bounds, plain, empty := make([]int, dims), make([]int32, dims), true, dims == 0
 	for i := range sizes {
 		sizes[i], bounds[i] = int(w.int32()), w.int32()
 		plain = plain && bounds[i] == 1
-		if w.bad || sizes[i] < 1 || sizes[i] > len(w.b)/4 {
+		empty = empty || sizes[i] == 0
+		if w.bad || sizes[i] < 0 || sizes[i] > len(b)/4 {
 			return dst, badBinary(oid)
 		}
+	}
+	if empty {
+		if len(w.b) > 0 {
+			return dst, badBinary(oid)
+		}
+		return append(dst, "{}"...), nil
 	}
 	if !plain {
 		for i := range sizes {

@@ -43,8 +43,8 @@ func TestStartUp(t *testing.T) {
 		answer  string
 	}{
 		{version3, []string{"user", "u", "database", "d"}, hello},
-		{version3 + 2, []string{"user", "u"}, "negotiate 0[]; " + hello},
-		{version3, []string{"user", "u", "_pq_.x", "1"}, "negotiate 0[_pq_.x]; " + hello},
+		{version3 + 2, []string{"user", "u"}, "negotiate 196608 []; " + hello},
+		{version3, []string{"user", "u", "_pq_.x", "1"}, "negotiate 196608 [_pq_.x]; " + hello},
 		{version3, []string{"user", "u", "client_encoding", "'utf-8'"}, `FATAL 22023 invalid value for parameter "client_encoding": "'utf-8'"; closed`},
 		{version3, []string{"user", "u", "client_encoding", "LATIN1"}, `FATAL 22023 invalid value for parameter "client_encoding": "LATIN1"; closed`},
 		{version3, []string{"user", "u", "datestyle", "ISO, MDY", "client_encoding", "UTF8", "options", "-c standard_conforming_strings=on"}, hello},
@@ -347,7 +347,7 @@ func TestIdleMemory(t *testing.T) {
 	for range n {
 		c := connect(t, addr)
 		c.query("insert into t(a) values ('" + strings.Repeat("x'''", 100_000) + "')x")
-		c.fe, c.conn = nil, c.conn
+		c.fe = nil
 		cs = append(cs, c)
 	}
 	runtime.GC()

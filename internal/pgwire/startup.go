@@ -117,7 +117,9 @@ func (s *session) login(version uint32, body []byte) error {
 		given = append(given, [2]string{string(name), string(value)})
 	}
 	if version != version3 || unknown != nil {
-		s.send(&pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: 0, UnrecognizedOptions: unknown})
+		// The documentation says "minor version"; PostgreSQL sends, and libpq
+		// expects, the whole number.
+		s.send(&pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: version3, UnrecognizedOptions: unknown})
 	}
 	if err := s.startSettings(given); err != nil {
 		return err
