@@ -32,22 +32,15 @@ type load struct {
 	plans   map[*plan]*group       // and by what it says
 	pending map[*table]*group      // the one group of each table that holds rows
 	bytes   int                    // of values, over all pending groups
-	args    []driver.NamedValue    // of the statement being run
+	text    []byte                 // of the row being added
 }
 
 // group is rows of one schema that wait for their statement.
 type group struct {
 	plan  *plan
-	text  []byte // the values that are bound as text, one behind the other
-	cells []cell
+	args  []driver.NamedValue // of all of its rows, numbered as one statement's
 	seqs  []uint64
 	bytes int // of all values
-}
-
-// cell is one value: text in group.text, or something else.
-type cell struct {
-	from, to int // from -1: not text
-	other    any // int64, float64, []byte, or nil for NULL
 }
 
 // all writes every row of b.
@@ -78,13 +71,7 @@ func (l *load) add(r *row.Row) error {
 		}
 		l.pending[g.plan.table] = g
 	}
-	for i := range r.Values {
-		v := &r.Values[i]
-		l.bytes += len(v.Text)
-		g.bytes += len(v.Text)
-		g.add(v, g.plan.cells[i], g.plan.schema.Columns[i].Type)
-	}
-	g.seqs = append(g.seqs, r.Seq)
+	l.bind(g, r)
 	switch {
 	case l.bytes >= maxPending:
 		return l.flushAll()
@@ -130,25 +117,34 @@ func blame(err error, r *row.Row) error {
 	return err
 }
 
-func (g *group) add(v *row.Value, a affinity, typ string) {
-	if v.Null {
-		g.cells = append(g.cells, cell{from: -1})
-		return
-	}
-	if a != affText {
-		if x := a.cell(string(v.Text), typ); !isText(x) {
-			g.cells = append(g.cells, cell{from: -1, other: x})
-			return
+// bind copies a row into g, all of its text at once.
+func (l *load) bind(g *group, r *row.Row) {
+	l.text = l.text[:0]
+	for i := range r.Values {
+		if v := &r.Values[i]; !v.Null {
+			l.text = append(l.text, v.Text...)
 		}
 	}
-	from := len(g.text)
-	g.text = append(g.text, v.Text...)
-	g.cells = append(g.cells, cell{from: from, to: len(g.text)})
-}
-
-func isText(x any) bool {
-	_, ok := x.(string)
-	return ok
+	text := string(l.text)
+	if cap(l.text) > keepBuffer {
+		l.text = nil
+	}
+	l.bytes += len(text)
+	g.bytes += len(text)
+	for i := range r.Values {
+		a := driver.NamedValue{Ordinal: len(g.args) + 1}
+		if v := &r.Values[i]; !v.Null {
+			one := text[:len(v.Text)]
+			text = text[len(one):]
+			if kind := g.plan.cells[i]; kind == affText {
+				a.Value = one
+			} else {
+				a.Value = kind.cell(one, g.plan.schema.Columns[i].Type)
+			}
+		}
+		g.args = append(g.args, a)
+	}
+	g.seqs = append(g.seqs, r.Seq)
 }
 
 // flushAll writes every row that waits.
@@ -169,7 +165,6 @@ func (l *load) flush(g *group) error {
 	if err := l.ctx.Err(); err != nil {
 		return err
 	}
-	text := string(g.text) // one copy; what is bound points into it
 	for at := 0; at < len(g.seqs); {
 		n := 1
 		for _, size := range [...]int{g.plan.rows, 8} {
@@ -177,43 +172,37 @@ func (l *load) flush(g *group) error {
 				n = size
 			}
 		}
-		if err := l.run(g, text, at, n); err != nil {
+		if err := l.run(g, at, n); err != nil {
 			if !aboutRow(err) {
 				return fmt.Errorf("insert into table %q: %w", g.plan.schema.Table, err)
 			}
-			if err := l.locate(g, text, at, n, err); err != nil {
+			if err := l.locate(g, at, n, err); err != nil {
 				return err
 			}
 		}
 		at += n
 	}
 	l.bytes -= g.bytes
-	g.bytes, g.text, g.cells, g.seqs = 0, g.text[:0], g.cells[:0], g.seqs[:0]
-	if cap(g.text) > keepBuffer {
-		g.text = nil
-	}
+	clear(g.args) // so that the text can go
+	g.bytes, g.args, g.seqs = 0, g.args[:0], g.seqs[:0]
 	return nil
 }
 
 // run inserts n rows of g from the one at index at.
-func (l *load) run(g *group, text string, at, n int) error {
+func (l *load) run(g *group, at, n int) error {
 	width := len(g.plan.cells)
-	l.args = l.args[:0]
-	for i, c := range g.cells[at*width : (at+n)*width] {
-		a := driver.NamedValue{Ordinal: i + 1, Value: c.other}
-		if c.from >= 0 {
-			a.Value = text[c.from:c.to]
+	args := g.args[at*width : (at+n)*width]
+	if at > 0 {
+		for i := range args {
+			args[i].Ordinal = i + 1
 		}
-		l.args = append(l.args, a)
 	}
-	err := l.conn.run(g.plan.sql(n), l.args)
-	clear(l.args) // so that the text can go
-	return err
+	return l.conn.run(g.plan.sql(n), args)
 }
 
 // locate finds which of n rows, that were refused together, is refused, by
 // inserting them one by one; the transaction is rolled back afterwards.
-func (l *load) locate(g *group, text string, at, n int, refused error) error {
+func (l *load) locate(g *group, at, n int, refused error) error {
 	named := &sink.RowError{Table: g.plan.schema.Table, Code: codeName(refused), Err: refused}
 	if n == 1 {
 		named.Seq = g.seqs[at]
@@ -231,7 +220,7 @@ func (l *load) locate(g *group, text string, at, n int, refused error) error {
 	}
 	skip, _ := kept[0][0].(int64)
 	for i := at + int(skip); i < at+n; i++ {
-		if err := l.run(g, text, i, 1); err != nil {
+		if err := l.run(g, i, 1); err != nil {
 			if !aboutRow(err) {
 				return fmt.Errorf("insert into table %q: %w", named.Table, err)
 			}
