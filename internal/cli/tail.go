@@ -27,7 +27,9 @@ new row as soon as it is stored, until it is interrupted.`,
 			if last < 0 || last > maxTail {
 				return usage("from 0 to 10000", "-n %d is out of range", last)
 			}
-			return s.with(env, func(db Database) error { return tail(env, db, q, newPrinter(env, asJSON, q.Follow), last) })
+			return s.with(env, func(db Database) error {
+				return (&tailer{env, db, newPrinter(env, asJSON, q.Follow)}).run(q, last)
+			})
 		},
 	}
 	s.flags(cmd)
@@ -40,40 +42,42 @@ new row as soon as it is stored, until it is interrupted.`,
 	return cmd
 }
 
-// tail prints the last rows and follows where q says so.
-func tail(env *Env, db Database, q httpapi.RowsQuery, p *printer, last int) error {
-	end, err := endOf(env, db, q.Stream)
+// tailer is one run of tail.
+type tailer struct {
+	env *Env
+	db  Database
+	*printer
+}
+
+// run prints the last rows and follows where q says so.
+func (t *tailer) run(q httpapi.RowsQuery, last int) error {
+	end, err := t.endOf(q.Stream)
 	if err != nil {
 		return err
 	}
-	follow := q.Follow
-	q.Follow = false
-	// In a whole stream the last rows are known by their seqs; those of one
-	// table have to be looked for.
-	if last > 0 && q.Table != "" {
-		if err := lastOf(env, db, q, p, last, end); err != nil {
-			return p.end(err)
-		}
-	} else if last > 0 && end > 0 {
-		q.From = end - min(end, uint64(last)) + 1
-		if q.Limit = int(end - q.From + 1); q.Limit > 0 {
-			if err := db.Rows(env.Context, q, p.row, p.damage); err != nil {
-				return p.end(err)
-			}
-		}
+	before := q
+	before.Follow = false
+	switch {
+	case last == 0 || end == 0:
+	case q.Table != "":
+		err = t.lastOfTable(before, last, end)
+	default:
+		n := min(end, uint64(last))
+		before.From, before.Limit = end-n+1, int(n)
+		err = t.db.Rows(t.env.Context, before, t.row, t.damage)
 	}
-	if !follow {
-		return p.end(nil)
+	if err != nil || !q.Follow {
+		return t.end(err)
 	}
-	if err := p.out.Flush(); err != nil {
+	if err := t.out.Flush(); err != nil {
 		return err
 	}
-	q.From, q.Limit, q.Follow = end+1, 0, true
-	return p.end(db.Rows(env.Context, q, p.row, p.damage))
+	q.From = end + 1
+	return t.end(t.db.Rows(t.env.Context, q, t.row, t.damage))
 }
 
-func endOf(env *Env, db Database, stream string) (uint64, error) {
-	st, err := db.Status(env.Context)
+func (t *tailer) endOf(stream string) (uint64, error) {
+	st, err := t.db.Status(t.env.Context)
 	if err != nil {
 		return 0, err
 	}
@@ -85,11 +89,13 @@ func endOf(env *Env, db Database, stream string) (uint64, error) {
 	return 0, fault.New(fault.UndefinedObject, "stream %q is not known", stream).WithHint("holdfast status lists the streams")
 }
 
-// lastOf prints the last rows of one table up to seq end.
-func lastOf(env *Env, db Database, q httpapi.RowsQuery, p *printer, last int, end uint64) error {
+// lastOfTable prints the last rows of one table up to seq end. In a whole
+// stream the last rows are known by their seqs; those of a table have to be
+// looked for.
+func (t *tailer) lastOfTable(q httpapi.RowsQuery, last int, end uint64) error {
 	ring := make([]*httpapi.RowLine, 0, last)
 	n := 0
-	err := db.Rows(env.Context, q, func(r *httpapi.RowLine) error {
+	err := t.db.Rows(t.env.Context, q, func(r *httpapi.RowLine) error {
 		if r.Seq > end {
 			return nil // it comes when following
 		}
@@ -100,12 +106,12 @@ func lastOf(env *Env, db Database, q httpapi.RowsQuery, p *printer, last int, en
 		}
 		n++
 		return nil
-	}, p.damage)
+	}, t.damage)
 	if err != nil {
 		return err
 	}
 	for i := range ring {
-		if err := p.row(ring[(n-len(ring)+i)%last]); err != nil {
+		if err := t.row(ring[(n-len(ring)+i)%last]); err != nil {
 			return err
 		}
 	}

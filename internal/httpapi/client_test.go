@@ -155,7 +155,7 @@ func TestPutWithoutAnswer(t *testing.T) {
 		case 2:
 			w.Write([]byte(`{"rows":`)) // half an answer
 		case 3:
-			http.Error(w, "bad gateway", 502) // somebody between
+			http.Error(w, "bad gateway", http.StatusBadGateway) // somebody between
 		case 4:
 			w.Write([]byte(`{}`)) // not our answer at all
 		}

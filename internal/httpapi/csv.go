@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"unicode/utf8"
 
 	"holdfast/internal/fault"
 	"holdfast/row"
@@ -32,6 +33,10 @@ func (c *csvReader) next() ([]row.Value, int, error) {
 	}
 	start := 0
 	for i, end := range c.ends {
+		if end < len(c.buf) && !utf8.RuneStart(c.buf[end]) {
+			// All fields together are UTF-8, but a comma splits a character.
+			return nil, number, fault.New(fault.CharacterNotInRepertoire, "field %d ends within a character", i+1)
+		}
 		v := row.Value{Text: c.buf[start:end:end]}
 		if start == end && !c.quoted[i] {
 			v = row.Null
@@ -45,72 +50,70 @@ func (c *csvReader) next() ([]row.Value, int, error) {
 // record collects one record's fields. Quotes may begin anywhere in a field,
 // as in PostgreSQL; a quote within quotes is doubled.
 func (c *csvReader) record() error {
-	inside, quoted, begun := false, false, false
+	quoted, begun := false, false
 	for {
 		b, err := c.r.ReadByte()
 		if err != nil {
-			return c.atEnd(err, inside, quoted, begun)
+			if errors.Is(err, io.EOF) && begun {
+				return c.field(quoted)
+			}
+			return err
 		}
 		begun = true
+		switch b {
+		case '"':
+			quoted = true
+			err = c.inQuotes()
+		case ',':
+			err = c.field(quoted)
+			quoted = false
+		case '\n':
+			c.line++
+			return c.field(quoted)
+		case '\r':
+			if next, e := c.r.Peek(1); e != nil || next[0] != '\n' {
+				err = fault.New(fault.BadCopyFormat, "a carriage return stands alone outside of quotes").
+					WithHint("put the value in double quotes")
+			}
+		default:
+			if err = c.add([]byte{b}); err == nil {
+				err = c.plain("\",\r\n")
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// inQuotes collects up to the closing quote.
+func (c *csvReader) inQuotes() error {
+	for {
+		if err := c.plain(`"`); err != nil {
+			return err
+		}
+		b, err := c.r.ReadByte()
+		if errors.Is(err, io.EOF) {
+			return fault.New(fault.BadCopyFormat, "a quoted value does not end").WithHint("a quote within a value is doubled")
+		}
+		if err != nil {
+			return err
+		}
 		if b == '\n' {
 			c.line++
 		}
-		if inside {
-			if b != '"' {
-				if err := c.add([]byte{b}); err != nil {
-					return err
-				}
-				continue
+		if b == '"' {
+			if next, e := c.r.Peek(1); e != nil || next[0] != '"' {
+				return nil
 			}
-			if next, err := c.r.Peek(1); err == nil && next[0] == '"' {
-				if err := c.addQuote(); err != nil {
-					return err
-				}
-				continue
-			}
-			inside = false
-			continue
-		}
-		switch b {
-		case '"':
-			inside, quoted = true, true
-		case ',':
-			if err := c.field(quoted); err != nil {
-				return err
-			}
-			quoted = false
-		case '\n':
-			return c.field(quoted)
-		case '\r':
-			if next, err := c.r.Peek(1); err == nil && next[0] == '\n' {
-				continue
-			}
-			return fault.New(fault.BadCopyFormat, "a carriage return stands alone outside of quotes").
-				WithHint("put the value in double quotes")
-		default:
-			if err := c.add([]byte{b}); err != nil {
+			if _, err := c.r.Discard(1); err != nil {
 				return err
 			}
 		}
+		if err := c.add([]byte{b}); err != nil {
+			return err
+		}
 	}
-}
-
-func (c *csvReader) addQuote() error {
-	if _, err := c.r.Discard(1); err != nil {
-		return err
-	}
-	return c.add([]byte{'"'})
-}
-
-// atEnd ends the last record where the body ends without a line feed.
-func (c *csvReader) atEnd(err error, inside, quoted, begun bool) error {
-	switch {
-	case !errors.Is(err, io.EOF) || !begun:
-		return err
-	case inside:
-		return fault.New(fault.BadCopyFormat, "a quoted value does not end").WithHint("a quote within a value is doubled")
-	}
-	return c.field(quoted)
 }
 
 func (c *csvReader) field(quoted bool) error {

@@ -145,6 +145,7 @@ func TestRefused(t *testing.T) {
 		{"csv lone CR", csv, "a\nx\ry\n", 400, "22P04", 2, "carriage return"},
 		{"csv NUL", csv, "a\nx\x00\n", 400, "22021", 2, "NUL"},
 		{"csv invalid UTF-8", csv, "a\n\xc3\x28\n", 400, "22021", 2, "0xc3"},
+		{"csv split character", csv, "a,b\n\xc3,\xa4\n", 400, "22021", 2, "field 1"},
 		{"csv long value", csv, "a\n\"" + strings.Repeat("x", maxRecord+1), 413, "54000", 2, "larger"},
 		{"csv nameless column", csv, "a,\n1,2\n", 400, "42602", 1, "column 2"},
 		{"csv column twice", csv, "a,a\n1,2\n", 400, "42701", 1, `"a"`},

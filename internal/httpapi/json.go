@@ -28,18 +28,17 @@ type field struct {
 
 // objectParser reads one JSON object into fields. Numbers keep the text that
 // they were sent with, and objects and arrays within become compact JSON, which
-// is why encoding/json is not used: it does neither, takes duplicate keys, and
+// is why encoding/json is not used: it does neither, hides duplicate keys, and
 // replaces invalid UTF-8 without a word.
 type objectParser struct {
 	text   []byte
 	at     int
 	fields []field
 	arena  []byte // unescaped names and texts; fields point into it or into text
-	seen   map[string]struct{}
 }
 
-// parse reads text, which must be one object and nothing else. The fields are
-// valid until the next call, as long as text is unchanged.
+// parse reads text, which must be one object and nothing else; whether its keys
+// are distinct is not looked at here. The fields are valid until the next call, as long as text is unchanged.
 func (p *objectParser) parse(text []byte) ([]field, error) {
 	p.text, p.at, p.fields, p.arena = text, 0, p.fields[:0], p.arena[:0]
 	if err := clean(text); err != nil {
@@ -58,9 +57,6 @@ func (p *objectParser) parse(text []byte) ([]field, error) {
 	p.space()
 	if p.at < len(p.text) {
 		return nil, p.wrong("after the object nothing more may come on the line")
-	}
-	if err := p.distinct(); err != nil {
-		return nil, err
 	}
 	return p.fields, nil
 }
@@ -117,16 +113,13 @@ func (p *objectParser) members() error {
 
 // distinct refuses an object that names a key twice: which value was meant is
 // not for us to choose.
-func (p *objectParser) distinct() error {
-	if p.seen == nil {
-		p.seen = make(map[string]struct{}, len(p.fields))
-	}
-	clear(p.seen)
-	for _, f := range p.fields {
-		if _, twice := p.seen[string(f.name)]; twice {
+func distinct(fields []field) error {
+	seen := make(map[string]struct{}, len(fields))
+	for _, f := range fields {
+		if _, twice := seen[string(f.name)]; twice {
 			return fault.New(fault.DuplicateColumn, "key %q stands twice in the object", f.name)
 		}
-		p.seen[string(f.name)] = struct{}{}
+		seen[string(f.name)] = struct{}{}
 	}
 	return nil
 }

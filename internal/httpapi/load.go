@@ -185,6 +185,10 @@ func (l *loader) object(fields []field) error {
 // newOrder finds the schema for fields, whose order was not met before. Rows
 // that differ only in the order of their keys share one.
 func (l *loader) newOrder(fields []field) (*order, error) {
+	// Rows with these keys in this order are all alike in this.
+	if err := distinct(fields); err != nil {
+		return nil, err
+	}
 	l.held += len(l.key)
 	if len(l.orders) == maxSets || l.held > maxRecord {
 		return nil, fault.New(fault.LimitExceeded, "the rows name their columns in more than %d different ways", len(l.orders)).

@@ -49,6 +49,24 @@ func (in *input) add(part []byte) error {
 	return nil
 }
 
+// plain adds what is already read up to the first byte of stops, which are
+// ASCII. It only saves looking at each byte: it may add nothing.
+func (in *input) plain(stops string) error {
+	part, err := in.r.Peek(in.r.Buffered())
+	if err != nil {
+		return err
+	}
+	if i := bytes.IndexAny(part, stops); i >= 0 {
+		part = part[:i]
+	}
+	in.line += bytes.Count(part, []byte{'\n'})
+	if err := in.add(part); err != nil {
+		return err
+	}
+	_, err = in.r.Discard(len(part))
+	return err
+}
+
 // nextLine returns the next line without its end, and its number; io.EOF after
 // the last one. The line is valid until the next call.
 func (in *input) nextLine() ([]byte, int, error) {
@@ -131,6 +149,11 @@ func (e *elements) collect() ([]byte, error) {
 	e.buf = e.buf[:0]
 	depth, quoted, escaped := 0, false, false
 	for {
+		if quoted && !escaped {
+			if err := e.plain(`"\`); err != nil {
+				return nil, err
+			}
+		}
 		c, err := e.r.ReadByte()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
