@@ -110,23 +110,8 @@ func decodeBinary(dst []byte, oid uint32, b []byte) ([]byte, error) {
 		return dst, badBinary(oid)
 	}
 	switch oid {
-	case oidBool:
-		if b[0] == 0 {
-			return append(dst, 'f'), nil
-		}
-		return append(dst, 't'), nil
-	case oidInt2:
-		return strconv.AppendInt(dst, int64(int16(binary.BigEndian.Uint16(b))), 10), nil
-	case oidInt4:
-		return strconv.AppendInt(dst, int64(int32(binary.BigEndian.Uint32(b))), 10), nil
-	case oidInt8:
-		return strconv.AppendInt(dst, int64(binary.BigEndian.Uint64(b)), 10), nil
-	case oidOID:
-		return strconv.AppendUint(dst, uint64(binary.BigEndian.Uint32(b)), 10), nil
-	case oidFloat4:
-		return appendFloat(dst, float64(math.Float32frombits(binary.BigEndian.Uint32(b))), 32), nil
-	case oidFloat8:
-		return appendFloat(dst, math.Float64frombits(binary.BigEndian.Uint64(b)), 64), nil
+	case oidBool, oidInt2, oidInt4, oidInt8, oidOID, oidFloat4, oidFloat8:
+		return decodeFixed(dst, oid, b), nil
 	case oidNumeric:
 		return decodeNumeric(dst, b)
 	case oidBytea:
@@ -163,6 +148,28 @@ func decodeBinary(dst []byte, oid uint32, b []byte) ([]byte, error) {
 		return dst, err
 	}
 	return append(dst, b...), nil
+}
+
+// decodeFixed writes numbers and booleans; b has their size.
+func decodeFixed(dst []byte, oid uint32, b []byte) []byte {
+	switch oid {
+	case oidBool:
+		if b[0] == 0 {
+			return append(dst, 'f')
+		}
+		return append(dst, 't')
+	case oidInt2:
+		return strconv.AppendInt(dst, int64(int16(binary.BigEndian.Uint16(b))), 10)
+	case oidInt4:
+		return strconv.AppendInt(dst, int64(int32(binary.BigEndian.Uint32(b))), 10)
+	case oidInt8:
+		return strconv.AppendInt(dst, int64(binary.BigEndian.Uint64(b)), 10)
+	case oidOID:
+		return strconv.AppendUint(dst, uint64(binary.BigEndian.Uint32(b)), 10)
+	case oidFloat4:
+		return appendFloat(dst, float64(math.Float32frombits(binary.BigEndian.Uint32(b))), 32)
+	}
+	return appendFloat(dst, math.Float64frombits(binary.BigEndian.Uint64(b)), 64)
 }
 
 func appendFloat(dst []byte, f float64, bits int) []byte {
@@ -363,96 +370,6 @@ func decodeInet(dst []byte, oid uint32, b []byte) ([]byte, error) {
 		dst = strconv.AppendInt(dst, int64(b[1]), 10)
 	}
 	return dst, nil
-}
-
-// decodeArray reads an array of any depth.
-func decodeArray(dst []byte, oid, elem uint32, b []byte) ([]byte, error) {
-	w := &wire{b: b}
-	dims, _, got := int(w.int32()), w.int32(), uint32(w.int32())
-	if w.bad || dims < 0 || dims > maxDims {
-		return dst, badBinary(oid)
-	}
-	if got != elem {
-		return dst, fault.New(fault.DatatypeMismatch, "binary data has array element type %d instead of expected %d", got, elem)
-	}
-	sizes, bounds, plain, empty := make([]int, dims), make([]int32, dims), true, dims == 0
-	for i := range sizes {
-		sizes[i], bounds[i] = int(w.int32()), w.int32()
-		plain = plain && bounds[i] == 1
-		empty = empty || sizes[i] == 0
-		if w.bad || sizes[i] < 0 || sizes[i] > len(b)/4 {
-			return dst, badBinary(oid)
-		}
-	}
-	if empty {
-		if len(w.b) > 0 {
-			return dst, badBinary(oid)
-		}
-		return append(dst, "{}"...), nil
-	}
-	if !plain {
-		for i := range sizes {
-			dst = append(dst, '[')
-			dst = strconv.AppendInt(dst, int64(bounds[i]), 10)
-			dst = append(dst, ':')
-			dst = strconv.AppendInt(dst, int64(bounds[i])+int64(sizes[i])-1, 10)
-			dst = append(dst, ']')
-		}
-		dst = append(dst, '=')
-	}
-	dst, err := decodeElements(dst, elem, sizes, w)
-	if err != nil {
-		return dst, err
-	}
-	if w.bad || len(w.b) > 0 {
-		return dst, badBinary(oid)
-	}
-	return dst, nil
-}
-
-func decodeElements(dst []byte, elem uint32, sizes []int, w *wire) ([]byte, error) {
-	dst = append(dst, '{')
-	for i := range sizes[0] {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		var err error
-		if len(sizes) > 1 {
-			dst, err = decodeElements(dst, elem, sizes[1:], w)
-		} else {
-			dst, err = decodeElement(dst, elem, w)
-		}
-		if err != nil {
-			return dst, err
-		}
-	}
-	return append(dst, '}'), nil
-}
-
-func decodeElement(dst []byte, elem uint32, w *wire) ([]byte, error) {
-	size := w.int32()
-	if size == -1 {
-		return append(dst, "NULL"...), nil
-	}
-	data := w.take(int(size))
-	if w.bad || len(dst) > maxBound {
-		return dst, badBinary(elem)
-	}
-	text, err := decodeBinary(nil, elem, data)
-	if err != nil {
-		return dst, err
-	}
-	if len(text) > 0 && !strings.EqualFold(string(text), "null") && !strings.ContainsAny(string(text), "{}\",\\ \t\n\r\f\v") {
-		return append(dst, text...), nil
-	}
-	dst = append(dst, '"')
-	for _, c := range text {
-		if c == '"' || c == '\\' {
-			dst = append(dst, '\\')
-		}
-		dst = append(dst, c)
-	}
-	return append(dst, '"'), nil
 }
 
 // encodeBinary is the binary form of what SELECT and SHOW answer.

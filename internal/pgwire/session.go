@@ -172,6 +172,9 @@ func (s *session) cancelWait() {
 
 // handle runs one message. What it returns ends the session.
 func (s *session) handle(kind byte, body []byte) error {
+	if s.skipping && kind != 'S' && kind != 'X' {
+		return nil
+	}
 	switch kind {
 	case 'Q':
 		return s.query(body)
@@ -192,9 +195,6 @@ func (s *session) handle(kind byte, body []byte) error {
 		return s.reject(kind, fault.New(fault.FeatureNotSupported, "function calls are not taken").WithHint("%s", insertOnly))
 	}
 	s.piped = true
-	if s.skipping {
-		return nil
-	}
 	if err := s.extended(kind, body); err != nil {
 		s.skipping = true
 		s.fail(err)
@@ -204,19 +204,23 @@ func (s *session) handle(kind byte, body []byte) error {
 
 // reject answers a message that is not run.
 func (s *session) reject(kind byte, err error) error {
-	switch kind {
-	case 'Q', 'F':
-		s.fail(err)
-		s.ready()
-		if s.flush() != nil {
-			return errClosed
-		}
-	default:
-		s.piped = true
-		if !s.skipping {
-			s.skipping = true
-			s.fail(err)
-		}
+	if s.skipping {
+		return nil
+	}
+	s.fail(err)
+	if kind == 'Q' || kind == 'F' {
+		return s.readyNow()
+	}
+	s.piped, s.skipping = true, true
+	return nil
+}
+
+// readyNow ends what came since the last ReadyForQuery with another one.
+func (s *session) readyNow() error {
+	s.skipping, s.piped = false, false
+	s.ready()
+	if s.flush() != nil {
+		return errClosed
 	}
 	return nil
 }
@@ -242,12 +246,7 @@ func (s *session) sync() error {
 			s.settle()
 		}
 	}
-	s.skipping, s.piped = false, false
-	s.ready()
-	if s.flush() != nil {
-		return errClosed
-	}
-	return nil
+	return s.readyNow()
 }
 
 // settle commits the implicit transaction.

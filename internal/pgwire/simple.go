@@ -32,11 +32,7 @@ func (s *session) query(body []byte) error {
 	} else if s.state == idle {
 		s.settle()
 	}
-	s.ready()
-	if s.flush() != nil {
-		return errClosed
-	}
-	return nil
+	return s.readyNow()
 }
 
 // statements runs the statements of a query up to the first error.
