@@ -76,7 +76,7 @@ func (l *lexer) plain(scratch *[]byte) ([]byte, error) {
 	if n >= 0 {
 		end := start + n
 		l.pos = end + 1
-		if c := l.at(0); c != '\'' && (class[c]&isSpace == 0 || !l.continued()) {
+		if c := l.at(0); c != '\'' && (class[c]&isSpace == 0 && c != '-' || !l.continued()) {
 			return l.src[start:end], nil
 		}
 	}
@@ -97,7 +97,7 @@ func (l *lexer) continued() bool {
 			l.pos++
 		case class[c]&isSpace != 0:
 			l.pos++
-		case newline && c == '-' && l.at(1) == '-':
+		case c == '-' && l.at(1) == '-':
 			if n := bytes.IndexAny(l.src[l.pos:], "\n\r"); n >= 0 {
 				l.pos += n
 			} else {

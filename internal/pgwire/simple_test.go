@@ -127,7 +127,7 @@ func TestDeclaredTypes(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s=%d", col.Name, col.Type, typeOf(col.Type).oid()))
 	}
 	want(t, "columns", strings.Join(got, ", "), "a int=23, b varchar(64)=1043, c numeric(10,2)=1700, d timestamptz(3)=1184, e time=1083, "+
-		"f double precision=701, g text[]=1009, h int[][]=1007, i varbit(5)=0, j char=1042, k mood=0, l interval=1186, m varchar(3)=1043, n int[]=1007, exclude text=25")
+		"f double precision=701, g text[]=1009, h int[][]=1007, i varbit(5)=0, j char=1042, k mood=0, l interval day to second=1186, m varchar(3)=1043, n int[]=1007, exclude text=25")
 }
 
 // TestFirstRowTypes holds the rule by which an unknown table gets its types.

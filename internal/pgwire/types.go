@@ -127,7 +127,7 @@ func numericOID(oid uint32) bool {
 // sqlType is a type as a statement names it.
 type sqlType struct {
 	name string // lower-case, long spellings of PostgreSQL made short
-	mod  string // "(10,2)", or nothing
+	mod  string // "(10,2)", " day to second", or nothing
 	dims int
 }
 
@@ -152,8 +152,11 @@ func typeOf(declared string) sqlType {
 	for strings.HasSuffix(t.name, "[]") {
 		t.name, t.dims = t.name[:len(t.name)-2], t.dims+1
 	}
+	if rest, ok := strings.CutPrefix(t.name, "interval "); ok {
+		t.name, t.mod = "interval", " "+rest
+	}
 	if i := strings.IndexByte(t.name, '('); i >= 0 {
-		t.name, t.mod = t.name[:i], t.name[i:]
+		t.name, t.mod = t.name[:i], t.name[i:]+t.mod
 	}
 	return t
 }
@@ -165,9 +168,11 @@ func (l *lexer) sqlType() (sqlType, error) {
 		return t, err
 	}
 	if t.name != "timestamp" && t.name != "time" { // theirs stands before "with time zone"
-		if t.mod, err = l.modifier(); err != nil {
+		mod, err := l.modifier()
+		if err != nil {
 			return t, err
 		}
+		t.mod += mod
 	} else if err = l.zone(&t); err != nil {
 		return t, err
 	}
@@ -215,9 +220,13 @@ func (l *lexer) typeName() (t sqlType, err error) {
 		t.name = "varbit"
 	case l.keyword("interval"):
 		t.name = "interval"
-		for l.keyword("year") || l.keyword("month") || l.keyword("day") || l.keyword("hour") ||
-			l.keyword("minute") || l.keyword("second") || l.keyword("to") {
-			continue // how much of an interval is kept is the sink's business
+		for again := true; again; {
+			again = false
+			for _, field := range intervalFields {
+				if l.keyword(field) {
+					t.mod, again = t.mod+" "+field, true
+				}
+			}
 		}
 	default:
 		if t.name, err = l.name(); err != nil {
@@ -233,6 +242,10 @@ func (l *lexer) typeName() (t sqlType, err error) {
 	}
 	return t, err
 }
+
+// intervalFields follow the name of the type interval. They change what '5'
+// means, so they count as a modifier.
+var intervalFields = []string{"year", "month", "day", "hour", "minute", "second", "to"}
 
 // modifier reads "(10, 2)" and returns it without blanks.
 func (l *lexer) modifier() (string, error) {

@@ -242,7 +242,8 @@ func (p *valueParser) named(it *item, parens int) error {
 // typed reads "type 'text'", and names what else starts with a word.
 func (p *valueParser) typed(it *item, w []byte) error {
 	at := p.pos
-	for _, e := range []string{"array", "row", "case", "coalesce", "nullif", "exists", "not", "greatest", "least", "extract"} {
+	for _, e := range []string{"array", "row", "case", "coalesce", "nullif", "exists", "not", "greatest", "least", "extract",
+		"user", "current_user", "session_user", "current_role", "current_catalog", "current_schema", "current_time"} {
 		if fold(w, e) {
 			return p.refuse("expressions are not evaluated: "+e, evaluateHint)
 		}
@@ -252,7 +253,7 @@ func (p *valueParser) typed(it *item, w []byte) error {
 	}
 	t, err := p.sqlType()
 	p.space()
-	if err == nil && stringAhead(&p.lexer) {
+	if err == nil && t.dims == 0 && (t.info().oid != 0 || literalTypes[t.name]) && stringAhead(&p.lexer) {
 		if it.text, _, err = p.literal(&p.scratch); err != nil {
 			return err
 		}
@@ -266,6 +267,14 @@ func (p *valueParser) typed(it *item, w []byte) error {
 	}
 	return p.column()
 }
+
+// literalTypes are types whose binary form is not known, and whose literals
+// may stand behind their name. Any word cannot: a prefix that is mistyped, or
+// has a blank behind it, would pass for a type.
+var literalTypes = map[string]bool{"bit": true, "timetz": true, "varbit": true, "money": true, "macaddr": true, "macaddr8": true, "point": true,
+	"line": true, "lseg": true, "box": true, "path": true, "polygon": true, "circle": true, "tsvector": true, "tsquery": true,
+	"int4range": true, "int8range": true, "numrange": true, "tsrange": true, "tstzrange": true, "daterange": true, "hstore": true,
+	"geometry": true, "geography": true, "pg_lsn": true, "jsonpath": true}
 
 // castCall reads CAST(value AS type).
 func (p *valueParser) castCall(it *item, parens int) error {
