@@ -313,10 +313,11 @@ func (l *lexer) token() string {
 		_, n := utf8.DecodeRune(l.src[l.pos:])
 		t = l.src[l.pos : l.pos+n]
 	}
-	for n := 64; len(t) > n; n-- {
-		if utf8.RuneStart(t[n]) {
-			t = t[:n]
+	if n := 64; len(t) > n {
+		for !utf8.RuneStart(t[n]) { // a rune has at most four bytes
+			n--
 		}
+		t = t[:n]
 	}
 	return string(t)
 }

@@ -51,6 +51,8 @@ func TestValues(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	_, addr := startServer(t, newMemStore(true))
 	c := connect(t, addr)
+	long := strings.Repeat("x", 63) + "é" + "tail"
+	want(t, "a long word", c.query(long), `ERROR 42601 at 1 syntax error at or near "`+long[:63]+`"; ready I`)
 	want(t, "umlauts", c.query("insert into t(a) values ('äöü', nonsense())"), `ERROR 0A000 at 33 function "nonsense" is not evaluated; ready I`)
 }
 
