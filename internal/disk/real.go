@@ -1,0 +1,214 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Real is a directory of the machine's file system, opened through os.Root so
+// that no name leads out of it.
+type Real struct {
+	root *os.Root
+	path string
+}
+
+// OpenReal opens a directory, making it (mode 0700) and those above it where
+// they are missing.
+func OpenReal(dir string) (*Real, error) {
+	if err := mkdirDurable(dir); err != nil {
+		return nil, err
+	}
+	return openRoot(dir)
+}
+
+// OpenExisting opens a directory that is there.
+func OpenExisting(dir string) (*Real, error) { return openRoot(dir) }
+
+func openRoot(dir string) (*Real, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Real{root: root, path: dir}, nil
+}
+
+// mkdirDurable makes dir and flushes the directory that holds its name.
+func mkdirDurable(dir string) error {
+	if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := path.Dir(strings.TrimRight(dir, "/"))
+	if err := mkdirDurable(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	p, err := os.Open(parent)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.Sync(), p.Close())
+}
+
+// Create implements FS.
+func (r *Real) Create(name string) (File, error) {
+	return r.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+}
+
+// Open implements FS.
+func (r *Real) Open(name string, write bool) (File, error) {
+	if write {
+		return r.open(name, os.O_RDWR)
+	}
+	return r.open(name, os.O_RDONLY)
+}
+
+func (r *Real) open(name string, flag int) (File, error) {
+	if f, err := r.root.OpenFile(name, flag|directFlag, 0o600); err == nil {
+		return &realFile{f: f, direct: directFlag != 0}, nil
+	} else if !refusesDirect(err) {
+		return nil, err
+	}
+	f, err := r.root.OpenFile(name, flag&^os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &realFile{f: f}, nil
+}
+
+// Rename implements FS.
+func (r *Real) Rename(from, to string) error { return r.root.Rename(from, to) }
+
+// Remove implements FS.
+func (r *Real) Remove(name string) error { return r.root.Remove(name) }
+
+// Mkdir implements FS.
+func (r *Real) Mkdir(name string) error {
+	made := ""
+	for _, part := range strings.Split(path.Clean(name), "/") {
+		parent := made
+		made = path.Join(made, part)
+		err := r.root.Mkdir(made, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.SyncDir(parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// List implements FS.
+func (r *Real) List(name string) ([]Entry, error) {
+	d, err := r.root.Open(orDot(name))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	infos, err := d.Readdir(-1)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, 0, len(infos))
+	for _, i := range infos {
+		entries = append(entries, Entry{Name: i.Name(), Dir: i.IsDir(), Size: i.Size()})
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	return entries, nil
+}
+
+// SyncDir implements FS.
+func (r *Real) SyncDir(name string) error {
+	d, err := r.root.Open(orDot(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func orDot(name string) string {
+	if name == "" {
+		return "."
+	}
+	return name
+}
+
+// Lock implements FS. The lock is an flock: it ends with the process.
+func (r *Real) Lock(name string) (io.Closer, error) {
+	f, err := r.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %q: %w", path.Join(r.path, name), err), f.Close())
+	}
+	return f, nil
+}
+
+// Space implements FS.
+func (r *Real) Space() (Space, error) { return space(r.path) }
+
+// Sub implements FS.
+func (r *Real) Sub(name string) (FS, error) {
+	root, err := r.root.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Real{root: root, path: path.Join(r.path, name)}, nil
+}
+
+// Close implements FS.
+func (r *Real) Close() error { return r.root.Close() }
+
+// realFile is a file of the machine. Where direct is set its descriptor is
+// O_DIRECT: what it reads comes from the platter and what it writes leaves no
+// page behind that could lie after a failed flush.
+type realFile struct {
+	f      *os.File
+	direct bool
+}
+
+func (f *realFile) ReadAt(p []byte, off int64) (int, error) {
+	if !f.direct {
+		dropCache(f.f, off, int64(len(p)))
+	}
+	return readAt(f.f, p, off)
+}
+
+func (f *realFile) WriteAt(p []byte, off int64) error {
+	_, err := f.f.WriteAt(p, off)
+	return err
+}
+
+func (f *realFile) WriteSyncAt(p []byte, off int64) error {
+	if f.direct {
+		return writeSync(f.f, p, off)
+	}
+	if err := f.WriteAt(p, off); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func (f *realFile) Sync() error               { return datasync(f.f) }
+func (f *realFile) Truncate(size int64) error { return f.f.Truncate(size) }
+func (f *realFile) Close() error              { return f.f.Close() }
+
+func (f *realFile) Size() (int64, error) {
+	i, err := f.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return i.Size(), nil
+}

@@ -1,0 +1,212 @@
+package segment
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"holdfast/internal/disk"
+	"holdfast/row"
+)
+
+// A block is what one group commit writes. It starts at a multiple of
+// disk.Align; the rest of its last page is zero. Little-endian:
+//
+//	 0  u32  magic
+//	 4  u32  checksum: CRC32C of everything behind it, up to length; the block's chain value
+//	 8  u32  length, header included, without the zeros behind
+//	12  u32  header checksum: CRC32C of bytes 8..12 and 16..80
+//	16  u32  records
+//	20  u32  rows
+//	24  u64  number of the first row, counted from the segment's first
+//	32  i64  time of receipt, Unix microseconds
+//	40  u64  epoch   \ identity of the segment: what was written into the same
+//	48  u64  serial  / place before, or belongs elsewhere, does not pass
+//	56  u64  own offset in the file
+//	64  u64  flushed through: all before this offset was flushed when this block was made
+//	72  u32  checksum of the block before it in the segment
+//	76  u32  flags
+//	80       records
+const (
+	blockHead  = 80
+	blockMagic = 0x4b424648 // "HFBK"
+
+	flagOpen   = 1 << 0 // the transaction goes on in the next block
+	flagMarker = 1 << 1 // no records; proves the block before it
+)
+
+// Target is the size of a block that many writers share, in bytes: at this
+// size the disk is at its best. A transaction, or a row, that is larger makes
+// a block of its own.
+const Target = 256 << 10
+
+// MaxBlock bounds the length of any block, and so what a reader allocates for
+// one: the largest row beside the largest transaction kept in memory.
+const MaxBlock = row.MaxBytes + 2<<20
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Block is a block being filled. Reset makes it ready for use.
+type Block struct {
+	buf     []byte // aligned; the header's place included
+	n       int
+	records uint32
+	rows    uint32
+	open    bool
+}
+
+// NewBlock returns an empty block with room for Target bytes.
+func NewBlock() *Block {
+	return &Block{buf: disk.Buffer(Target), n: blockHead}
+}
+
+// Fits tells whether n bytes of records fit into what is left of Target.
+func (b *Block) Fits(n int) bool { return b.n+n <= Target }
+
+// Rows returns the number of rows in the block.
+func (b *Block) Rows() uint32 { return b.rows }
+
+// Empty tells whether no record is in the block.
+func (b *Block) Empty() bool { return b.records == 0 }
+
+// Len returns the block's length on disk, padding included.
+func (b *Block) Len() int64 { return int64(disk.Up(b.n)) }
+
+// SetOpen says that the transaction goes on in the next block.
+func (b *Block) SetOpen() { b.open = true }
+
+// Reset empties the block. A buffer that a large transaction needed is given up.
+func (b *Block) Reset() {
+	if len(b.buf) > Target {
+		b.buf = disk.Buffer(Target)
+	}
+	b.n, b.records, b.rows, b.open = blockHead, 0, 0, false
+}
+
+// AppendRows copies the records of rows into the block, stamping each with its
+// index. It grows the block where they do not fit.
+func (b *Block) AppendRows(records []byte, rows int) {
+	b.append(records)
+	b.rows += uint32(rows)
+}
+
+// AppendSchema copies the definition of s into the block.
+func (b *Block) AppendSchema(s *row.Schema) { b.append(row.AppendSchema(nil, s)) }
+
+func (b *Block) append(records []byte) {
+	if need := b.n + len(records); need > len(b.buf) {
+		bigger := disk.Buffer(need)
+		copy(bigger, b.buf[:b.n])
+		b.buf = bigger
+	}
+	at := b.n
+	b.n += copy(b.buf[b.n:], records)
+	for at < b.n {
+		size := int(binary.LittleEndian.Uint32(b.buf[at:]))
+		row.Stamp(b.buf[at:at+size], b.records)
+		b.records++
+		at += size
+	}
+}
+
+// place is what a block is told about where it is written.
+type place struct {
+	id       Identity
+	offset   int64
+	flushed  int64
+	prev     uint32
+	firstRow uint64
+	received int64
+}
+
+// seal writes header and checksums and returns the bytes to write and the
+// block's chain value.
+func (b *Block) seal(p place) ([]byte, uint32) {
+	h := b.buf
+	le := binary.LittleEndian
+	flags := uint32(0)
+	if b.open {
+		flags |= flagOpen
+	}
+	if b.records == 0 {
+		flags |= flagMarker
+	}
+	le.PutUint32(h[0:], blockMagic)
+	le.PutUint32(h[8:], uint32(b.n))
+	le.PutUint32(h[16:], b.records)
+	le.PutUint32(h[20:], b.rows)
+	le.PutUint64(h[24:], p.firstRow)
+	le.PutUint64(h[32:], uint64(p.received))
+	le.PutUint64(h[40:], p.id.Epoch)
+	le.PutUint64(h[48:], p.id.Serial)
+	le.PutUint64(h[56:], uint64(p.offset))
+	le.PutUint64(h[64:], uint64(p.flushed))
+	le.PutUint32(h[72:], p.prev)
+	le.PutUint32(h[76:], flags)
+	le.PutUint32(h[12:], headSum(h))
+	sum := crc32.Checksum(h[8:b.n], castagnoli)
+	le.PutUint32(h[4:], sum)
+	end := disk.Up(b.n)
+	clear(b.buf[b.n:end])
+	return b.buf[:end], sum
+}
+
+func headSum(h []byte) uint32 {
+	s := crc32.Update(0, castagnoli, h[8:12])
+	return crc32.Update(s, castagnoli, h[16:blockHead])
+}
+
+// blockInfo is a block's header as read.
+type blockInfo struct {
+	sum      uint32
+	length   int
+	records  uint32
+	rows     uint32
+	firstRow uint64
+	received int64
+	offset   int64
+	flushed  int64
+	prev     uint32
+	flags    uint32
+}
+
+// padded returns the block's length on disk.
+func (i blockInfo) padded() int64 { return int64(disk.Up(i.length)) }
+
+// parseHead checks the header at the start of h against its checksum and
+// against where it was found. It does not look at the records.
+func parseHead(h []byte, id Identity, offset int64) (blockInfo, error) {
+	if len(h) < blockHead {
+		return blockInfo{}, fmt.Errorf("block is cut off after %d bytes", len(h))
+	}
+	le := binary.LittleEndian
+	if le.Uint32(h) != blockMagic {
+		return blockInfo{}, fmt.Errorf("no block starts here")
+	}
+	if got := le.Uint32(h[12:]); got != headSum(h) {
+		return blockInfo{}, fmt.Errorf("block header checksum %08x does not match", got)
+	}
+	if e, s := le.Uint64(h[40:]), le.Uint64(h[48:]); e != id.Epoch || s != id.Serial {
+		return blockInfo{}, fmt.Errorf("block belongs to segment %d/%d, not to %d/%d", e, s, id.Epoch, id.Serial)
+	}
+	i := blockInfo{
+		sum: le.Uint32(h[4:]), length: int(le.Uint32(h[8:])), records: le.Uint32(h[16:]), rows: le.Uint32(h[20:]),
+		firstRow: le.Uint64(h[24:]), received: int64(le.Uint64(h[32:])), offset: int64(le.Uint64(h[56:])),
+		flushed: int64(le.Uint64(h[64:])), prev: le.Uint32(h[72:]), flags: le.Uint32(h[76:]),
+	}
+	if i.offset != offset {
+		return blockInfo{}, fmt.Errorf("block was written at offset %d", i.offset)
+	}
+	if i.length < blockHead || i.length > MaxBlock || i.rows > i.records || i.records > uint32(i.length/row.RecordHead) {
+		return blockInfo{}, fmt.Errorf("block header says length %d, %d records, %d rows", i.length, i.records, i.rows)
+	}
+	return i, nil
+}
+
+// check compares the whole block, b, with its checksum.
+func (i blockInfo) check(b []byte) error {
+	if got := crc32.Checksum(b[8:i.length], castagnoli); got != i.sum {
+		return fmt.Errorf("block checksum %08x does not match its bytes", i.sum)
+	}
+	return nil
+}
