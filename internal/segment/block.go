@@ -109,6 +109,20 @@ func (b *Block) append(records []byte) {
 	}
 }
 
+// Restore fills the block with the records of one that was written before, as
+// Written.Bytes has it, so that it can be written again elsewhere.
+func (b *Block) Restore(written []byte) {
+	le := binary.LittleEndian
+	b.Reset()
+	b.n = int(le.Uint32(written[8:]))
+	b.records, b.rows = le.Uint32(written[16:]), le.Uint32(written[20:])
+	b.open = le.Uint32(written[76:])&flagOpen != 0
+	if b.n > len(b.buf) {
+		b.buf = disk.Buffer(b.n)
+	}
+	copy(b.buf, written[:b.n])
+}
+
 // place is what a block is told about where it is written.
 type place struct {
 	id       Identity

@@ -27,7 +27,7 @@ import (
 //	64  u64  number of the segment before it, 0: none
 //	72  u64  end offset of that segment: what stands behind it there is void
 //	80  u64  last seq of that segment
-//	88  u32  chain checksum there
+//	88  u32  chain checksum at that seq
 //	92  u32  part   \ of a staged transaction, from 1; both 0 otherwise
 //	96  u32  parts  /
 //	100 u32  length of the JSON that follows
@@ -75,7 +75,7 @@ type Tail struct {
 	Number  uint64 `json:"number"`
 	End     int64  `json:"end"` // offset behind the last block
 	LastSeq uint64 `json:"last_seq"`
-	Chain   uint32 `json:"chain"` // checksum of the last block
+	Chain   uint32 `json:"chain"` // chain value at LastSeq: checksum of the last block with rows
 }
 
 // Stream is what each segment repeats about its stream, so that losing the

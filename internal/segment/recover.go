@@ -28,7 +28,7 @@ func Recover(f disk.File, h Header, end int64) (Recovered, error) {
 		return Recovered{}, err
 	}
 	size = disk.Up(size)
-	s := scan{f: f, h: h, size: size, pos: DataStart, chain: h.chain()}
+	s := scan{f: f, h: h, size: size, pos: DataStart, chain: h.chain(), last: h.Before.Chain}
 	s.win = window{f: f, end: size}
 	s.out.Summary.Header = h
 	if end != 0 {
@@ -43,7 +43,7 @@ func Recover(f disk.File, h Header, end int64) (Recovered, error) {
 			break
 		}
 	}
-	s.out.Summary.Tail = Tail{Number: h.Number, End: s.pos, LastSeq: h.FirstSeq + s.rows - 1, Chain: s.chain}
+	s.out.Summary.Tail = Tail{Number: h.Number, End: s.pos, LastSeq: h.FirstSeq + s.rows - 1, Chain: s.last}
 	s.out.Summary.Rows = s.rows
 	return s.out, nil
 }
@@ -56,7 +56,8 @@ type scan struct {
 	size   int64
 	pos    int64  // end of what is taken
 	rows   uint64 // rows up to pos
-	chain  uint32
+	chain  uint32 // of the last block
+	last   uint32 // of the last block with rows
 	proven int64 // everything before it was flushed
 	out    Recovered
 }
@@ -116,6 +117,9 @@ func (s *scan) accept(info blockInfo, b []byte) {
 	s.pos += info.padded()
 	s.rows = info.firstRow + uint64(info.rows)
 	s.chain = info.sum
+	if info.rows > 0 {
+		s.last = info.sum
+	}
 }
 
 func (s *scan) define(rest []byte) {
@@ -164,6 +168,9 @@ func (s *scan) skip(info blockInfo, why error) error {
 		s.rows = info.firstRow + uint64(info.rows)
 		s.pos += info.padded()
 		s.chain = info.sum
+		if info.rows > 0 {
+			s.last = info.sum
+		}
 	} else {
 		next, err := findHead(&s.win, s.h.Identity, s.pos+disk.Align, s.proven)
 		if err != nil {

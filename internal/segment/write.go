@@ -19,7 +19,8 @@ type Writer struct {
 	end     int64
 	flushed int64
 	nextRow uint64
-	chain   uint32
+	chain   uint32 // of the last block
+	last    uint32 // of the last block with rows
 	err     error
 }
 
@@ -28,7 +29,7 @@ type Writer struct {
 func NewWriter(f disk.File, h Header, limit int64) *Writer {
 	return &Writer{
 		f: f, sum: Summary{Header: h}, known: map[uint32]bool{}, limit: limit,
-		end: DataStart, flushed: DataStart, chain: h.chain(),
+		end: DataStart, flushed: DataStart, chain: h.chain(), last: h.Before.Chain,
 	}
 }
 
@@ -47,6 +48,9 @@ func (w *Writer) Begin() error {
 func (w *Writer) Adopt(h Header) error {
 	h.Identity, h.Stream.ID = w.sum.Header.Identity, w.sum.Header.Stream.ID
 	w.sum.Header = h
+	if w.nextRow == 0 {
+		w.last = h.Before.Chain
+	}
 	return w.Begin()
 }
 
@@ -106,6 +110,9 @@ func (w *Writer) Write(b *Block, received int64, durable bool) (Written, error) 
 	w.sum.note(blockInfo{rows: b.rows, firstRow: at.FirstRow, received: received, offset: at.Offset})
 	w.nextRow += uint64(b.rows)
 	w.chain = at.Chain
+	if b.rows > 0 {
+		w.last = at.Chain
+	}
 	return at, nil
 }
 
@@ -189,7 +196,7 @@ func (w *Writer) Flushed() bool { return w.flushed == w.end }
 
 // Tail returns where the segment ends now.
 func (w *Writer) Tail() Tail {
-	return Tail{Number: w.sum.Header.Number, End: w.end, LastSeq: w.sum.Header.FirstSeq + w.nextRow - 1, Chain: w.chain}
+	return Tail{Number: w.sum.Header.Number, End: w.end, LastSeq: w.sum.Header.FirstSeq + w.nextRow - 1, Chain: w.last}
 }
 
 // Summary returns a copy of what is known of the segment, with its tail. The
