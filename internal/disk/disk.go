@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"syscall"
 	"unsafe"
 )
 
@@ -163,4 +164,10 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
+}
+
+// IsFull tells whether err says that the volume, or the user's share of it,
+// has no room: for bytes or for another file.
+func IsFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
