@@ -1,0 +1,151 @@
+package journal
+
+import (
+	"context"
+	"time"
+
+	"holdfast/internal/fault"
+	"holdfast/internal/segment"
+	"holdfast/row"
+)
+
+// group is the rows that are committed together, by one write.
+type group struct {
+	block   *segment.Block
+	schemas []*row.Schema
+	durable bool          // somebody waits for the flush
+	done    chan struct{} // closed when first and err are set
+	first   uint64        // seq of the first row
+	err     error
+}
+
+func newGroup() *group {
+	return &group{block: segment.NewBlock(), done: make(chan struct{})}
+}
+
+// use notes that the group's rows need schemas.
+func (g *group) use(schemas []*row.Schema) {
+next:
+	for _, s := range schemas {
+		for _, have := range g.schemas {
+			if have == s {
+				continue next
+			}
+		}
+		g.schemas = append(g.schemas, s)
+	}
+}
+
+// MaxBatch is how large a Batch may be that Append takes, in bytes, unless it
+// is a single row. What is larger goes through a Stage.
+const MaxBatch = 2 << 20
+
+// Append commits the rows of b together, whole or not at all, and returns the
+// seq of the last one. With durable set it returns after the flush, else after
+// the write: then the rows survive the end of the process, are flushed within
+// 200 ms, and are not seen by readers before. b may be reused afterwards.
+//
+// An error with SQLSTATE 40003 or 57014 means that it is not known whether the
+// rows are stored; any other, that they are not.
+func (j *Journal) Append(ctx context.Context, b *row.Batch, durable bool) (uint64, error) {
+	if b.Rows() == 0 {
+		return j.End().Seq, nil
+	}
+	if b.Len() > MaxBatch && b.Rows() > 1 {
+		return 0, fault.New(fault.LimitExceeded, "transaction of %d bytes is larger than %d", b.Len(), MaxBatch)
+	}
+	g, n, err := j.enter(ctx, b, durable)
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-g.done:
+	case <-ctx.Done():
+		return 0, fault.New(fault.QueryCanceled, "cancelled while the rows were being written; they may be stored nonetheless")
+	}
+	if g.err != nil {
+		return 0, g.err
+	}
+	return g.first + uint64(n) - 1, nil
+}
+
+// enter copies the rows into the group that is being filled. n is how many
+// rows the group has with them.
+func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *group, n uint32, err error) {
+	var deadline <-chan time.Time
+	for {
+		j.mu.Lock()
+		if j.closed {
+			j.mu.Unlock()
+			return nil, 0, ErrClosed
+		}
+		g = j.filling
+		if g.block.Empty() || g.block.Fits(b.Len()) {
+			break
+		}
+		taken, trouble := j.taken, j.trouble
+		j.mu.Unlock()
+		if trouble != nil && deadline == nil {
+			t := time.NewTimer(j.limits.Load().Wait)
+			defer t.Stop()
+			deadline = t.C
+		}
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return nil, 0, fault.New(fault.QueryCanceled, "cancelled while waiting for room; nothing was stored")
+		case <-deadline:
+			return nil, 0, j.refusal(trouble)
+		}
+	}
+	empty := g.block.Empty()
+	g.block.AppendRows(b.Bytes(), b.Rows())
+	g.use(b.Schemas())
+	g.durable = g.durable || durable
+	n = g.block.Rows()
+	j.mu.Unlock()
+	if empty {
+		select {
+		case j.wake <- struct{}{}:
+		default:
+		}
+	}
+	return g, n, nil
+}
+
+// refusal is what a writer is told whose rows were not taken because of err.
+func (j *Journal) refusal(err error) error {
+	if err == nil {
+		return fault.New(fault.DiskFull, "no room for the row").WithHint("see holdfast status")
+	}
+	return err
+}
+
+// take hands the filled group to the committer; nil where nothing is there.
+func (j *Journal) take() *group {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	g := j.filling
+	if g.block.Empty() {
+		return nil
+	}
+	if j.filling = j.spare; j.filling == nil {
+		j.filling = newGroup()
+	}
+	j.spare = nil
+	close(j.taken)
+	j.taken = make(chan struct{})
+	return g
+}
+
+// release answers everybody in g, and makes its memory ready for the next group.
+func (j *Journal) release(g *group, first uint64, err error) {
+	g.first, g.err = first, err
+	close(g.done)
+	g.block.Reset()
+	clear(g.schemas)
+	next := &group{block: g.block, schemas: g.schemas[:0], done: make(chan struct{})}
+	j.mu.Lock()
+	j.spare = next
+	j.mu.Unlock()
+}

@@ -1,0 +1,374 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/fault"
+	"holdfast/internal/segment"
+	"holdfast/row"
+)
+
+const (
+	// silence is after how long without rows a marker block proves, and
+	// flushes, what was written last.
+	silence = 100 * time.Millisecond
+	// unflushedTime and unflushedBytes bound what is acked before its flush.
+	// The time is below the 200 ms promised by what a flush may take.
+	unflushedTime  = 120 * time.Millisecond
+	unflushedBytes = 4 << 20
+	// again is how long the committer waits before it tries anew to get room.
+	again = 50 * time.Millisecond
+)
+
+// saved is a block that was acked, on its writers' wish, before its flush. It
+// is kept so that a flush that goes wrong costs nobody a row.
+type saved struct {
+	bytes   []byte
+	schemas []*row.Schema
+}
+
+// run is the committer: it takes the group that was filled, writes it, wakes
+// everybody in it, and takes the next one, which filled meanwhile.
+func (j *Journal) run() {
+	defer close(j.ended)
+	idle := time.NewTimer(silence)
+	defer idle.Stop()
+	for {
+		if g := j.take(); g != nil {
+			j.commit(g)
+			idle.Reset(silence)
+			select {
+			case o := <-j.orders:
+				o.done <- o.do()
+			default:
+			}
+			continue
+		}
+		select {
+		case <-j.wake:
+		case o := <-j.orders:
+			o.done <- o.do()
+		case <-idle.C:
+			j.prove()
+		case <-j.stop:
+			j.leave(j.take())
+			return
+		}
+	}
+}
+
+// leave commits what was handed over before Close.
+func (j *Journal) leave(g *group) {
+	if g != nil {
+		j.commit(g)
+	}
+	j.prove()
+}
+
+// prove writes a marker behind the last block, unless one stands there.
+func (j *Journal) prove() {
+	if j.active == nil && len(j.saved) > 0 {
+		if err := j.activate(0); err != nil {
+			return // the keeper was told, and trouble says why
+		}
+	}
+	s := j.active
+	if s == nil || s.w.End() == s.proved || s.w.Empty() {
+		return
+	}
+	if err := s.w.Mark(j.now()); err != nil {
+		j.poison(err)
+		return
+	}
+	s.proved = s.w.End()
+	j.publish(s)
+}
+
+// commit writes one group, waiting for room where there is none.
+func (j *Journal) commit(g *group) {
+	var deadline time.Time
+	for {
+		first, err := j.write(g)
+		var full *noRoom
+		if !errors.As(err, &full) {
+			j.release(g, first, err)
+			return
+		}
+		if deadline.IsZero() {
+			deadline = time.Now().Add(j.limits.Load().Wait)
+		}
+		if !time.Now().Before(deadline) {
+			j.release(g, 0, full.refusal)
+			return
+		}
+		select {
+		case <-time.After(again):
+		case <-j.stop:
+			deadline = time.Now()
+		}
+	}
+}
+
+// noRoom says that there is no segment to write to, and what writers are told
+// when that lasts. Nothing of the group was written.
+type noRoom struct{ refusal *fault.Error }
+
+func (e *noRoom) Error() string { return e.refusal.Error() }
+
+// write puts the group into the active segment. It returns the seq of its
+// first row.
+func (j *Journal) write(g *group) (uint64, error) {
+	s, err := j.writable(g.block.Len(), g.schemas)
+	if err != nil {
+		return 0, err
+	}
+	durable := g.durable || j.overdue(g.block.Len())
+	start := time.Now()
+	at, err := s.w.Write(g.block, j.now(), durable)
+	if err != nil {
+		j.poison(err)
+		return 0, unknown(err)
+	}
+	j.ring.put(ringKey{s.number, at.Offset}, at.Bytes)
+	first := s.first + at.FirstRow
+	if !s.w.Flushed() {
+		if len(j.saved) == 0 {
+			j.savedAt = start
+		}
+		j.saved = append(j.saved, saved{append([]byte(nil), at.Bytes...), append([]*row.Schema(nil), g.schemas...)})
+	}
+	j.count(g.block, start, durable)
+	j.publish(s)
+	return first, nil
+}
+
+func (j *Journal) count(b *segment.Block, start time.Time, flushed bool) {
+	took := time.Since(start)
+	j.mu.Lock()
+	j.stats.rows += uint64(b.Rows())
+	j.stats.bytes += uint64(b.Len())
+	if flushed {
+		j.stats.flushes++
+		j.stats.flushTime += took
+	}
+	j.mu.Unlock()
+}
+
+// overdue tells whether what was acked before its flush must be flushed with
+// the next n bytes.
+func (j *Journal) overdue(n int64) bool {
+	if len(j.saved) == 0 {
+		return false
+	}
+	for _, s := range j.saved {
+		n += int64(len(s.bytes))
+	}
+	return n > unflushedBytes || time.Since(j.savedAt) > unflushedTime
+}
+
+// unknown is the answer to rows whose flush went wrong: they are not served,
+// but a later start may find them on the disk.
+func unknown(err error) error {
+	return fault.New(fault.OutcomeUnknown, "the disk did not confirm the row").Because(err).
+		WithHint("it is not known whether the row is stored; the disk needs attention")
+}
+
+// now is the time of receipt: the clock, but never backwards.
+func (j *Journal) now() int64 {
+	j.last = max(j.last, j.o.Now().UnixMicro())
+	return j.last
+}
+
+// publish lets readers see what is flushed.
+func (j *Journal) publish(s *seg) {
+	if !s.w.Flushed() {
+		return
+	}
+	clear(j.saved)
+	j.saved = j.saved[:0]
+	j.tail = s.w.Tail()
+	sum := s.w.Summary()
+	j.mu.Lock()
+	s.summary = &sum
+	s.rows, s.end, s.chain = s.w.Rows(), s.w.End(), j.tail.Chain
+	s.firstTime, s.lastTime = sum.FirstTime, sum.LastTime
+	if s.end > s.size {
+		j.bytes += s.end - s.size
+		s.size = s.end
+	}
+	j.end = s.position()
+	j.changedLocked()
+	scarce := j.reserve == nil && s.end > s.size/4
+	j.mu.Unlock()
+	if scarce {
+		j.chore()
+	}
+}
+
+// writable returns the active segment with room for n bytes and with schemas
+// defined, after rotating where need be.
+func (j *Journal) writable(n int64, schemas []*row.Schema) (*seg, error) {
+	if s := j.active; s != nil && !s.w.Fits(n) {
+		if err := j.retireActive(); err != nil {
+			return nil, unknown(err)
+		}
+	}
+	if j.active == nil {
+		if err := j.activate(n); err != nil {
+			return nil, err
+		}
+	}
+	return j.active, j.define(schemas)
+}
+
+func (j *Journal) define(schemas []*row.Schema) error {
+	missing := j.active.w.Missing(schemas)
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := j.active.w.Define(missing, j.now()); err != nil {
+		j.poison(err)
+		return unknown(err)
+	}
+	return nil
+}
+
+// retireActive flushes the active segment and leaves it to the keeper to be
+// sealed. The next write makes another one active. Empty segments stay.
+func (j *Journal) retireActive() error {
+	s := j.active
+	if s == nil || s.w.Empty() {
+		return nil
+	}
+	if err := s.w.Flush(); err != nil {
+		j.poison(err)
+		return err
+	}
+	j.publish(s)
+	j.active = nil
+	j.mu.Lock()
+	s.w = nil
+	j.mu.Unlock()
+	j.chore()
+	return nil
+}
+
+// activate makes a new segment active: the reserved one, or one made now. Its
+// header is flushed, and so is its name, before it takes a row.
+func (j *Journal) activate(n int64) error {
+	err := j.activateOnce(n)
+	var refusal *fault.Error
+	if err != nil {
+		refusal = roomRefusal(err)
+		err = &noRoom{refusal}
+	}
+	j.mu.Lock()
+	j.trouble = nil
+	if refusal != nil {
+		j.trouble = refusal
+	}
+	j.mu.Unlock()
+	if err != nil {
+		j.chore()
+		return err
+	}
+	return j.rewrite()
+}
+
+func (j *Journal) activateOnce(n int64) error {
+	r, err := j.takeReserved(n)
+	if err != nil {
+		return err
+	}
+	number := j.number + 1
+	h := segment.Header{
+		Identity: segment.Identity{Epoch: j.epoch, Serial: r.serial}, Number: number, FirstSeq: j.tail.LastSeq + 1,
+		Created: j.now(), Before: j.tail, Stream: j.describe(),
+	}
+	w := segment.NewWriter(r.file, h, r.size)
+	err = w.Begin()
+	if err == nil {
+		err = j.d.Rename(r.name, segmentName(number))
+	}
+	if err == nil {
+		r.name = segmentName(number)
+		err = j.d.SyncDir("")
+	}
+	if err != nil {
+		return errors.Join(err, j.discard(r))
+	}
+	j.number = number
+	s := &seg{
+		number: number, first: h.FirstSeq, header: h, end: segment.DataStart, chain: j.tail.Chain, size: r.size, w: w, file: r.file,
+	}
+	sum := w.Summary()
+	s.summary = &sum
+	j.active = s
+	j.mu.Lock()
+	j.segs = append(j.segs, s)
+	j.changedLocked()
+	j.mu.Unlock()
+	j.chore()
+	return nil
+}
+
+// rewrite puts blocks that were acked, but lost with a poisoned segment, into
+// the new one, so that they keep their seqs.
+func (j *Journal) rewrite() error {
+	lost := j.saved
+	if len(lost) == 0 {
+		return nil
+	}
+	b := segment.NewBlock()
+	for i, l := range lost {
+		if err := j.define(l.schemas); err != nil {
+			return err
+		}
+		b.Restore(l.bytes)
+		if _, err := j.active.w.Write(b, j.now(), i == len(lost)-1); err != nil {
+			j.poison(err)
+			return unknown(err)
+		}
+	}
+	j.publish(j.active)
+	return nil
+}
+
+// poison gives up the active segment after a write or a flush that went wrong.
+// It is never written again: its pages are clean for the kernel now, whatever
+// the platter says, so another flush would lie. The next segment's header says
+// where it really ends.
+func (j *Journal) poison(err error) {
+	s := j.active
+	if s == nil {
+		return
+	}
+	j.active = nil
+	j.o.Log.Error("flush went wrong; the segment is given up, the next one takes over", "stream", j.o.Name, "segment", s.number, "err", err)
+	cerr := s.file.Close()
+	if cerr != nil {
+		j.o.Log.Error("close segment", "stream", j.o.Name, "segment", s.number, "err", cerr)
+	}
+	j.mu.Lock()
+	s.w, s.file, s.poisoned = nil, nil, true
+	j.damage = append(j.damage, row.Damage{
+		Stream: j.o.Name, Segment: s.number, Offset: s.end, What: fmt.Sprintf("a flush went wrong, and what was in it was refused: %v", err),
+	})
+	j.changedLocked()
+	j.mu.Unlock()
+}
+
+// roomRefusal is what writers are told while there is no segment to write to.
+func roomRefusal(err error) *fault.Error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f
+	}
+	if disk.IsFull(err) {
+		return fault.New(fault.DiskFull, "the disk is full").Because(err).WithHint("nothing was stored; make room on the volume, rows are taken again as soon as there is some")
+	}
+	return fault.New(fault.IOError, "the disk does not take a new segment").Because(err).WithHint("nothing was stored; see holdfast status")
+}

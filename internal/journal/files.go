@@ -1,0 +1,38 @@
+package journal
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// All names in a stream's directory.
+const (
+	segmentSuffix  = ".seg"   // <number, 16 digits>.seg
+	spareSuffix    = ".spare" // <epoch>-<serial>.spare: written with zeros, or used before, and ready for use
+	stagedSuffix   = ".stage" // <epoch>-<serial>.stage: a large transaction that is not committed
+	manifestName   = "MANIFEST"
+	numberDigits   = 16
+	manifestLimit  = 64 << 20 // bytes; 100,000 segments take a tenth of it
+	manifestReckon = 64 << 10 // what the budget sets aside for the MANIFEST and its successor
+)
+
+func segmentName(number uint64) string {
+	return fmt.Sprintf("%0*d%s", numberDigits, number, segmentSuffix)
+}
+
+// segmentNumber returns the number in a segment's name.
+func segmentNumber(name string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok || len(digits) != numberDigits {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, err == nil && n > 0
+}
+
+// ownName returns a name that no file of this journal ever had.
+func (j *Journal) ownName(suffix string) (name string, serial uint64) {
+	serial = j.serial.Add(1)
+	return fmt.Sprintf("%d-%d%s", j.epoch, serial, suffix), serial
+}

@@ -1,0 +1,230 @@
+package journal
+
+import (
+	"errors"
+	"time"
+
+	"holdfast/internal/segment"
+)
+
+// lookAround is how often the keeper looks for work nobody told it of: room
+// that others took on the volume, marks to be noted.
+const lookAround = time.Second
+
+// keep is the keeper: it does, off the path of the writers, all that a stream
+// needs besides writing.
+func (j *Journal) keep() {
+	defer close(j.kept)
+	tick := time.NewTicker(lookAround)
+	defer tick.Stop()
+	var last string
+	for {
+		select {
+		case <-j.chores:
+		case <-tick.C:
+		case <-j.stop:
+			<-j.ended
+			return
+		}
+		err := errors.Join(j.sealRetired(), j.trimHistory(), j.reserveAhead(), j.saveIfDirty())
+		if err == nil {
+			last = ""
+		} else if err.Error() != last {
+			last = err.Error()
+			j.o.Log.Error("look after stream", "stream", j.o.Name, "err", err)
+		}
+	}
+}
+
+// sealRetired seals every segment that is no longer written to.
+func (j *Journal) sealRetired() error {
+	for {
+		j.mu.Lock()
+		var s *seg
+		for _, c := range j.segs {
+			if c.w == nil && !c.sealed && !c.poisoned {
+				s = c
+				break
+			}
+		}
+		j.mu.Unlock()
+		if s == nil {
+			return nil
+		}
+		if err := j.seal(s); err != nil {
+			return err
+		}
+		j.mu.Lock()
+		j.dirty = true
+		j.changedLocked()
+		j.mu.Unlock()
+	}
+}
+
+// seal writes the footer of one segment. One that cannot be sealed is left as
+// it is: its successor's header says where it ends.
+func (j *Journal) seal(s *seg) error {
+	sum, size, err := j.sealFile(s)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s.file = nil
+	if err != nil {
+		s.poisoned = true
+		return err
+	}
+	j.bytes += size - s.size
+	s.size, s.sealed, s.summary = size, true, &sum
+	s.firstTime, s.lastTime = sum.FirstTime, sum.LastTime
+	return nil
+}
+
+func (j *Journal) sealFile(s *seg) (sum segment.Summary, size int64, err error) {
+	f := s.file
+	if f == nil {
+		if f, err = j.d.Open(s.name(), true); err != nil {
+			return sum, 0, err
+		}
+		if err = f.Sync(); err != nil {
+			return sum, 0, errors.Join(err, f.Close())
+		}
+	}
+	j.mu.Lock()
+	known := s.summary
+	j.mu.Unlock()
+	if known == nil {
+		r, rerr := segment.Recover(f, s.header, s.end)
+		if rerr != nil {
+			return sum, 0, errors.Join(rerr, f.Close())
+		}
+		j.mu.Lock()
+		j.damage = append(j.damage, r.Damage...)
+		j.mu.Unlock()
+		r.Summary.Tail = s.tail()
+		known = &r.Summary
+	}
+	sum, size, err = segment.Seal(f, *known)
+	return sum, size, errors.Join(err, f.Close())
+}
+
+// trimHistory removes delivered segments beyond what is to be kept.
+func (j *Journal) trimHistory() error {
+	for {
+		l := j.limits.Load()
+		j.mu.Lock()
+		over := j.removableLocked() != nil && (l.KeepDelivered || l.History > 0 && j.deliveredLocked() > l.History)
+		j.mu.Unlock()
+		if !over {
+			what, err := j.lacking(0)
+			if what == "" || err != nil {
+				return err
+			}
+		}
+		if removed, err := j.removeOldest(); !removed || err != nil {
+			return err
+		}
+	}
+}
+
+// deliveredLocked returns the bytes of segments that nobody needs.
+func (j *Journal) deliveredLocked() int64 {
+	need, total := j.neededLocked(), int64(0)
+	for _, s := range j.segs {
+		if s.w != nil || s.last() >= need {
+			break
+		}
+		total += s.size
+	}
+	return total
+}
+
+// reserveAhead makes the next segment's file once the active one is a quarter
+// full, so that a full disk shows before a row was taken, and so that no
+// writer waits for zeros to be written.
+func (j *Journal) reserveAhead() error {
+	j.mu.Lock()
+	n := len(j.segs)
+	scarce := j.reserve == nil && !j.closed && n > 0 && (j.segs[n-1].w == nil || j.segs[n-1].end > j.segs[n-1].size/4)
+	j.mu.Unlock()
+	if !scarce {
+		return nil
+	}
+	if what, err := j.lacking(j.segmentSize()); what != "" || err != nil {
+		return err // writers are told when they need it; delivered rows are not removed before that
+	}
+	r, err := j.makeFile(j.segmentSize())
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	old := j.reserve
+	if old == nil {
+		j.reserve = r
+	}
+	j.mu.Unlock()
+	if old != nil { // a segment was recycled meanwhile
+		return j.discard(r)
+	}
+	return nil
+}
+
+// finish is the last part of Close: both goroutines have ended.
+func (j *Journal) finish() error {
+	var errs []error
+	if s := j.active; s != nil {
+		j.active = nil
+		empty := s.w.Empty()
+		s.w = nil
+		if empty {
+			errs = append(errs, s.file.Close(), j.drop(s))
+		}
+	}
+	errs = append(errs, j.sealRetired())
+	j.mu.Lock()
+	j.dirty = true
+	r := j.reserve
+	j.reserve = nil
+	j.mu.Unlock()
+	errs = append(errs, j.saveIfDirty())
+	if j.limits.Load().KeepDelivered {
+		errs = append(errs, j.dropDelivered())
+		if r != nil && len(j.segs) == 0 {
+			errs = append(errs, j.discard(r))
+			r = nil
+		}
+	}
+	if r != nil {
+		errs = append(errs, r.file.Close())
+	}
+	errs = append(errs, j.d.SyncDir(""))
+	return errors.Join(errs...)
+}
+
+// drop forgets a segment without rows.
+func (j *Journal) drop(s *seg) error {
+	j.mu.Lock()
+	j.segs = j.segs[:len(j.segs)-1]
+	s.gone = true
+	j.mu.Unlock()
+	return j.unlink(s)
+}
+
+// dropDelivered removes, at a clean stop, every segment that nobody needs: the
+// MANIFEST that was just saved carries the seq on.
+func (j *Journal) dropDelivered() error {
+	for {
+		j.mu.Lock()
+		var s *seg
+		if len(j.segs) > 0 && j.segs[0].last() < j.neededLocked() {
+			s = j.segs[0]
+			j.segs = j.segs[1:]
+			s.gone = true
+		}
+		j.mu.Unlock()
+		if s == nil {
+			return nil
+		}
+		if err := j.unlink(s); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"maps"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/segment"
+)
+
+// manifest is the file MANIFEST: one line of JSON, and a line with its CRC32C.
+// What it says of segments saves reading them at start; ids, epoch and marks
+// stand in each segment's header too.
+type manifest struct {
+	Version  int               `json:"version"`
+	ID       string            `json:"id"`
+	Stream   string            `json:"stream"`
+	Epoch    uint64            `json:"epoch"`
+	Tail     segment.Tail      `json:"tail"`  // where the stream ended when this was written
+	Marks    map[string]uint64 `json:"marks"` // registered sinks
+	Segments []manifestSegment `json:"segments"`
+}
+
+// manifestSegment is a sealed segment.
+type manifestSegment struct {
+	Number    uint64 `json:"number"`
+	Size      int64  `json:"size"`
+	FirstSeq  uint64 `json:"first_seq"`
+	LastSeq   uint64 `json:"last_seq"`
+	End       int64  `json:"end"`
+	Chain     uint32 `json:"chain"`
+	FirstTime int64  `json:"first_time"`
+	LastTime  int64  `json:"last_time"`
+}
+
+const manifestVersion = 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errManifest says that a MANIFEST is damaged.
+var errManifest = errors.New("MANIFEST is damaged")
+
+// readManifest returns the MANIFEST; the zero manifest where there is none.
+func readManifest(d disk.FS) (manifest, error) {
+	var m manifest
+	b, err := disk.ReadFile(d, manifestName, manifestLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	line, rest, _ := bytes.Cut(b, []byte("\n"))
+	if want := fmt.Sprintf("crc32c %08x\n", crc32.Checksum(line, castagnoli)); string(rest) != want {
+		return m, errManifest
+	}
+	if err := json.Unmarshal(line, &m); err != nil {
+		return manifest{}, fmt.Errorf("%w: %w", errManifest, err)
+	}
+	if m.Version != manifestVersion {
+		return manifest{}, fmt.Errorf("MANIFEST has version %d, this program knows %d: %w", m.Version, manifestVersion, segment.ErrVersion)
+	}
+	return m, nil
+}
+
+// saveManifest writes the MANIFEST anew.
+func (j *Journal) saveManifest() error {
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	j.mu.Lock()
+	m := manifest{Version: manifestVersion, ID: j.id, Stream: j.o.Name, Epoch: j.epoch, Marks: maps.Clone(j.marks)}
+	m.Tail = segment.Tail{LastSeq: j.end.Seq, Chain: j.end.Chain, Number: j.newestLocked()}
+	for _, s := range j.segs {
+		if s.sealed {
+			m.Segments = append(m.Segments, manifestSegment{
+				Number: s.number, Size: s.size, FirstSeq: s.first, LastSeq: s.last(), End: s.end, Chain: s.chain,
+				FirstTime: s.firstTime, LastTime: s.lastTime,
+			})
+		}
+	}
+	j.dirty = false
+	j.mu.Unlock()
+	line, err := json.Marshal(m)
+	if err == nil {
+		line = fmt.Appendf(line, "\ncrc32c %08x\n", crc32.Checksum(line, castagnoli))
+		err = disk.Replace(j.d, "", manifestName, line)
+	}
+	if err != nil {
+		j.mu.Lock()
+		j.dirty = true
+		j.mu.Unlock()
+		return fmt.Errorf("write MANIFEST of stream %q: %w", j.o.Name, err)
+	}
+	return nil
+}
+
+func (j *Journal) saveIfDirty() error {
+	j.mu.Lock()
+	dirty := j.dirty
+	j.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	return j.saveManifest()
+}
+
+// newestLocked returns the number of the newest segment, there or removed.
+func (j *Journal) newestLocked() uint64 {
+	if n := len(j.segs); n > 0 {
+		return max(j.newest, j.segs[n-1].number)
+	}
+	return j.newest
+}

@@ -1,0 +1,287 @@
+package journal
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/segment"
+	"holdfast/row"
+)
+
+// Open opens the stream in directory d, making it where it is new. It recovers
+// from whatever ended the last run: what was flushed is there, a torn tail
+// that nobody was promised is voided, anything else is named as damage. The
+// caller holds the lock of the data directory.
+func Open(d disk.FS, o Options) (*Journal, error) {
+	start := time.Now()
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	j := &Journal{
+		d: d, o: o, marks: map[string]uint64{},
+		wake: make(chan struct{}, 1), chores: make(chan struct{}, 1), orders: make(chan order),
+		stop: make(chan struct{}), ended: make(chan struct{}), kept: make(chan struct{}), taken: make(chan struct{}),
+		filling: newGroup(), spare: newGroup(),
+	}
+	j.schemas.byKey = map[string]*row.Schema{}
+	j.limits.Store(&o.Limits)
+	if err := j.load(); err != nil {
+		return nil, fmt.Errorf("open stream %q: %w", o.Name, err)
+	}
+	j.damage = append(j.damage, j.recovery.Damage...)
+	j.recovery.Took = time.Since(start)
+	go j.run()
+	go j.keep()
+	j.chore()
+	return j, nil
+}
+
+// load finds what is there and gives this run its epoch.
+func (j *Journal) load() error {
+	m, err := readManifest(j.d)
+	if errors.Is(err, errManifest) {
+		j.o.Log.Error("MANIFEST is damaged; it is made anew from the segments", "stream", j.o.Name, "err", err)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	j.id, j.epoch = m.ID, m.Epoch
+	maps.Copy(j.marks, m.Marks)
+	entries, err := j.d.List("")
+	if err != nil {
+		return err
+	}
+	if err := j.loadSegments(entries, m); err != nil {
+		return err
+	}
+	if j.id == "" {
+		j.id = newID()
+	}
+	j.epoch++
+	j.newest = max(j.newest, m.Tail.Number, j.newestLocked())
+	j.number = j.newest
+	if err := j.loadTail(m); err != nil {
+		return err
+	}
+	if err := j.loadSpares(entries); err != nil {
+		return err
+	}
+	if err := j.d.SyncDir(""); err != nil { // what was found is served from here on
+		return err
+	}
+	return j.saveManifest()
+}
+
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// loadSegments lists the segments, reading only those that the MANIFEST does
+// not describe.
+func (j *Journal) loadSegments(entries []disk.Entry, m manifest) error {
+	known := make(map[uint64]manifestSegment, len(m.Segments))
+	for _, s := range m.Segments {
+		known[s.Number] = s
+	}
+	for _, e := range entries {
+		number, ok := segmentNumber(e.Name)
+		if !ok {
+			continue
+		}
+		j.bytes += e.Size
+		if k, ok := known[number]; ok && k.Size == e.Size {
+			j.segs = append(j.segs, &seg{
+				number: number, size: e.Size, sealed: true, first: k.FirstSeq, rows: k.LastSeq + 1 - k.FirstSeq,
+				end: k.End, chain: k.Chain, firstTime: k.FirstTime, lastTime: k.LastTime,
+			})
+			continue
+		}
+		s, err := j.readSegment(number, e.Size)
+		if err != nil {
+			return err
+		}
+		j.newest = number
+		if s != nil {
+			j.segs = append(j.segs, s)
+		}
+	}
+	if n := len(j.segs); n == 0 && j.newest != 0 || n > 0 && j.segs[n-1].number < j.newest {
+		return fmt.Errorf("segment %d is the newest and neither its header nor a footer is readable, so the seqs in it are unknown; "+
+			"move %q away to go on without it, or restore it", j.newest, segmentName(j.newest))
+	}
+	j.dropUnfinished()
+	return j.followHeaders()
+}
+
+// readSegment reads one segment's footer, or at least its header. A segment
+// of which neither is readable is left where it is, and named.
+func (j *Journal) readSegment(number uint64, size int64) (*seg, error) {
+	f, err := j.d.Open(segmentName(number), false)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s := &seg{number: number, size: size}
+	h, _, herr := segment.ReadHeader(f)
+	if errors.Is(herr, segment.ErrVersion) {
+		return nil, fmt.Errorf("segment %d: %w", number, herr)
+	}
+	sum, sealed, ferr := segment.ReadFooter(f)
+	switch {
+	case ferr == nil && (h == nil || h.Identity == sum.Header.Identity):
+		s.take(&sum)
+		s.sealed = true
+	case h != nil:
+		s.header, s.first, s.chain, s.end = *h, h.FirstSeq, h.Before.Chain, segment.DataStart
+		if sealed && ferr != nil {
+			j.name(row.Damage{Segment: number, Offset: size, What: ferr.Error()})
+		}
+	default:
+		j.name(row.Damage{Segment: number, What: "neither header nor footer is readable: " + herr.Error()})
+		return nil, nil
+	}
+	j.epoch = max(j.epoch, s.header.Epoch)
+	if j.id == "" {
+		j.id = s.header.Stream.ID
+	}
+	for sink, mark := range s.header.Stream.Marks {
+		if _, ok := j.marks[sink]; !ok {
+			j.marks[sink] = mark
+		}
+	}
+	return s, nil
+}
+
+func (j *Journal) name(d row.Damage) {
+	d.Stream = j.o.Name
+	j.recovery.Damage = append(j.recovery.Damage, d)
+}
+
+// dropUnfinished removes, from the end of the stream, the parts of a staged
+// transaction whose commit did not come to its end: nobody was told that it
+// is stored.
+func (j *Journal) dropUnfinished() {
+	n := len(j.segs)
+	if n == 0 || j.segs[n-1].header.Parts == 0 {
+		return
+	}
+	last := j.segs[n-1].header
+	from := n - 1
+	for from > 0 && j.segs[from-1].header.Parts == last.Parts && j.segs[from-1].header.Part == j.segs[from].header.Part-1 {
+		from--
+	}
+	whole := last.Part == last.Parts && (j.segs[from].header.Part == 1 || from == 0)
+	if whole {
+		return
+	}
+	for _, s := range j.segs[from:] {
+		j.recovery.Cut += s.size
+		if err := j.d.Remove(s.name()); err != nil {
+			j.o.Log.Error("remove part of an unfinished transaction", "stream", j.o.Name, "segment", s.number, "err", err)
+		}
+		j.bytes -= s.size
+	}
+	j.newest = j.segs[n-1].number
+	j.segs = j.segs[:from]
+}
+
+// followHeaders gives each unsealed segment the end that its successor's
+// header proves.
+func (j *Journal) followHeaders() error {
+	for i := 0; i+1 < len(j.segs); i++ {
+		s, next := j.segs[i], j.segs[i+1]
+		if s.sealed {
+			continue
+		}
+		if b := next.header.Before; b.Number == s.number {
+			s.end, s.chain, s.rows = b.End, b.Chain, b.LastSeq+1-s.first
+			continue
+		}
+		if err := j.recoverTail(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadTail recovers the last segment and sets where the stream ends.
+func (j *Journal) loadTail(m manifest) error {
+	j.tail = m.Tail
+	if n := len(j.segs); n > 0 {
+		s := j.segs[n-1]
+		if !s.sealed {
+			if err := j.recoverTail(s); err != nil {
+				return err
+			}
+		}
+		if s.rows > 0 || j.tail.LastSeq <= s.last() {
+			j.tail = s.tail()
+		}
+		if s.rows == 0 && !s.sealed {
+			j.segs = j.segs[:n-1]
+			j.tail = s.header.Before
+			if err := j.unlink(s); err != nil {
+				return err
+			}
+		}
+	}
+	j.end = row.Position{Seq: j.tail.LastSeq, Chain: j.tail.Chain}
+	return nil
+}
+
+// recoverTail finds the end of a segment that was being written when the last
+// run ended. It is flushed first, so that what is found cannot go away again.
+func (j *Journal) recoverTail(s *seg) error {
+	f, err := j.d.Open(s.name(), true)
+	if err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	r, err := segment.Recover(f, s.header, 0)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	j.recovery.Damage = append(j.recovery.Damage, r.Damage...)
+	j.recovery.Cut += r.Cut
+	s.take(&r.Summary)
+	return f.Close()
+}
+
+// loadSpares takes one reserved file over and removes all others, and every
+// staged transaction that was not committed.
+func (j *Journal) loadSpares(entries []disk.Entry) error {
+	for _, e := range entries {
+		spare := strings.HasSuffix(e.Name, spareSuffix)
+		if spare && j.reserve == nil && e.Size >= min(j.segmentSize(), firstSegment) && e.Size <= j.segmentSize() {
+			f, err := j.d.Open(e.Name, true)
+			if err != nil {
+				return err
+			}
+			j.bytes += e.Size
+			j.reserve = &reserved{name: e.Name, serial: j.serial.Add(1), file: f, size: e.Size}
+			continue
+		}
+		if spare || strings.HasSuffix(e.Name, stagedSuffix) || e.Name == manifestName+".tmp" {
+			if err := j.d.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}

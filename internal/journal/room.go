@@ -1,0 +1,250 @@
+package journal
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/fault"
+	"holdfast/internal/segment"
+)
+
+// reserved is a file that is ready to become a segment: every block of it has
+// been written before, so that a flush has no metadata to wait for.
+type reserved struct {
+	name   string
+	serial uint64
+	file   disk.File
+	size   int64
+}
+
+// zeros is what files are filled with, and how much at a time.
+var zeros = disk.Buffer(1 << 20)
+
+// segmentSize is the size of a segment under the limits in force.
+func (j *Journal) segmentSize() int64 {
+	if j.o.SegmentSize > 0 {
+		return max(disk.Up(j.o.SegmentSize), 2*disk.Align+segment.DataStart)
+	}
+	size := int64(maxSegment)
+	if b := j.limits.Load().Budget; b > 0 {
+		size = min(size, b/32)
+	}
+	return max(disk.Up(size), minSegment)
+}
+
+// takeReserved returns the reserved file if it has room for a block of n
+// bytes, else one made on the spot.
+func (j *Journal) takeReserved(n int64) (*reserved, error) {
+	need := disk.Up(n) + segment.DataStart + disk.Align
+	j.mu.Lock()
+	r := j.reserve
+	if r != nil && r.size >= need {
+		j.reserve = nil
+		j.mu.Unlock()
+		return r, nil
+	}
+	j.mu.Unlock()
+	return j.makeFile(max(min(firstSegment, j.segmentSize()), need))
+}
+
+// makeFile makes a file of size bytes, all written and flushed, after making
+// room for it.
+func (j *Journal) makeFile(size int64) (*reserved, error) {
+	if err := j.makeRoom(size); err != nil {
+		return nil, err
+	}
+	name, serial := j.ownName(spareSuffix)
+	f, err := j.d.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	r := &reserved{name: name, serial: serial, file: f, size: size}
+	j.account(size)
+	for off := int64(0); off < size && err == nil; off += int64(len(zeros)) {
+		err = f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.discard(r))
+	}
+	return r, nil
+}
+
+// discard removes a file that holds nothing of the stream.
+func (j *Journal) discard(r *reserved) error {
+	j.account(-r.size)
+	return errors.Join(r.file.Close(), j.d.Remove(r.name))
+}
+
+// account adds to what the stream's files take.
+func (j *Journal) account(n int64) {
+	j.mu.Lock()
+	j.bytes += n
+	j.mu.Unlock()
+}
+
+// makeRoom makes sure that need more bytes keep to the limits, by removing the
+// oldest delivered segments. What a sink still needs is never touched.
+func (j *Journal) makeRoom(need int64) error {
+	for {
+		what, err := j.lacking(need)
+		if what == "" || err != nil {
+			return err
+		}
+		removed, err := j.removeOldest()
+		if err != nil {
+			return err
+		}
+		if !removed {
+			return fault.New(fault.DiskFull, "stream %q has no room: %s", j.o.Name, what).
+				WithHint("nothing was stored; all rows that are left are needed by a sink (holdfast status says which); rows are taken again as soon as there is room")
+		}
+	}
+}
+
+// lacking says which limit need more bytes would break; "" for none.
+func (j *Journal) lacking(need int64) (string, error) {
+	l := j.limits.Load()
+	j.mu.Lock()
+	have := j.bytes
+	j.mu.Unlock()
+	if l.Budget > 0 && have+need+manifestReckon > l.Budget {
+		return "its budget is used up", nil
+	}
+	if l.MinFree == nil {
+		return "", nil
+	}
+	room, err := j.d.Space()
+	if err != nil {
+		return "", err
+	}
+	if room.Free-need < l.MinFree(room.Total) {
+		return "the volume is down to min_free", nil
+	}
+	return "", nil
+}
+
+// neededLocked returns the first seq that a registered sink has not committed.
+func (j *Journal) neededLocked() uint64 {
+	need := j.end.Seq + 1
+	for _, m := range j.marks {
+		need = min(need, m+1)
+	}
+	return need
+}
+
+// removableLocked returns the oldest segment where nobody needs it any more.
+func (j *Journal) removableLocked() *seg {
+	if len(j.segs) == 0 {
+		return nil
+	}
+	s := j.segs[0]
+	if s.w != nil || !s.sealed && !s.poisoned || s.last() >= j.neededLocked() {
+		return nil
+	}
+	if len(j.segs) == 1 { // the last one's header carries the seq on
+		return nil
+	}
+	return s
+}
+
+// removeOldest removes the oldest segment if nobody needs it. It is the only
+// place that removes rows. A file of full size is kept as the reserve.
+func (j *Journal) removeOldest() (bool, error) {
+	j.trim.Lock()
+	defer j.trim.Unlock()
+	j.mu.Lock()
+	s := j.removableLocked()
+	if s == nil {
+		j.mu.Unlock()
+		return false, nil
+	}
+	recycle := j.reserve == nil && s.readers == 0 && !s.poisoned && s.size >= j.segmentSize()-minSegment/2
+	s.gone = true
+	j.segs = j.segs[1:]
+	j.changedLocked()
+	j.mu.Unlock()
+	if recycle {
+		return true, j.recycle(s)
+	}
+	return true, j.unlink(s)
+}
+
+func (j *Journal) unlink(s *seg) error {
+	if err := j.d.Remove(s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	j.account(-s.size)
+	return j.d.SyncDir("")
+}
+
+// recycle makes a removed segment's file the reserve. Its old blocks cannot
+// pass for new ones: they carry another identity.
+func (j *Journal) recycle(s *seg) error {
+	name, serial := j.ownName(spareSuffix)
+	if err := j.d.Rename(s.name(), name); err != nil {
+		return err
+	}
+	if err := j.d.SyncDir(""); err != nil {
+		return err
+	}
+	f, err := j.d.Open(name, true)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	j.reserve = &reserved{name: name, serial: serial, file: f, size: s.size}
+	j.mu.Unlock()
+	return nil
+}
+
+// describe is what each segment repeats about the stream.
+func (j *Journal) describe() segment.Stream {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return segment.Stream{ID: j.id, Name: j.o.Name, Marks: maps.Clone(j.marks)}
+}
+
+// Register enters a sink: from now on rows are kept until it has committed
+// them, and that is durable when Register returns. It returns how far the sink
+// is known to have read; a new sink starts before the oldest row kept.
+func (j *Journal) Register(sink string) (mark uint64, err error) {
+	j.mu.Lock()
+	mark, known := j.marks[sink]
+	if !known {
+		mark = j.oldestLocked().Seq
+		j.marks[sink] = mark
+	}
+	j.mu.Unlock()
+	if known {
+		return mark, nil
+	}
+	return mark, j.saveManifest()
+}
+
+// Mark notes that a registered sink has committed everything up to seq. The
+// note is durable some time later: the sink's own cursor is the truth.
+func (j *Journal) Mark(sink string, seq uint64) {
+	j.mu.Lock()
+	old, known := j.marks[sink]
+	if known && seq > old {
+		j.marks[sink] = seq
+		j.dirty = true
+	}
+	removable := j.removableLocked() != nil
+	j.mu.Unlock()
+	if removable {
+		j.chore()
+	}
+}
+
+// Sinks returns the registered sinks and how far each has committed.
+func (j *Journal) Sinks() map[string]uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return maps.Clone(j.marks)
+}

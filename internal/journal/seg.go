@@ -1,0 +1,50 @@
+package journal
+
+import (
+	"holdfast/internal/disk"
+	"holdfast/internal/segment"
+	"holdfast/row"
+)
+
+// seg is one segment of the stream. Journal.mu guards all but what never
+// changes (number, first, header) and file, which its writer or the keeper owns.
+type seg struct {
+	number    uint64
+	first     uint64 // seq of its first row, whether it has one or not
+	firstTime int64
+	lastTime  int64
+	rows      uint64 // durable rows
+	end       int64  // behind the last durable block
+	chain     uint32 // at the last row
+	size      int64  // of the file
+	header    segment.Header
+	summary   *segment.Summary // nil: not read yet
+	sealed    bool
+	poisoned  bool // a flush went wrong: never written again
+	gone      bool
+	readers   int
+
+	w      *segment.Writer // of the active one
+	proved int64           // end of the marker block written last
+	file   disk.File       // open while there is something to write
+}
+
+// last returns the seq of the last durable row; first-1 where there is none.
+func (s *seg) last() uint64 { return s.first + s.rows - 1 }
+
+func (s *seg) name() string { return segmentName(s.number) }
+
+func (s *seg) position() row.Position { return row.Position{Seq: s.last(), Chain: s.chain} }
+
+// tail returns where the segment ends, for its successor's header.
+func (s *seg) tail() segment.Tail {
+	return segment.Tail{Number: s.number, End: s.end, LastSeq: s.last(), Chain: s.chain}
+}
+
+// take copies what the segment's summary tells.
+func (s *seg) take(sum *segment.Summary) {
+	s.summary, s.header = sum, sum.Header
+	s.first, s.rows = sum.Header.FirstSeq, sum.Tail.LastSeq+1-sum.Header.FirstSeq
+	s.end, s.chain = sum.Tail.End, sum.Tail.Chain
+	s.firstTime, s.lastTime = sum.FirstTime, sum.LastTime
+}

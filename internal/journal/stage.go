@@ -1,0 +1,244 @@
+package journal
+
+import (
+	"context"
+	"errors"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/segment"
+	"holdfast/row"
+)
+
+// Stage is a transaction too large for memory. Its rows go into segment files
+// of their own, which Commit adopts into the stream without copying a row and
+// without holding other writers up. Not safe for concurrent use. It ends with
+// Commit or Abort.
+type Stage struct {
+	j       *Journal
+	files   []*staged
+	block   *segment.Block
+	schemas []*row.Schema
+	rows    uint64
+	err     error
+	over    bool
+}
+
+// staged is one file of a Stage.
+type staged struct {
+	reserved
+	w *segment.Writer
+}
+
+// Stage begins a large transaction.
+func (j *Journal) Stage() (*Stage, error) {
+	return &Stage{j: j, block: segment.NewBlock()}, nil
+}
+
+// Add appends the rows of b, which may be reused afterwards. After an error
+// the Stage can only be aborted.
+func (s *Stage) Add(b *row.Batch) error {
+	if s.err != nil || s.over {
+		return errors.Join(s.err, overErr(s.over))
+	}
+	if b.Rows() == 0 {
+		return nil
+	}
+	if !s.block.Empty() {
+		s.block.SetOpen()
+		if s.err = s.write(); s.err != nil {
+			return s.err
+		}
+	}
+	s.block.Reset()
+	s.block.AppendRows(b.Bytes(), b.Rows())
+	s.schemas = append(s.schemas[:0], b.Schemas()...)
+	s.rows += uint64(b.Rows())
+	return nil
+}
+
+func overErr(over bool) error {
+	if over {
+		return errors.New("the transaction has ended")
+	}
+	return nil
+}
+
+// write puts the block at hand into the newest file, or a new one. Nothing is
+// flushed before Commit.
+func (s *Stage) write() error {
+	n := len(s.files)
+	if n == 0 || !s.files[n-1].w.Fits(s.block.Len()) {
+		if err := s.grow(); err != nil {
+			return err
+		}
+		n++
+	}
+	f := s.files[n-1]
+	if missing := f.w.Missing(s.schemas); len(missing) > 0 {
+		if err := f.w.Define(missing, s.j.o.Now().UnixMicro()); err != nil {
+			return roomRefusal(err)
+		}
+	}
+	if _, err := f.w.Write(s.block, s.j.o.Now().UnixMicro(), false); err != nil {
+		return roomRefusal(err)
+	}
+	if over := f.w.End() - f.size; over > 0 { // a block larger than the file
+		f.size += over
+		s.j.account(over)
+	}
+	return nil
+}
+
+// grow begins the next file. Its whole size is set aside at once, so that the
+// budget holds however many transactions are under way.
+func (s *Stage) grow() error {
+	j := s.j
+	size := max(min(j.segmentSize(), maxSegment), disk.Up(s.block.Len())+segment.DataStart+disk.Align)
+	if err := j.makeRoom(size); err != nil {
+		return roomRefusal(err)
+	}
+	name, serial := j.ownName(stagedSuffix)
+	f, err := j.d.Create(name)
+	if err != nil {
+		return roomRefusal(err)
+	}
+	j.account(size)
+	h := segment.Header{Identity: segment.Identity{Epoch: j.epoch, Serial: serial}, Stream: segment.Stream{ID: j.id, Name: j.o.Name}}
+	s.files = append(s.files, &staged{
+		reserved: reserved{name: name, serial: serial, file: f, size: size},
+		w:        segment.NewWriter(f, h, size),
+	})
+	return nil
+}
+
+// Commit makes the transaction durable and part of the stream, and returns the
+// seq of its last row. It is whole, or, after an error, absent; with SQLSTATE
+// 40003 or 57014 it is not known which.
+func (s *Stage) Commit(ctx context.Context) (uint64, error) {
+	if s.err != nil || s.over {
+		return 0, errors.Join(s.err, overErr(s.over), s.Abort())
+	}
+	if s.rows == 0 {
+		s.over = true
+		return s.j.End().Seq, nil
+	}
+	err := s.write()
+	for _, f := range s.files {
+		if err == nil {
+			err = f.w.Flush()
+		}
+	}
+	if err != nil {
+		s.err = roomRefusal(err)
+		return 0, errors.Join(s.err, s.Abort())
+	}
+	var last uint64
+	ran := false
+	err = s.j.command(ctx, func() (aerr error) {
+		ran = true
+		last, aerr = s.j.adopt(s.files)
+		return aerr
+	})
+	if !ran {
+		return 0, errors.Join(err, s.Abort())
+	}
+	s.over = true
+	return last, err
+}
+
+// Abort gives the transaction up and removes its files. Idempotent; after
+// Commit it does nothing.
+func (s *Stage) Abort() error {
+	if s.over {
+		return nil
+	}
+	s.over = true
+	return s.j.discardAll(s.files)
+}
+
+// discardAll removes staged files.
+func (j *Journal) discardAll(files []*staged) error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, j.discard(&f.reserved))
+	}
+	return errors.Join(errs...)
+}
+
+// adopt gives staged files the next numbers and seqs: a header each, and a
+// name. It runs on the committer. The transaction counts once its last part
+// is there; a start that finds only some of them drops them.
+func (j *Journal) adopt(files []*staged) (uint64, error) {
+	if s := j.active; s != nil {
+		if err := s.w.Flush(); err != nil {
+			j.poison(err)
+		} else {
+			j.publish(s)
+		}
+	}
+	if j.active == nil && len(j.saved) > 0 {
+		if err := j.activate(0); err != nil {
+			return 0, errors.Join(roomRefusal(err), j.discardAll(files))
+		}
+	}
+	segs, err := j.place(files)
+	if err != nil {
+		return 0, errors.Join(unknown(err), j.discardAll(files), j.d.SyncDir(""))
+	}
+	if err := j.leaveActive(); err != nil {
+		return 0, err
+	}
+	last := segs[len(segs)-1]
+	j.mu.Lock()
+	j.segs = append(j.segs, segs...)
+	j.end = last.position()
+	for _, s := range segs {
+		j.stats.rows += s.rows
+		j.stats.bytes += uint64(s.end - segment.DataStart)
+	}
+	j.changedLocked()
+	j.mu.Unlock()
+	j.number, j.tail = last.number, last.tail()
+	j.chore()
+	return last.last(), nil
+}
+
+// place writes the headers and the names.
+func (j *Journal) place(files []*staged) ([]*seg, error) {
+	number, before := j.number, j.tail
+	var segs []*seg
+	for i, f := range files {
+		number++
+		h := segment.Header{
+			Number: number, FirstSeq: before.LastSeq + 1, Created: j.now(), Before: before, Stream: j.describe(),
+			Part: uint32(i + 1), Parts: uint32(len(files)),
+		}
+		if err := f.w.Adopt(h); err != nil {
+			return nil, err
+		}
+		if err := j.d.Rename(f.name, segmentName(number)); err != nil {
+			return nil, err
+		}
+		f.name = segmentName(number)
+		sum := f.w.Summary()
+		s := &seg{number: number, size: f.size, file: f.file}
+		s.take(&sum)
+		segs = append(segs, s)
+		before = s.tail()
+	}
+	return segs, j.d.SyncDir("")
+}
+
+// leaveActive leaves the active segment to the keeper, or, without rows,
+// removes it: staged segments follow it now.
+func (j *Journal) leaveActive() error {
+	s := j.active
+	if s == nil {
+		return nil
+	}
+	if !s.w.Empty() {
+		return j.retireActive()
+	}
+	j.active = nil
+	return errors.Join(s.file.Close(), j.drop(s))
+}
