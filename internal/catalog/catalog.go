@@ -1,0 +1,257 @@
+// Package catalog knows the tables that were declared or met: their columns
+// and types. It answers at the door, so that a writer learns of a misspelt
+// table while no sink is reachable.
+//
+// What it knows is in one small file, durable before anybody is told that a
+// table is known. Readers look at an immutable snapshot and take no lock.
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/fault"
+	"holdfast/row"
+)
+
+// The limits of what is known, which bound memory and the file whatever
+// clients send.
+const (
+	maxTables  = 10_000
+	maxColumns = 1600 // of one table, as in PostgreSQL
+	maxName    = 63   // bytes, as in PostgreSQL
+	maxType    = 128  // bytes; the longest type of PostgreSQL with its modifiers is half of that
+)
+
+// Options configure Open. The zero value works.
+type Options struct {
+	// Check, where set, may refuse what a sink could never take. It is asked of
+	// a whole table, with all its columns, before a declaration is stored, and
+	// must be safe for concurrent use.
+	Check func(*row.Schema) error
+}
+
+// Catalog is the tables that are known. Its methods are safe for concurrent
+// use.
+type Catalog struct {
+	d       disk.FS
+	check   func(*row.Schema) error
+	damaged error
+
+	tables atomic.Pointer[map[string]*table] // immutable
+
+	mu sync.Mutex // held by whoever makes the next snapshot
+}
+
+// table is one table; immutable.
+type table struct {
+	columns []row.Column
+	types   map[string]string
+}
+
+func newTable(columns []row.Column) *table {
+	t := &table{columns: columns, types: make(map[string]string, len(columns))}
+	for _, c := range columns {
+		t.types[c.Name] = c.Type
+	}
+	return t
+}
+
+// Open reads the catalog of a data directory; a missing file is an empty
+// catalog. A damaged file is set aside, see Damaged; one of a newer version is
+// an error.
+func Open(d disk.FS, o Options) (*Catalog, error) {
+	c := &Catalog{d: d, check: o.Check}
+	tables, err := load(d)
+	var bad *damagedError
+	if errors.As(err, &bad) {
+		c.damaged = err
+		if err = setAside(d); err != nil {
+			return nil, fmt.Errorf("set damaged catalog aside as %q: %w", asideName, err)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.tables.Store(&tables)
+	return c, nil
+}
+
+// Damaged returns what was wrong with the file that Open found, nil where
+// nothing was. The catalog then began empty: tables are learned again from
+// what comes in, or must be declared again where unknown ones are refused.
+// Rows are not touched by that.
+func (c *Catalog) Damaged() error { return c.damaged }
+
+// Columns returns the columns of a table in declared order; a fault with code
+// 42P01 where it is not known. The caller must not change the result.
+func (c *Catalog) Columns(name string) ([]row.Column, error) {
+	if t := (*c.tables.Load())[name]; t != nil {
+		return t.columns, nil
+	}
+	return nil, unknown(name)
+}
+
+func unknown(name string) error {
+	return fault.New(fault.UndefinedTable, "relation %q does not exist", name).
+		WithHint("declare it with CREATE TABLE, or let unknown tables be created with tables: {auto: true}")
+}
+
+// Declare makes a table known, durably. A table that is known already is a
+// fault with code 42P07.
+func (c *Catalog) Declare(name string, columns []row.Column) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if (*c.tables.Load())[name] != nil {
+		return fault.New(fault.DuplicateTable, "relation %q already exists", name).
+			WithHint("use CREATE TABLE IF NOT EXISTS; new columns come by themselves where tables: {auto: true}")
+	}
+	return c.putLocked(name, columns)
+}
+
+// Resolve returns columns with their types as they are known. Where auto is
+// set, a table or column that is not known is declared first, durably, with
+// the type given; otherwise it is a fault with code 42P01 or 42703.
+func (c *Catalog) Resolve(name string, columns []row.Column, auto bool) ([]row.Column, error) {
+	if err := noDuplicates(name, columns); err != nil {
+		return nil, err
+	}
+	if t := (*c.tables.Load())[name]; t != nil {
+		if got, missing := t.fill(columns); missing < 0 {
+			return got, nil
+		} else if !auto {
+			return nil, fault.New(fault.UndefinedColumn, "column %q of relation %q does not exist", columns[missing].Name, name).
+				WithHint("the columns of %q are fixed by its declaration", name)
+		}
+	} else if !auto {
+		return nil, unknown(name)
+	}
+	return c.extend(name, columns)
+}
+
+// fill returns columns with the types known, and the index of the first one
+// that is not known, or -1.
+func (t *table) fill(columns []row.Column) ([]row.Column, int) {
+	out := make([]row.Column, len(columns))
+	for i, c := range columns {
+		known, ok := t.types[c.Name]
+		if !ok {
+			return nil, i
+		}
+		out[i] = row.Column{Name: c.Name, Type: known}
+	}
+	return out, -1
+}
+
+// extend declares what is not known of name and columns yet.
+func (c *Catalog) extend(name string, columns []row.Column) ([]row.Column, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []row.Column
+	if t := (*c.tables.Load())[name]; t != nil {
+		all = slices.Clone(t.columns)
+		for _, n := range columns {
+			if _, ok := t.types[n.Name]; !ok {
+				all = append(all, n)
+			}
+		}
+		if len(all) == len(t.columns) { // somebody else was faster
+			got, _ := t.fill(columns)
+			return got, nil
+		}
+	} else {
+		all = slices.Clone(columns)
+	}
+	if err := c.putLocked(name, all); err != nil {
+		return nil, err
+	}
+	got, _ := (*c.tables.Load())[name].fill(columns)
+	return got, nil
+}
+
+// putLocked judges and stores a table, and then shows it.
+func (c *Catalog) putLocked(name string, columns []row.Column) error {
+	if err := c.judge(name, columns); err != nil {
+		return err
+	}
+	old := *c.tables.Load()
+	if old[name] == nil && len(old) >= maxTables {
+		return fault.New(fault.LimitExceeded, "table %q would be one more than the %d that can be known", name, maxTables).
+			WithHint("put what tells your tables apart into a column")
+	}
+	next := maps.Clone(old)
+	next[name] = newTable(slices.Clone(columns))
+	if err := store(c.d, next); err != nil {
+		return err
+	}
+	c.tables.Store(&next)
+	return nil
+}
+
+// judge refuses what cannot be a table.
+func (c *Catalog) judge(name string, columns []row.Column) error {
+	if err := judgeName("table", name); err != nil {
+		return err
+	}
+	if len(columns) == 0 {
+		return fault.New(fault.FeatureNotSupported, "table %q has no columns", name).WithHint("name at least one")
+	}
+	if len(columns) > maxColumns {
+		return fault.New(fault.TooManyColumns, "table %q would have %d columns, more than %d", name, len(columns), maxColumns).
+			WithHint("split it into several tables")
+	}
+	for _, col := range columns {
+		if err := judgeName("column", col.Name); err != nil {
+			return err
+		}
+		if len(col.Type) > maxType || !utf8.ValidString(col.Type) {
+			return fault.New(fault.InvalidParameterValue, "type %.64q of column %q is no type", col.Type, col.Name).
+				WithHint("use a type like text, numeric or timestamptz")
+		}
+	}
+	if err := noDuplicates(name, columns); err != nil {
+		return err
+	}
+	if c.check == nil {
+		return nil
+	}
+	if err := c.check(&row.Schema{Table: name, Columns: columns}); err != nil {
+		return fault.New(fault.InvalidName, "table %q cannot be stored by a sink", name).
+			Because(err).WithHint("choose other names; rows for this one could never be delivered")
+	}
+	return nil
+}
+
+func judgeName(what, name string) error {
+	switch {
+	case name == "":
+		return fault.New(fault.InvalidName, "a %s has no name", what).WithHint("give it one")
+	case len(name) > maxName:
+		return fault.New(fault.NameTooLong, "%s name %.80q is %d bytes long", what, name, len(name)).WithHint("use at most %d bytes", maxName)
+	case !utf8.ValidString(name):
+		return fault.New(fault.CharacterNotInRepertoire, "%s name %q is not UTF-8", what, name).WithHint("send names in UTF-8")
+	}
+	for i := range len(name) {
+		if name[i] == 0 {
+			return fault.New(fault.CharacterNotInRepertoire, "%s name %q holds a NUL byte", what, name).WithHint("leave it out")
+		}
+	}
+	return nil
+}
+
+func noDuplicates(table string, columns []row.Column) error {
+	seen := make(map[string]bool, len(columns))
+	for _, c := range columns {
+		if seen[c.Name] {
+			return fault.New(fault.DuplicateColumn, "column %q of table %q is named twice", c.Name, table).WithHint("name each column once")
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
