@@ -121,7 +121,8 @@ var arrows = []arrow{
 	{"internal/config", nil, "what is configured must be checkable without what it configures"},
 	{".", []string{"row", "internal/disk", "internal/segment", "internal/journal", "internal/catalog"}, "the library is the database without doors and sinks"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
-	{"internal/cli", []string{".", "row", "internal/daemon", "internal/config", "internal/httpapi", "internal/journal", "internal/disk"}, "verbs go through the server, the library or the daemon"},
+	{"internal/bench", []string{".", "row", "sink/sqlite", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi"}, "the bench measures each layer by itself, and speaks as a client"},
+	{"internal/cli", []string{".", "row", "internal/bench", "internal/daemon", "internal/config", "internal/httpapi", "internal/journal", "internal/disk"}, "verbs go through the server, the library or the daemon"},
 	{"cmd/holdfast", []string{"internal/cli"}, "main only hands over to the verbs"},
 	{"test/e2e", nil, "end-to-end tests see what users see: the binary and its files"},
 }

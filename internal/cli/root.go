@@ -29,6 +29,7 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 		newTail(env),
 		newStatus(env),
 		newVerify(env),
+		newBench(env),
 		newConfig(env),
 		newCompletion(env),
 		newVersion(env),

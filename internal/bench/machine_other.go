@@ -1,0 +1,9 @@
+//go:build !linux
+
+package bench
+
+// cpuAndKernel knows nothing here.
+func cpuAndKernel() (cpu, kernel string) { return "", "" }
+
+// fileSystem knows nothing here.
+func fileSystem(string) string { return "" }
