@@ -119,7 +119,7 @@ var arrows = []arrow{
 	{"internal/pgwire", []string{"row"}, "a source declares the interface that it appends to"},
 	{"internal/httpapi", []string{"row"}, "a source declares the interface that it appends to"},
 	{"internal/config", nil, "what is configured must be checkable without what it configures"},
-	{".", []string{"row", "internal/disk", "internal/segment", "internal/journal", "internal/catalog"}, "the library is the database without doors and sinks"},
+	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
 	{"internal/bench", []string{".", "row", "sink/sqlite", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi"}, "the bench measures each layer by itself, and speaks as a client"},
 	{"internal/cli", []string{".", "row", "internal/bench", "internal/daemon", "internal/config", "internal/httpapi", "internal/journal", "internal/disk"}, "verbs go through the server, the library or the daemon"},

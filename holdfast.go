@@ -1,0 +1,300 @@
+package holdfast
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"holdfast/internal/catalog"
+	"holdfast/internal/deliver"
+	"holdfast/internal/disk"
+	"holdfast/internal/fault"
+	"holdfast/internal/journal"
+	"holdfast/row"
+	"holdfast/sink"
+)
+
+// MainStream is the stream of every table that no other stream names. It is
+// always there.
+const MainStream = "main"
+
+// Options configure Open. The zero value works: one stream without limits, no
+// sinks, and tables that are known from their first row on.
+type Options struct {
+	// Streams are the streams besides main, and main itself where it has
+	// options of its own.
+	Streams []Stream
+	// FixedTables refuses tables and columns that were not declared.
+	FixedTables bool
+	// Sinks get the rows. Once Open has succeeded, Close closes them.
+	Sinks []Sink
+	// Memory is how many bytes of rows all transactions together hold before
+	// they are moved to disk, besides 16 KiB of each; 0: 16 MiB.
+	Memory int64
+	// MaxTransaction is how many bytes of rows one transaction may have; 0: 1 GiB.
+	MaxTransaction int64
+	// Check, where set, refuses tables that a sink could never take. It gets
+	// all columns of a table, and must be safe for concurrent use.
+	Check func(*row.Schema) error
+	// Log gets what no caller can be told; nil: nothing is logged.
+	Log *slog.Logger
+}
+
+// Stream configures one stream.
+type Stream struct {
+	Name   string
+	Dir    string   // directory of its segments; "": streams/<Name> in the data directory
+	Exists bool     // Dir must be there already, so that a volume which is not mounted is noticed
+	Tables []string // tables that go here, as names or patterns with * and ?
+	Limits Limits
+}
+
+// Limits bound what a stream keeps on disk. The zero Limits keep every row and
+// make no writer wait.
+type Limits struct {
+	Budget        int64                   // bytes of all its files; 0: no bound
+	MinFree       func(total int64) int64 // bytes to leave free on a volume of total bytes; nil: none
+	History       int64                   // bytes of delivered rows kept; 0: all
+	KeepDelivered bool                    // keep no row that is delivered, and no file after Close
+	Wait          time.Duration           // how long writers wait for room before they are refused
+}
+
+// Sink is one destination.
+type Sink struct {
+	Name    string // by which it is registered for ever
+	Sink    sink.Sink
+	Streams []string // that it gets; nil: all
+	Replay  bool     // a sink that was restored from an older copy gets the rows since then again, unasked
+}
+
+// DB is an open database. Its methods are safe for concurrent use.
+type DB struct {
+	dir       string
+	o         Options
+	disk      *disk.Real
+	lock      interface{ Close() error }
+	catalog   *catalog.Catalog
+	streams   []*stream // sorted by name
+	byName    map[string]*stream
+	sinks     []*delivery
+	auto      atomic.Bool
+	memory    atomic.Int64 // bytes that transactions may still take
+	schemas   schemaCache
+	batches   sync.Pool // *row.Batch
+	closing   sync.Once
+	closedErr error
+}
+
+// stream is one stream that is open.
+type stream struct {
+	Stream
+	journal *journal.Journal
+	fs      *disk.Real // its directory, where that is not in the data directory
+}
+
+// delivery is one sink's deliverer for one stream.
+type delivery struct {
+	*deliver.Deliverer
+	sink sink.Sink
+}
+
+// Open opens the data directory dir, making it where it is missing, and begins
+// to deliver. It recovers from whatever ended the last run. Another process
+// that has dir open makes it fail. After an error the sinks are the caller's.
+func Open(dir string, o Options) (*DB, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Memory <= 0 {
+		o.Memory = 16 << 20
+	}
+	if o.MaxTransaction <= 0 {
+		o.MaxTransaction = 1 << 30
+	}
+	o.Streams, o.Sinks = withMain(o.Streams), slices.Clone(o.Sinks)
+	if err := o.judge(); err != nil {
+		return nil, err
+	}
+	db := &DB{dir: dir, o: o, byName: map[string]*stream{}}
+	db.batches.New = func() any { return new(row.Batch) }
+	db.memory.Store(o.Memory)
+	db.auto.Store(!o.FixedTables)
+	err := db.open()
+	if err == nil {
+		err = db.deliver()
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.release())
+	}
+	return db, nil
+}
+
+// withMain returns streams with main among them, sorted by name.
+func withMain(streams []Stream) []Stream {
+	streams = slices.Clone(streams)
+	if !slices.ContainsFunc(streams, func(s Stream) bool { return s.Name == MainStream }) {
+		streams = append(streams, Stream{Name: MainStream})
+	}
+	slices.SortFunc(streams, func(a, b Stream) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return streams
+}
+
+// open opens all that is on disk.
+func (db *DB) open() (err error) {
+	if db.disk, err = disk.OpenReal(db.dir); err != nil {
+		return fmt.Errorf("open data directory %q: %w", db.dir, err)
+	}
+	if db.lock, err = db.disk.Lock("LOCK"); err != nil {
+		if !errors.Is(err, disk.ErrLocked) {
+			return fmt.Errorf("lock data directory %q: %w", db.dir, err)
+		}
+		return fault.New(fault.CannotConnectNow, "data directory %q %s", db.dir, disk.ErrLocked).Because(err).
+			WithHint("stop the other one, or give this one a directory of its own with --data")
+	}
+	if db.catalog, err = catalog.Open(db.disk, catalog.Options{Check: db.o.Check}); err != nil {
+		return fmt.Errorf("open data directory %q: %w", db.dir, err)
+	}
+	if bad := db.catalog.Damaged(); bad != nil {
+		db.o.Log.Error("the catalog was set aside and begins empty; declare tables again where unknown ones are refused", "error", bad)
+	}
+	for _, s := range db.o.Streams {
+		if err := db.openStream(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (db *DB) openStream(o Stream) error {
+	s := &stream{Stream: o}
+	d, err := s.directory(db.disk)
+	if err != nil {
+		return fmt.Errorf("open directory of stream %q: %w", o.Name, err)
+	}
+	s.journal, err = journal.Open(d, journal.Options{Name: o.Name, Limits: journal.Limits(o.Limits), Log: db.o.Log})
+	if err != nil {
+		if s.fs != nil {
+			err = errors.Join(err, s.fs.Close())
+		}
+		return err
+	}
+	db.streams = append(db.streams, s)
+	db.byName[o.Name] = s
+	r := s.journal.Recovery()
+	for _, d := range r.Damage {
+		db.o.Log.Error("damage found at start", "stream", d.Stream, "segment", d.Segment, "offset", d.Offset, "first", d.First, "last", d.Last, "what", d.What)
+	}
+	if r.Cut > 0 {
+		db.o.Log.Warn("what the last run had not flushed was cut", "stream", o.Name, "bytes", r.Cut)
+	}
+	return nil
+}
+
+// directory opens the stream's directory.
+func (s *stream) directory(data *disk.Real) (d disk.FS, err error) {
+	switch {
+	case s.Dir == "":
+		name := "streams/" + s.Name
+		if err := data.Mkdir(name); err != nil {
+			return nil, err
+		}
+		return data.Sub(name)
+	case s.Exists:
+		s.fs, err = disk.OpenExisting(s.Dir)
+	default:
+		s.fs, err = disk.OpenReal(s.Dir)
+	}
+	return s.fs, err
+}
+
+// deliver registers the sinks and starts a deliverer for each of their streams.
+func (db *DB) deliver() error {
+	instance := rand.Text()
+	for _, k := range db.o.Sinks {
+		for _, s := range db.streams {
+			if k.Streams != nil && !slices.Contains(k.Streams, s.Name) {
+				continue
+			}
+			mark, err := s.journal.Register(k.Name)
+			if err != nil {
+				return fmt.Errorf("register sink %q with stream %q: %w", k.Name, s.Name, err)
+			}
+			d := deliver.New(deliver.Config{
+				Stream: source{s.journal}, Sink: k.Sink, Name: k.Name, Instance: instance,
+				Start: s.journal.Oldest(), Mark: mark, Replay: k.Replay, Log: db.o.Log,
+				Marked: func(seq uint64) { s.journal.Mark(k.Name, seq) },
+			})
+			db.sinks = append(db.sinks, &delivery{d, k.Sink})
+		}
+	}
+	for _, d := range db.sinks {
+		d.Start()
+	}
+	return nil
+}
+
+// Drain waits until every sink has committed what is durable now, or until ctx
+// ends. The error names each sink and the rows that it has not.
+func (db *DB) Drain(ctx context.Context) error {
+	errs := make([]error, len(db.sinks))
+	var wg sync.WaitGroup
+	for i, d := range db.sinks {
+		wg.Go(func() { errs[i] = d.Drain(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Close stops delivering, commits what was handed over, closes the sinks and
+// gives the directory up. What is not delivered stays. Transactions that are
+// open fail at their commit. Idempotent.
+func (db *DB) Close() error {
+	db.closing.Do(func() {
+		errs := make([]error, 0, len(db.o.Sinks)+1)
+		db.stopDelivery()
+		for _, k := range db.o.Sinks {
+			if err := k.Sink.Close(); err != nil {
+				errs = append(errs, fmt.Errorf("close sink %q: %w", k.Name, err))
+			}
+		}
+		db.closedErr = errors.Join(append(errs, db.release())...)
+	})
+	return db.closedErr
+}
+
+func (db *DB) stopDelivery() {
+	var wg sync.WaitGroup
+	for _, d := range db.sinks {
+		wg.Go(func() { _ = d.Close() }) // never fails
+	}
+	wg.Wait()
+}
+
+// release gives up, in reverse order, all that open has opened.
+func (db *DB) release() error {
+	var errs []error
+	for _, s := range slices.Backward(db.streams) {
+		errs = append(errs, s.journal.Close())
+		if s.fs != nil {
+			errs = append(errs, s.fs.Close())
+		}
+	}
+	if db.lock != nil {
+		errs = append(errs, db.lock.Close())
+	}
+	if db.disk != nil {
+		errs = append(errs, db.disk.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,138 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"holdfast/internal/journal"
+	"holdfast/row"
+)
+
+// ReadOptions say which rows Read gives. The zero value reads all of main.
+type ReadOptions struct {
+	Stream string // "": main
+	Table  string // only its rows; "": all
+	From   uint64 // the first seq; 0: the oldest that is kept
+	Limit  int    // the most rows; 0: no bound
+	Follow bool   // wait for more rows at the end, until the context ends
+}
+
+// DamageError is what Read gives in the place of rows that cannot be read.
+type DamageError struct{ Damage row.Damage }
+
+// Error names the place and the rows.
+func (e *DamageError) Error() string {
+	d := e.Damage
+	return fmt.Sprintf("rows %d to %d of stream %q cannot be read: segment %d, offset %d: %s", d.First, d.Last, d.Stream, d.Segment, d.Offset, d.What)
+}
+
+// Read returns the durable rows that o asks for, in the order of their seq,
+// each transaction whole. A row is valid until the loop goes on. Where rows
+// cannot be read it gives a *DamageError and goes on behind it; any other
+// error is the last thing it gives. Without Follow it ends with what was
+// there when it began.
+func (db *DB) Read(ctx context.Context, o ReadOptions) iter.Seq2[*row.Row, error] {
+	return func(yield func(*row.Row, error) bool) {
+		s, err := db.find(o.Stream)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		r, err := s.reader(o.From)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		f := &reading{o: o, end: s.journal.End().Seq, yield: yield}
+		err = f.run(ctx, r)
+		if cerr := r.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil && !f.stopped {
+			yield(nil, err)
+		}
+	}
+}
+
+// reader opens a reader at from; 0 is the oldest row, which may be removed
+// while it is being asked for.
+func (s *stream) reader(from uint64) (*journal.Reader, error) {
+	for {
+		at := from
+		if from == 0 {
+			at = s.journal.Oldest().Seq + 1
+		}
+		r, err := s.journal.Reader(at)
+		if from == 0 && errors.Is(err, journal.ErrGone) {
+			continue
+		}
+		return r, err
+	}
+}
+
+// reading is one loop over a stream.
+type reading struct {
+	o       ReadOptions
+	end     uint64 // last row that is wanted without Follow
+	yield   func(*row.Row, error) bool
+	given   int
+	stopped bool // yield has said that it wants no more
+}
+
+func (f *reading) run(ctx context.Context, r *journal.Reader) error {
+	for !f.stopped {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b, err := r.TryNext()
+		if b == nil && err == nil && f.o.Follow {
+			b, err = r.Next(ctx)
+		}
+		if err != nil || b == nil {
+			return err
+		}
+		f.block(b)
+		if !f.o.Follow && b.End.Seq >= f.end {
+			return nil
+		}
+	}
+	return nil
+}
+
+// block gives the rows of one block, and its damage where it stands among them.
+func (f *reading) block(b *row.Block) {
+	damage := b.Damage
+	for i := range b.Rows {
+		r := &b.Rows[i]
+		for len(damage) > 0 && damage[0].First < r.Seq {
+			f.damage(damage[0])
+			damage = damage[1:]
+		}
+		if r.Seq >= f.o.From && (f.o.Table == "" || r.Schema.Table == f.o.Table) {
+			f.give(r, nil)
+		}
+		if f.stopped {
+			return
+		}
+	}
+	for _, d := range damage {
+		f.damage(d)
+	}
+}
+
+// damage gives d, unless it is before what is wanted.
+func (f *reading) damage(d row.Damage) {
+	if !f.stopped && (d.First == 0 || d.Last >= f.o.From) {
+		f.stopped = !f.yield(nil, &DamageError{d})
+	}
+}
+
+func (f *reading) give(r *row.Row, err error) {
+	if f.stopped = !f.yield(r, err); f.stopped {
+		return
+	}
+	f.given++
+	f.stopped = f.o.Limit > 0 && f.given >= f.o.Limit
+}

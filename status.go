@@ -1,0 +1,192 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/row"
+	"holdfast/sink"
+)
+
+// Status is how a database is.
+type Status struct {
+	Streams []StreamStatus // sorted by name
+	Sinks   []SinkStatus   // sorted by name and stream
+}
+
+// StreamStatus is one stream.
+type StreamStatus struct {
+	Name     string
+	ID       string       // its identity, a UUID
+	FirstSeq uint64       // oldest row kept; EndSeq+1 where none is
+	EndSeq   uint64       // last durable row
+	Segments int          // files that hold rows
+	Bytes    int64        // of all its files, reservations included
+	Limit    int64        // budget in bytes; 0: none
+	Free     int64        // bytes left on the volume
+	State    string       // "ok", "full" or "failing"
+	Error    string       // why it is not "ok"
+	Oldest   time.Time    // receipt of the oldest row kept; zero: unknown, or none
+	Damage   []row.Damage // found since Open
+
+	Appended  uint64        // rows committed since Open
+	Written   uint64        // bytes written for them
+	Flushes   uint64        // since Open
+	FlushTime time.Duration // in all of them
+}
+
+// Detached is the state of a sink that is registered, so that rows are kept
+// for it, but was not given to Open. The other states are those of delivery:
+// connecting, delivering, idle, waiting (for the next attempt) and halted
+// (until somebody looks).
+const Detached = "detached"
+
+// SinkStatus is one stream's rows in one sink.
+type SinkStatus struct {
+	Name      string
+	Stream    string
+	State     string
+	Reason    string    // why it is halted
+	Since     time.Time // when State became what it is; zero: unknown
+	Seq       uint64    // last row committed, as far as is known here
+	LagRows   uint64    // durable rows that it has not
+	LagBytes  int64     // about, on disk
+	Oldest    time.Time // about when the oldest of them was received; zero: unknown, or none
+	LastError string    // of the last attempt that failed; "" once one worked
+	Retries   uint64    // attempts that failed since Open
+	Rows      uint64    // committed since Open
+	Commits   uint64    // since Open
+	Size      int64     // bytes on this machine's disk; 0: unknown
+}
+
+// Status returns how the database is. It does not wait for a sink.
+func (db *DB) Status() Status {
+	var all Status
+	for _, s := range db.streams {
+		all.Streams = append(all.Streams, s.status())
+	}
+	for _, d := range db.sinks {
+		all.Sinks = append(all.Sinks, d.status())
+	}
+	for _, s := range db.streams {
+		all.Sinks = append(all.Sinks, s.detached(all.Sinks)...)
+	}
+	slices.SortFunc(all.Sinks, func(a, b SinkStatus) int {
+		return strings.Compare(a.Name+"\x00"+a.Stream, b.Name+"\x00"+b.Stream)
+	})
+	return all
+}
+
+func (s *stream) status() StreamStatus {
+	j := s.journal.Status()
+	out := StreamStatus{
+		Name: s.Name, ID: s.journal.ID(), FirstSeq: j.FirstSeq, EndSeq: j.EndSeq, Segments: j.Segments,
+		Bytes: j.Bytes, Limit: j.Limit, Free: j.Free, State: j.State, Error: j.Error, Damage: j.Damage,
+		Appended: j.Appended, Written: j.AppendedBytes, Flushes: j.Flushes, FlushTime: j.FlushTime,
+	}
+	if j.OldestTime > 0 && j.FirstSeq <= j.EndSeq {
+		out.Oldest = time.UnixMicro(j.OldestTime)
+	}
+	return out
+}
+
+func (d *delivery) status() SinkStatus {
+	s := d.Status()
+	out := SinkStatus{
+		Name: s.Name, Stream: s.Stream, State: string(s.State), Reason: string(s.Reason), Since: s.Since,
+		Seq: s.Seq, LagRows: s.LagRows, LagBytes: s.LagBytes, Oldest: s.Oldest, LastError: s.LastError,
+		Retries: s.Retries, Rows: s.Rows, Commits: s.Commits,
+	}
+	if k, ok := d.sink.(sink.Stats); ok {
+		// A size that cannot be told now is told as unknown.
+		out.Size, _ = k.Size()
+	}
+	return out
+}
+
+// detached returns the registered sinks of s that are not among known.
+func (s *stream) detached(known []SinkStatus) (out []SinkStatus) {
+	for name, mark := range s.journal.Sinks() {
+		if slices.ContainsFunc(known, func(k SinkStatus) bool { return k.Name == name && k.Stream == s.Name }) {
+			continue
+		}
+		k := SinkStatus{Name: name, Stream: s.Name, State: Detached, Seq: mark, LagBytes: s.journal.BytesAfter(mark)}
+		if end := s.journal.End().Seq; end > mark {
+			k.LagRows = end - mark
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// Verified is how much Verify has read.
+type Verified struct {
+	Streams  int
+	Segments int
+	Rows     uint64 // that are readable
+	Bytes    int64
+	Damaged  int // places reported
+}
+
+// Verify reads everything that a stream keeps, all streams for "", and calls
+// report for each place that is not as it was written. It ends early with
+// report's error. Writers and sinks go on meanwhile.
+func (db *DB) Verify(ctx context.Context, name string, report func(row.Damage) error) (Verified, error) {
+	streams := db.streams
+	if name != "" {
+		s, err := db.find(name)
+		if err != nil {
+			return Verified{}, err
+		}
+		streams = []*stream{s}
+	}
+	var all Verified
+	for _, s := range streams {
+		if err := s.verify(ctx, &all, report); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+func (s *stream) verify(ctx context.Context, all *Verified, report func(row.Damage) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var stopped error
+	v, err := s.journal.Verify(ctx, func(d row.Damage) {
+		if stopped != nil {
+			return
+		}
+		all.Damaged++
+		if stopped = report(d); stopped != nil {
+			cancel(stopped)
+		}
+	})
+	all.Streams++
+	all.Segments += v.Segments
+	all.Rows += v.Rows
+	all.Bytes += v.Bytes
+	switch {
+	case stopped != nil:
+		return stopped
+	case err != nil:
+		return fmt.Errorf("verify stream %q: %w", s.Name, err)
+	}
+	return nil
+}
+
+// Seal closes the active segment of each stream, so that it is immutable when
+// Seal returns. One without rows stays.
+func (db *DB) Seal(ctx context.Context) error {
+	var errs []error
+	for _, s := range db.streams {
+		if err := s.journal.Seal(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("seal stream %q: %w", s.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

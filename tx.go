@@ -1,0 +1,261 @@
+package holdfast
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"holdfast/internal/fault"
+	"holdfast/internal/journal"
+	"holdfast/row"
+)
+
+const (
+	// stageAt is how many bytes of rows a transaction holds in memory.
+	stageAt = 1 << 20
+	// freeBytes is what each transaction holds without asking, so that small
+	// ones share nothing but the journal.
+	freeBytes = 16 << 10
+	// askBytes is how much it asks for at a time, so that asking is rare.
+	askBytes = 64 << 10
+)
+
+// Tx is one transaction: its rows become durable together, or not at all. One
+// goroutine uses it at a time. After Commit or Rollback it is empty and can be
+// used again; it then holds no memory.
+type Tx struct {
+	db     *DB
+	stream *stream    // nil while it is empty
+	batch  *row.Batch // rows that are not staged; the newest row is always here
+	stage  *journal.Stage
+	rows   int
+	bytes  int64 // of all rows
+	asked  int64 // taken from db.memory
+	failed error // why nothing more can be done but Rollback
+}
+
+// Begin returns an empty transaction.
+func (db *DB) Begin() *Tx { return &Tx{db: db} }
+
+// Insert adds a row of schema s, which DB.Schema has returned. It copies
+// values. A row that is refused leaves the transaction as it was.
+func (t *Tx) Insert(s *row.Schema, values []row.Value) error {
+	if err := t.judge(s, values); err != nil {
+		return err
+	}
+	size := int64(row.Size(values))
+	if t.batch == nil {
+		t.batch = t.db.batches.Get().(*row.Batch)
+	}
+	if t.rows == 1 {
+		t.batch.MarkLast(row.TxBegin) // only now it is known to be one of several
+	}
+	if t.rows > 0 && !t.fits(size) {
+		if err := t.moveOut(); err != nil {
+			t.failed = err
+			return err
+		}
+	}
+	if err := t.batch.Add(s, 0, values); err != nil {
+		t.failed = fault.New(fault.InternalError, "row for table %q cannot be encoded", s.Table).Because(err)
+		return t.failed
+	}
+	if t.rows == 0 {
+		t.stream = t.db.byName[s.Stream]
+	}
+	t.rows++
+	t.bytes += size
+	return nil
+}
+
+// judge refuses what cannot be part of this transaction.
+func (t *Tx) judge(s *row.Schema, values []row.Value) error {
+	switch {
+	case t.failed != nil:
+		return t.failed
+	case t.db.byName[s.Stream] == nil:
+		return fault.New(fault.InternalError, "schema of table %q is of another database", s.Table).WithHint("use one that Schema returned")
+	case t.rows > 0 && t.stream.Name != s.Stream:
+		return fault.New(fault.FeatureNotSupported, "table %q is in stream %q, and this transaction writes to stream %q", s.Table, s.Stream, t.stream.Name).
+			WithHint("one transaction writes to one stream: commit before, or put both tables into one stream")
+	case len(values) != len(s.Columns):
+		return fault.New(fault.SyntaxError, "%d values for the %d columns of table %q", len(values), len(s.Columns), s.Table).
+			WithHint("give one value for each column")
+	case len(values) > row.MaxValues || row.Size(values) > row.MaxBytes:
+		return fault.New(fault.LimitExceeded, "row for table %q takes %d bytes in %d columns", s.Table, row.Size(values), len(values)).
+			WithHint("a row may take %d bytes in %d columns", row.MaxBytes, row.MaxValues)
+	case t.bytes+int64(row.Size(values)) > t.db.o.MaxTransaction:
+		return fault.New(fault.LimitExceeded, "transaction is larger than %d bytes", t.db.o.MaxTransaction).
+			WithHint("commit more often")
+	}
+	for i := range values {
+		if v := &values[i]; !v.Null && !validText(v.Text) {
+			return fault.New(fault.CharacterNotInRepertoire, "value for column %q of table %q is not UTF-8 text: %.64q", s.Columns[i].Name, s.Table, v.Text).
+				WithHint("send UTF-8 without NUL bytes; encode binary data, for example in hex")
+		}
+	}
+	return nil
+}
+
+func validText(b []byte) bool { return utf8.Valid(b) && bytes.IndexByte(b, 0) < 0 }
+
+// fits reports whether the rows at hand and size bytes more may stay in
+// memory, and asks for that memory.
+func (t *Tx) fits(size int64) bool {
+	need := int64(t.batch.Len()) + size
+	if need > stageAt {
+		return false
+	}
+	for need > freeBytes+t.asked {
+		if t.db.memory.Add(-askBytes) < 0 {
+			t.db.memory.Add(askBytes)
+			return false
+		}
+		t.asked += askBytes
+	}
+	return true
+}
+
+// moveOut moves the rows in memory to disk. One more row follows, always, so
+// that the last one is at hand when the transaction ends.
+func (t *Tx) moveOut() (err error) {
+	if t.stage == nil {
+		if t.stage, err = t.stream.journal.Stage(); err != nil {
+			return err
+		}
+	}
+	if err = t.stage.Add(t.batch); err != nil {
+		return err
+	}
+	t.batch.Reset()
+	return nil
+}
+
+// Rows returns how many rows Insert has taken since the Tx was empty.
+func (t *Tx) Rows() int { return t.rows }
+
+// Commit makes the rows part of the stream. With durable set it returns once
+// they are flushed, else once they are written: then they survive the end of
+// the process, and a power cut after 200 ms. It is done at once for an empty
+// Tx. An error with code 40003 or 57014 says that it is not known whether the
+// rows are stored, any other that they are not. The Tx is empty afterwards.
+func (t *Tx) Commit(ctx context.Context, durable bool) error {
+	defer t.clear()
+	switch {
+	case t.failed != nil:
+		return errors.Join(t.failed, t.abort())
+	case t.rows == 0:
+		return nil
+	}
+	if t.rows > 1 {
+		t.batch.MarkLast(row.TxEnd)
+	}
+	if t.stage == nil {
+		_, err := t.stream.journal.Append(ctx, t.batch, durable)
+		return err
+	}
+	if err := t.stage.Add(t.batch); err != nil {
+		return errors.Join(err, t.abort())
+	}
+	_, err := t.stage.Commit(ctx)
+	return err
+}
+
+// Rollback drops the rows.
+func (t *Tx) Rollback() {
+	if err := t.abort(); err != nil {
+		t.db.o.Log.Error("remove the files of a transaction that was rolled back", "stream", t.stream.Name, "error", err)
+	}
+	t.clear()
+}
+
+func (t *Tx) abort() error {
+	if t.stage == nil {
+		return nil
+	}
+	return t.stage.Abort()
+}
+
+// clear empties the Tx and gives its memory back.
+func (t *Tx) clear() {
+	if t.batch != nil {
+		t.batch.Reset()
+		t.db.batches.Put(t.batch)
+	}
+	if t.asked > 0 {
+		t.db.memory.Add(t.asked)
+	}
+	*t = Tx{db: t.db}
+}
+
+// Insert stores one row durably. A value is a string, a []byte with text, any
+// integer or float, a bool (t or f), a time.Time, a row.Value, or nil for
+// NULL. A column that is not known yet becomes numeric for a number, and text
+// for all else.
+func (db *DB) Insert(ctx context.Context, table string, columns []string, values ...any) error {
+	if len(values) != len(columns) {
+		return fault.New(fault.SyntaxError, "%d values for %d columns of table %q", len(values), len(columns), table).
+			WithHint("give one value for each column")
+	}
+	cols, vals := make([]row.Column, len(columns)), make([]row.Value, len(columns))
+	for i, v := range values {
+		var err error
+		cols[i] = row.Column{Name: columns[i]}
+		if vals[i], cols[i].Type, err = valueOf(v); err != nil {
+			return fault.New(fault.DatatypeMismatch, "value for column %q of table %q cannot be taken", columns[i], table).Because(err).
+				WithHint("convert it to a string")
+		}
+	}
+	s, err := db.Schema(table, cols)
+	if err != nil {
+		return err
+	}
+	t := db.Begin()
+	if err := t.Insert(s, vals); err != nil {
+		t.Rollback()
+		return err
+	}
+	return t.Commit(ctx, true)
+}
+
+// valueOf returns v as PostgreSQL writes it, and the type for its column.
+func valueOf(v any) (row.Value, string, error) {
+	switch v := v.(type) {
+	case nil:
+		return row.Null, "text", nil
+	case row.Value:
+		return v, "text", nil
+	case string:
+		return row.Text(v), "text", nil
+	case []byte:
+		return row.Value{Text: v}, "text", nil
+	case bool:
+		return row.Text(strconv.FormatBool(v)[:1]), "text", nil
+	case time.Time:
+		return row.Text(v.Format("2006-01-02 15:04:05.999999Z07:00")), "text", nil
+	case float32:
+		return number(float64(v), 32)
+	case float64:
+		return number(v, 64)
+	case int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
+		return row.Text(fmt.Sprint(v)), "numeric", nil
+	}
+	return row.Value{}, "", fmt.Errorf("it is a %T", v)
+}
+
+func number(f float64, bits int) (row.Value, string, error) {
+	switch {
+	case math.IsNaN(f):
+		return row.Text("NaN"), "numeric", nil
+	case math.IsInf(f, 1):
+		return row.Text("Infinity"), "numeric", nil
+	case math.IsInf(f, -1):
+		return row.Text("-Infinity"), "numeric", nil
+	}
+	return row.Text(strconv.FormatFloat(f, 'g', -1, bits)), "numeric", nil
+}
