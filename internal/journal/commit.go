@@ -306,7 +306,7 @@ func (j *Journal) activateOnce(n int64) error {
 	}
 	sum := w.Summary()
 	s.summary = &sum
-	j.active = s
+	j.active, j.tail = s, w.Tail()
 	j.mu.Lock()
 	j.segs = append(j.segs, s)
 	j.changedLocked()

@@ -140,16 +140,14 @@ func (j *Journal) readSegment(number uint64, size int64) (*seg, error) {
 	if errors.Is(herr, segment.ErrVersion) {
 		return nil, fmt.Errorf("segment %d: %w", number, herr)
 	}
-	sum, sealed, ferr := segment.ReadFooter(f)
+	sum, _, ferr := segment.ReadFooter(f)
 	switch {
 	case ferr == nil && (h == nil || h.Identity == sum.Header.Identity):
 		s.take(&sum)
 		s.sealed = true
 	case h != nil:
+		// No footer, or the torn one of a crash while it was sealed: it is sealed anew.
 		s.header, s.first, s.chain, s.end = *h, h.FirstSeq, h.Before.Chain, segment.DataStart
-		if sealed && ferr != nil {
-			j.name(row.Damage{Segment: number, Offset: size, What: ferr.Error()})
-		}
 	default:
 		j.name(row.Damage{Segment: number, What: "neither header nor footer is readable: " + herr.Error()})
 		return nil, nil
@@ -173,18 +171,27 @@ func (j *Journal) name(d row.Damage) {
 
 // dropUnfinished removes, from the end of the stream, the parts of a staged
 // transaction whose commit did not come to its end: nobody was told that it
-// is stored.
+// is stored. Any of its names may be missing, since none was flushed yet.
 func (j *Journal) dropUnfinished() {
 	n := len(j.segs)
 	if n == 0 || j.segs[n-1].header.Parts == 0 {
-		return
+		return // the MANIFEST describes only what was committed
 	}
 	last := j.segs[n-1].header
-	from := n - 1
-	for from > 0 && j.segs[from-1].header.Parts == last.Parts && j.segs[from-1].header.Part == j.segs[from].header.Part-1 {
-		from--
+	same := func(h segment.Header) bool {
+		return h.Parts == last.Parts && h.Number-uint64(h.Part) == last.Number-uint64(last.Part)
 	}
-	whole := last.Part == last.Parts && (j.segs[from].header.Part == 1 || from == 0)
+	from := n - 1
+	for ; from > 0; from-- {
+		if err := j.describeSeg(j.segs[from-1]); err != nil {
+			return // in doubt nothing is dropped; whoever reads that segment names its damage
+		}
+		if !same(j.segs[from-1].header) {
+			break
+		}
+	}
+	first := j.segs[from].header
+	whole := last.Part == last.Parts && n-from == int(last.Part-first.Part)+1 && (first.Part == 1 || from == 0)
 	if whole {
 		return
 	}
@@ -207,7 +214,8 @@ func (j *Journal) followHeaders() error {
 		if s.sealed {
 			continue
 		}
-		if b := next.header.Before; b.Number == s.number {
+		if err := j.describeSeg(next); err == nil && next.header.Before.Number == s.number {
+			b := next.header.Before
 			s.end, s.chain, s.rows = b.End, b.Chain, b.LastSeq+1-s.first
 			continue
 		}

@@ -181,12 +181,12 @@ func (j *Journal) adopt(files []*staged) (uint64, error) {
 			return 0, errors.Join(roomRefusal(err), j.discardAll(files))
 		}
 	}
+	if err := j.leaveActive(); err != nil {
+		return 0, errors.Join(roomRefusal(err), j.discardAll(files))
+	}
 	segs, err := j.place(files)
 	if err != nil {
 		return 0, errors.Join(unknown(err), j.discardAll(files), j.d.SyncDir(""))
-	}
-	if err := j.leaveActive(); err != nil {
-		return 0, err
 	}
 	last := segs[len(segs)-1]
 	j.mu.Lock()
@@ -239,6 +239,6 @@ func (j *Journal) leaveActive() error {
 	if !s.w.Empty() {
 		return j.retireActive()
 	}
-	j.active = nil
+	j.active, j.tail = nil, s.header.Before
 	return errors.Join(s.file.Close(), j.drop(s))
 }
