@@ -1,8 +1,10 @@
 package segment
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 
 	"holdfast/internal/disk"
@@ -13,10 +15,10 @@ import (
 type Source struct {
 	File    disk.File
 	Header  Header
-	End     int64        // nothing behind it is read: the tail's end, or the durable end of an active segment
-	Rows    uint64       // how many rows stand before End
-	Index   []IndexEntry // may be short or nil: reading then starts further in front
-	Schemas func(id uint32) *row.Schema
+	End     int64                       // nothing behind it is read: the tail's end, or the durable end of an active segment
+	Rows    uint64                      // how many rows stand before End
+	Index   []IndexEntry                // may be short or nil: reading then starts further in front
+	Schemas func(id uint32) *row.Schema // nil: those that the segment defines are enough
 }
 
 // Reader reads the blocks of a segment in order. It never stops at damage: it
@@ -25,6 +27,8 @@ type Reader struct {
 	src     Source
 	win     window
 	pos     int64
+	chain   uint32 // of the last block with rows
+	open    bool   // the transaction goes on behind it
 	nextRow uint64 // number of the next row, counted from the segment's first
 	from    uint64 // rows below this number are left out
 	schemas map[uint32]*row.Schema
@@ -35,8 +39,11 @@ type Reader struct {
 // NewReader returns a reader that starts with the row of number from, counted
 // from the segment's first.
 func NewReader(src Source, from uint64) *Reader {
+	if src.Schemas == nil {
+		src.Index = nil // the blocks in front define the schemas
+	}
 	s := Summary{Index: src.Index}
-	r := &Reader{src: src, from: from, schemas: map[uint32]*row.Schema{}}
+	r := &Reader{src: src, from: from, chain: src.Header.Before.Chain, schemas: map[uint32]*row.Schema{}}
 	r.win = window{f: src.File, end: src.End}
 	r.pos = s.seek(from)
 	for _, e := range src.Index {
@@ -69,9 +76,9 @@ func (r *Reader) Next() (*row.Block, error) {
 		}
 		var b *row.Block
 		if perr != nil {
-			b, err = r.withoutHead(perr)
+			b, err = r.damagedHead(page, perr)
 		} else {
-			b, err = r.withHead(info)
+			b, err = r.withHead(info, nil)
 		}
 		if err != nil || b != nil {
 			return b, err
@@ -87,10 +94,15 @@ func (r *Reader) Supply(b []byte) (*row.Block, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.decode(info, b), nil
+	if len(b) < info.length {
+		return nil, fmt.Errorf("block of %d bytes is cut off after %d", info.length, len(b))
+	}
+	return r.decode(info, b, info.check(b)), nil
 }
 
-func (r *Reader) withHead(info blockInfo) (*row.Block, error) {
+// withHead reads the block at pos. why is what was wrong with its header, if
+// that was mended.
+func (r *Reader) withHead(info blockInfo, why error) (*row.Block, error) {
 	b, err := r.win.at(r.pos, int(info.padded()))
 	if err != nil {
 		return nil, err
@@ -98,34 +110,65 @@ func (r *Reader) withHead(info blockInfo) (*row.Block, error) {
 	if len(b) < info.length {
 		return r.withoutHead(fmt.Errorf("file ends inside the block"))
 	}
-	return r.decode(info, b), nil
+	if why == nil {
+		why = info.check(b)
+	}
+	return r.decode(info, b, why), nil
 }
 
-// decode takes a block whose header is good.
-func (r *Reader) decode(info blockInfo, b []byte) *row.Block {
-	damage := info.check(b)
+// damagedHead takes a block with a header that is not as it was written: one
+// flipped bit is mended, anything else makes the header unreadable.
+func (r *Reader) damagedHead(page []byte, why error) (*row.Block, error) {
+	mended := bytes.Clone(page[:min(len(page), blockHead)])
+	info, ok := repairHead(mended, r.src.Header.Identity, r.pos)
+	if !ok || r.pos+info.padded() > r.src.End {
+		return r.withoutHead(why)
+	}
+	return r.withHead(info, why)
+}
+
+// decode takes a block whose header is known. damage is what is wrong with
+// the block, nil for a whole one.
+func (r *Reader) decode(info blockInfo, b []byte, damage error) *row.Block {
 	start := r.pos
 	r.pos += info.padded()
 	if info.rows == 0 {
 		return r.definitions(info, b, start, damage)
 	}
 	if info.firstRow+uint64(info.rows) <= r.from {
-		r.nextRow = info.firstRow + uint64(info.rows)
 		if damage == nil {
+			r.nextRow = info.firstRow + uint64(info.rows)
+			r.chain, r.open = info.sum, info.flags&flagOpen != 0
 			return nil
 		}
 	}
 	missing := r.begin(info.firstRow, uint64(info.rows), info.sum)
-	r.block.Open = info.flags&flagOpen != 0
+	r.open = info.flags&flagOpen != 0
+	r.block.Open = r.open
 	r.block.Bytes = info.padded()
 	s := salvage{r: r, base: start, received: info.received, first: info.firstRow, rows: info.rows}
 	if damage == nil {
 		s.walk(b[:info.length])
 	} else {
 		s.search(b[:info.length])
+		if len(s.lost) == 0 { // all rows are whole, so it is the header
+			r.mendChain(info, b[:info.length])
+		}
 	}
 	s.report(missing, start, damage)
 	return r.finish()
+}
+
+// mendChain finds the chain value of a block whose rows are all whole and
+// whose header had a flipped bit, perhaps in that very value: it is the
+// checksum of the header as it was, and of the rows.
+func (r *Reader) mendChain(info blockInfo, b []byte) {
+	head := bytes.Clone(b[:blockHead])
+	if _, err := parseHead(head, r.src.Header.Identity, info.offset); err != nil {
+		repairHead(head, r.src.Header.Identity, info.offset)
+	}
+	r.chain = crc32.Update(crc32.Checksum(head[8:], castagnoli), castagnoli, b[blockHead:])
+	r.block.End.Chain = r.chain
 }
 
 // begin empties the reader's block for rows from number first on, and names
@@ -142,7 +185,7 @@ func (r *Reader) begin(first, rows uint64, sum uint32) (missing row.Damage) {
 		End:   row.Position{Seq: base + first + rows - 1, Chain: sum},
 		Rows:  r.block.Rows[:0], Damage: nil,
 	}
-	r.nextRow = first + rows
+	r.nextRow, r.chain = first+rows, sum
 	return missing
 }
 
@@ -173,20 +216,10 @@ func (r *Reader) finish() *row.Block {
 
 // definitions takes a block without rows: schemas, state or nothing.
 func (r *Reader) definitions(info blockInfo, b []byte, at int64, damage error) *row.Block {
-	rest := b[blockHead:info.length]
-	for len(rest) > 0 {
-		n, err := row.Length(rest)
-		if err != nil {
-			break
-		}
-		if rec, err := row.Parse(rest[:n]); err == nil && rec.Kind == row.KindSchema {
-			if s, err := row.ParseSchema(rec); err == nil {
-				s.Stream = r.src.Header.Stream.Name
-				r.schemas[s.ID] = s
-			}
-		}
-		rest = rest[n:]
-	}
+	eachSchema(b[blockHead:info.length], func(s *row.Schema) {
+		s.Stream = r.src.Header.Stream.Name
+		r.schemas[s.ID] = s
+	})
 	if damage == nil {
 		return nil
 	}
@@ -196,7 +229,7 @@ func (r *Reader) definitions(info blockInfo, b []byte, at int64, damage error) *
 // only returns a block that holds nothing but damage.
 func (r *Reader) only(d row.Damage) *row.Block {
 	base := r.src.Header.FirstSeq
-	r.block = row.Block{First: base + r.nextRow, End: row.Position{Seq: base + r.nextRow - 1}, Rows: r.block.Rows[:0]}
+	r.block = row.Block{First: base + r.nextRow, End: row.Position{Seq: base + r.nextRow - 1, Chain: r.chain}, Open: r.open, Rows: r.block.Rows[:0]}
 	r.damaged(d)
 	return &r.block
 }
@@ -232,6 +265,10 @@ func (r *Reader) withoutHead(why error) (*row.Block, error) {
 	r.block.Bytes = r.pos - start
 	s := salvage{r: r, base: start, first: first, rows: uint32(min(rows, int64(n/row.RecordHead)))}
 	s.search(b)
+	for _, found := range r.block.Rows { // what the header said of the transaction, its rows know
+		r.open = (r.open || found.Flags&row.TxBegin != 0) && found.Flags&row.TxEnd == 0
+	}
+	r.block.Open = r.open
 	s.report(row.Damage{}, start, why)
 	return r.finish(), nil
 }

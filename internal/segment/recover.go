@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"fmt"
 
 	"holdfast/internal/disk"
@@ -58,7 +59,9 @@ type scan struct {
 	rows   uint64 // rows up to pos
 	chain  uint32 // of the last block
 	last   uint32 // of the last block with rows
-	proven int64 // everything before it was flushed
+	proven int64  // everything before it was flushed
+	mend   bool   // last is the claim of a damaged block; the next one knows better
+	loose  bool   // damage was stepped over: the next block need not name the one before it
 	out    Recovered
 }
 
@@ -68,7 +71,7 @@ func (s *scan) step() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if why == nil && info.prev == s.chain && info.firstRow == s.rows {
+	if why == nil && s.follows(info) {
 		s.accept(info, b)
 		return true, nil
 	}
@@ -84,6 +87,16 @@ func (s *scan) step() (bool, error) {
 		return false, nil
 	}
 	return true, s.skip(info, why)
+}
+
+// follows tells whether a whole block goes on where the one before it ended.
+// Behind damage neither its checksum nor its rows need be known; identity and
+// offset still say that the block belongs here.
+func (s *scan) follows(info blockInfo) bool {
+	if s.loose {
+		return info.firstRow >= s.rows
+	}
+	return info.prev == s.chain && info.firstRow == s.rows
 }
 
 // read reads the block at pos whole and checks it. why says what is wrong
@@ -107,8 +120,27 @@ func (s *scan) read(pos int64) (info blockInfo, b []byte, why, err error) {
 	return info, b, info.check(b), nil
 }
 
+// behindDamage names the rows that damage took, now that a block tells where
+// they ended.
+func (s *scan) behindDamage(info blockInfo) {
+	if !s.loose || info.firstRow <= s.rows {
+		return
+	}
+	d := &s.out.Damage[len(s.out.Damage)-1]
+	if d.First == 0 {
+		d.First = s.h.FirstSeq + s.rows
+	}
+	d.Last = s.h.FirstSeq + info.firstRow - 1
+}
+
 // accept takes a good block.
 func (s *scan) accept(info blockInfo, b []byte) {
+	s.behindDamage(info)
+	if s.mend {
+		s.last = info.prev
+	}
+	s.mend = false
+	s.loose = false
 	s.proven = max(s.proven, info.flushed)
 	s.out.Summary.note(info)
 	if info.rows == 0 {
@@ -122,20 +154,7 @@ func (s *scan) accept(info blockInfo, b []byte) {
 	}
 }
 
-func (s *scan) define(rest []byte) {
-	for len(rest) > 0 {
-		n, err := row.Length(rest)
-		if err != nil {
-			return
-		}
-		if rec, err := row.Parse(rest[:n]); err == nil {
-			if sc, err := row.ParseSchema(rec); err == nil {
-				s.out.Summary.define(sc)
-			}
-		}
-		rest = rest[n:]
-	}
-}
+func (s *scan) define(records []byte) { eachSchema(records, s.out.Summary.define) }
 
 // prove looks through all that lies behind pos for a block which says that
 // what is at pos was flushed, and notes how much of the rest looks written.
@@ -160,31 +179,47 @@ func (s *scan) prove() error {
 }
 
 // skip steps over damage below what was proven to be flushed. Where the
-// block's header is good its place and rows are known; else the next good
-// header tells how many rows were lost.
+// block's header is good, or can be mended, its place and rows are known; else
+// the next good header tells how many rows were lost.
 func (s *scan) skip(info blockInfo, why error) error {
 	d := row.Damage{Stream: s.h.Stream.Name, Segment: s.h.Number, Offset: s.pos, What: why.Error()}
-	if info.length != 0 && info.firstRow >= s.rows {
-		s.rows = info.firstRow + uint64(info.rows)
-		s.pos += info.padded()
-		s.chain = info.sum
-		if info.rows > 0 {
-			s.last = info.sum
-		}
-	} else {
-		next, err := findHead(&s.win, s.h.Identity, s.pos+disk.Align, s.proven)
+	if info.length == 0 {
+		page, err := s.win.at(s.pos, disk.Align)
 		if err != nil {
 			return err
 		}
-		if next.length != 0 && next.firstRow > s.rows {
-			d.First, d.Last = s.h.FirstSeq+s.rows, s.h.FirstSeq+next.firstRow-1
-			s.rows = next.firstRow
-		}
-		s.pos = next.offset
-		if next.length != 0 {
-			s.chain = next.prev
-		}
+		info, _ = repairHead(bytes.Clone(page[:min(len(page), blockHead)]), s.h.Identity, s.pos)
 	}
+	if info.length != 0 {
+		s.behindDamage(info)
+	}
+	s.loose = true
 	s.out.Damage = append(s.out.Damage, d)
+	if info.length != 0 && info.firstRow >= s.rows && s.pos+info.padded() <= s.size {
+		return s.skipKnown(info)
+	}
+	next, err := findHead(&s.win, s.h.Identity, s.pos+disk.Align, s.proven)
+	if err != nil {
+		return err
+	}
+	s.pos = next.offset
+	return nil
+}
+
+// skipKnown steps over a block whose header is known.
+func (s *scan) skipKnown(info blockInfo) error {
+	b, err := s.win.at(s.pos, int(info.padded()))
+	if err != nil {
+		return err
+	}
+	if info.rows == 0 && len(b) >= info.length {
+		s.define(b[blockHead:info.length])
+	}
+	s.rows = info.firstRow + uint64(info.rows)
+	s.pos += info.padded()
+	s.chain = info.sum
+	if info.rows > 0 {
+		s.last, s.mend = info.sum, true
+	}
 	return nil
 }

@@ -61,8 +61,13 @@ func (s *Summary) note(i blockInfo) {
 	}
 }
 
-// define takes a schema into the summary.
+// define takes a schema into the summary, unless it is there.
 func (s *Summary) define(sc *row.Schema) {
+	for i := range s.Schemas {
+		if s.Schemas[i].ID == sc.ID {
+			return
+		}
+	}
 	s.Schemas = append(s.Schemas, Definition{ID: sc.ID, Table: sc.Table, Columns: sc.Columns})
 }
 

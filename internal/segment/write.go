@@ -70,11 +70,14 @@ func (w *Writer) Missing(schemas []*row.Schema) []*row.Schema {
 }
 
 // Define writes the definitions of schemas as a block of their own, which the
-// next flush covers.
+// next flush covers. Each stands there twice: without its schema no row can be
+// read, and a flipped bit must not cost more than the row it is in.
 func (w *Writer) Define(schemas []*row.Schema, received int64) error {
 	b := NewBlock()
-	for _, s := range schemas {
-		b.AppendSchema(s)
+	for range 2 {
+		for _, s := range schemas {
+			b.AppendSchema(s)
+		}
 	}
 	if _, err := w.Write(b, received, false); err != nil {
 		return err
