@@ -384,4 +384,3 @@ func BenchmarkAppendBatch(b *testing.B) {
 		}
 	}
 }
-
