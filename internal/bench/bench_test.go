@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -171,6 +172,30 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := s(10, new(histogram)); err == nil || !strings.Contains(err.Error(), "UPSERT") {
 		t.Errorf("got %v, want what the server says of UPSERT", err)
+	}
+}
+
+// TestDialRefused holds that a server which refuses the session is no server:
+// PostgreSQL does so while it starts.
+func TestDialRefused(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	refuse := []byte("E\x00\x00\x00\x0eC57P03\x00\x00\x00\x00")
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			c.Write(refuse)
+			c.Close()
+		}
+	}()
+	if c, err := dial(ln.Addr().String()); err == nil || !strings.Contains(err.Error(), "57P03") {
+		t.Errorf("dial: %v, %v", c, err)
 	}
 }
 

@@ -38,7 +38,7 @@ func dial(addr string) (*client, error) {
 	}
 	c := &client{conn: conn, in: bufio.NewReader(conn)}
 	start := &pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "postgres", "database": "postgres"}}
-	if err := c.send(start); err == nil {
+	if err = c.send(start); err == nil {
 		_, err = c.until('Z')
 	}
 	if err != nil {
@@ -296,8 +296,8 @@ func wireCases() []comparison {
 }
 
 // insertSide connects count clients to addr that insert row by row.
-func insertSide(p *pair, addr string, count int, make func() (workload, error)) (side, error) {
-	w, err := make()
+func insertSide(p *pair, addr string, count int, with func() (workload, error)) (side, error) {
+	w, err := with()
 	if err != nil {
 		return nil, err
 	}

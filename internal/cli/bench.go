@@ -17,9 +17,13 @@ import (
 // Times of one case: all cases together take about a minute and a half, or
 // fifteen seconds with --quick.
 const (
-	benchTime  = 4 * time.Second
-	benchQuick = 600 * time.Millisecond
+	benchTime  = 3500 * time.Millisecond
+	benchQuick = 500 * time.Millisecond
 )
+
+// quickSegment is the size of segments with --quick, in bytes: large ones take
+// longer to write beforehand than the cases themselves.
+const quickSegment = 8 << 20
 
 // benchFlags are what the user may say.
 type benchFlags struct {
@@ -85,7 +89,7 @@ func (f *benchFlags) settle() (err error) {
 	}
 	o.Time = benchTime
 	if f.quick {
-		o.Time = benchQuick
+		o.Time, o.Segment = benchQuick, quickSegment
 	}
 	return nil
 }

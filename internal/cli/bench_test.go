@@ -31,17 +31,17 @@ func TestBenchUsage(t *testing.T) {
 // TestBench runs one short case in each form of output.
 func TestBench(t *testing.T) {
 	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "bench.md")
-	args := []string{"bench", "--dir", dir, "--only", "^wire/simple/1$", "--rows", "50", "--rounds", "1"}
+	args := []string{"bench", "--dir", dir, "--only", "^read-back$", "--rows", "50", "--rounds", "1"}
 	r := run(t, "", nil, append(args, "--out", out)...)
 	lines := strings.Split(r.out, "\n")
-	if r.code != exitDone || len(lines) != 3 || lines[0]+"\n" != bench.Header() || !strings.HasPrefix(lines[1], "wire/simple/1 ") {
+	if r.code != exitDone || len(lines) != 3 || lines[0]+"\n" != bench.Header() || !strings.HasPrefix(lines[1], "read-back ") {
 		t.Errorf("table: %+v", r)
 	}
 	if !strings.Contains(r.errors, "file system ") || !strings.Contains(r.errors, "commit ") {
 		t.Errorf("errors: %q", r.errors)
 	}
 	text, err := os.ReadFile(out)
-	if err != nil || !strings.Contains(string(text), "`holdfast bench --only '^wire/simple/1$' --rows 50 --rounds 1`") || !strings.Contains(string(text), "| wire/simple/1 |") {
+	if err != nil || !strings.Contains(string(text), "`holdfast bench --only '^read-back$' --rows 50 --rounds 1`") || !strings.Contains(string(text), "| read-back |") {
 		t.Errorf("report: %v\n%s", err, text)
 	}
 	r = run(t, "", nil, append(args, "--json")...)
