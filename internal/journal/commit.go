@@ -354,7 +354,7 @@ func (j *Journal) poison(err error) {
 	}
 	j.mu.Lock()
 	s.w, s.file, s.poisoned = nil, nil, true
-	j.damage = append(j.damage, row.Damage{
+	j.damagedLocked(row.Damage{
 		Stream: j.o.Name, Segment: s.number, Offset: s.end, What: fmt.Sprintf("a flush went wrong, and what was in it was refused: %v", err),
 	})
 	j.changedLocked()

@@ -288,6 +288,17 @@ func (j *Journal) Status() Status {
 	return s
 }
 
+// mostDamage bounds what Status lists: a disk that fails for hours must not
+// fill the memory.
+const mostDamage = 100
+
+func (j *Journal) damagedLocked(d ...row.Damage) {
+	j.damage = append(j.damage, d...)
+	if n := len(j.damage) - mostDamage; n > 0 {
+		j.damage = append(j.damage[:0], j.damage[n:]...)
+	}
+}
+
 // BytesAfter returns about how many bytes the rows behind seq take.
 func (j *Journal) BytesAfter(seq uint64) int64 {
 	j.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/fault"
 	"holdfast/row"
 )
 
@@ -383,4 +384,49 @@ func BenchmarkAppendBatch(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestTooManySinks(t *testing.T) {
+	j := open(t, disk.NewMem(), Options{SegmentSize: 1 << 20})
+	var err error
+	n := 0
+	for ; err == nil && n < 1000; n++ {
+		_, err = j.Register(fmt.Sprintf("sink-%060d", n))
+	}
+	if fault.Code(err) != fault.LimitExceeded || n < 30 {
+		t.Fatalf("sink %d is answered %v", n, err)
+	}
+	mustAppend(t, j, "still written")
+	closeJournal(t, j)
+}
+
+// TestFullDiskHealsAlone fills the volume, and frees it while nobody writes.
+func TestFullDiskHealsAlone(t *testing.T) {
+	mem := disk.NewMem()
+	j := open(t, mem, Options{SegmentSize: 1 << 20})
+	mem.SetQuota(2<<20, 0)
+	big := fmt.Sprintf("%0100000d", 7)
+	var err error
+	n := 0
+	for ; err == nil && n < 100; n++ {
+		_, err = j.Append(t.Context(), batch(t, j, big), true)
+	}
+	if fault.Code(err) != fault.DiskFull || j.Status().State != "full" {
+		t.Fatalf("row %d: %v, %+v", n, err, j.Status())
+	}
+	if got := readAll(t, j, 1); len(got) != n-1 {
+		t.Fatalf("%d rows are there, %d were acked", len(got), n-1)
+	}
+	mem.SetQuota(0, 0)
+	for range 100 {
+		if j.Status().State == "ok" {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if s := j.Status(); s.State != "ok" {
+		t.Fatalf("does not heal while nobody writes: %+v", s)
+	}
+	mustAppend(t, j, "again")
+	closeJournal(t, j)
 }

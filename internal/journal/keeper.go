@@ -97,7 +97,7 @@ func (j *Journal) sealFile(s *seg) (sum segment.Summary, size int64, err error) 
 			return sum, 0, errors.Join(rerr, f.Close())
 		}
 		j.mu.Lock()
-		j.damage = append(j.damage, r.Damage...)
+		j.damagedLocked(r.Damage...)
 		j.mu.Unlock()
 		r.Summary.Tail = s.tail()
 		known = &r.Summary
@@ -143,16 +143,21 @@ func (j *Journal) deliveredLocked() int64 {
 func (j *Journal) reserveAhead() error {
 	j.mu.Lock()
 	n := len(j.segs)
-	scarce := j.reserve == nil && !j.closed && n > 0 && (j.segs[n-1].w == nil || j.segs[n-1].end > j.segs[n-1].size/4)
+	trouble := j.trouble != nil
+	scarce := trouble || n > 0 && (j.segs[n-1].w == nil || j.segs[n-1].end > j.segs[n-1].size/4)
+	scarce = scarce && j.reserve == nil && !j.closed
 	j.mu.Unlock()
 	if !scarce {
 		return nil
 	}
-	if what, err := j.lacking(j.segmentSize()); what != "" || err != nil {
+	if what, err := j.lacking(j.segmentSize()); !trouble && (what != "" || err != nil) {
 		return err // writers are told when they need it; delivered rows are not removed before that
 	}
 	r, err := j.makeFile(j.segmentSize())
 	if err != nil {
+		if trouble { // writers were told already, and status says so
+			return nil
+		}
 		return err
 	}
 	j.mu.Lock()
@@ -160,6 +165,7 @@ func (j *Journal) reserveAhead() error {
 	if old == nil {
 		j.reserve = r
 	}
+	j.trouble = nil // healed, though nobody may be writing who would find out
 	j.mu.Unlock()
 	if old != nil { // a segment was recycled meanwhile
 		return j.discard(r)

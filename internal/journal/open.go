@@ -38,7 +38,7 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 	if err := j.load(); err != nil {
 		return nil, fmt.Errorf("open stream %q: %w", o.Name, err)
 	}
-	j.damage = append(j.damage, j.recovery.Damage...)
+	j.damagedLocked(j.recovery.Damage...)
 	j.recovery.Took = time.Since(start)
 	go j.run()
 	go j.keep()

@@ -219,9 +219,17 @@ func (j *Journal) Register(sink string) (mark uint64, err error) {
 		mark = j.oldestLocked().Seq
 		j.marks[sink] = mark
 	}
+	fits := segment.Stream{ID: j.id, Name: j.o.Name, Marks: j.marks}.Fits()
+	if !fits {
+		delete(j.marks, sink)
+	}
 	j.mu.Unlock()
 	if known {
 		return mark, nil
+	}
+	if !fits {
+		return 0, fault.New(fault.LimitExceeded, "stream %q has too many sinks for %q to be registered", j.o.Name, sink).
+			WithHint("about 40 fit; spread the tables over several streams")
 	}
 	return mark, j.saveManifest()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 
 	"holdfast/internal/disk"
 )
@@ -84,6 +85,16 @@ type Stream struct {
 	ID    string            `json:"id"`
 	Name  string            `json:"name"`
 	Marks map[string]uint64 `json:"marks,omitempty"` // registered sinks, and how far each had read
+}
+
+// Fits tells whether a header has room for s, however far the marks rise.
+func (s Stream) Fits() bool {
+	full := Stream{ID: s.ID, Name: s.Name, Marks: make(map[string]uint64, len(s.Marks))}
+	for sink := range s.Marks {
+		full.Marks[sink] = math.MaxUint64
+	}
+	b, err := json.Marshal(full)
+	return err == nil && headerHead+len(b) <= headerCopy
 }
 
 // chain is the chain value before the first block.
