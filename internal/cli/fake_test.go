@@ -89,7 +89,7 @@ func (m *memory) Status(context.Context) (httpapi.Status, error) {
 		Version: "v0.1", Started: time.Now().Add(-3 * time.Minute), Data: "/data", Connections: 2, ResidentBytes: 30 << 20, PeakResidentBytes: 40 << 20,
 		Listen:  httpapi.Listen{PG: "127.0.0.1:5433"},
 		Streams: []httpapi.StreamStatus{{Name: "main", State: "ok", FirstSeq: 1, EndSeq: uint64(len(m.rows)), Segments: 1, Bytes: 1 << 20, LimitBytes: 200 << 30, Damage: m.damage}},
-		Sinks:   []httpapi.SinkStatus{{Name: "default", Stream: "main", Type: "sqlite", State: "retrying", Seq: 1, LagRows: 41, LagSeconds: 7200, LastError: "database is\nlocked"}},
+		Sinks:   []httpapi.SinkStatus{{Name: "default", Stream: "main", Type: "sqlite", State: "waiting", Seq: 1, LagRows: 41, LagSeconds: 7200, LastError: "database is\nlocked"}},
 	}, nil
 }
 

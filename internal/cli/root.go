@@ -24,6 +24,7 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 	}
 	group(root)
 	root.AddCommand(
+		newServe(env),
 		newPut(env),
 		newCat(env),
 		newTail(env),

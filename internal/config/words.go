@@ -1,5 +1,7 @@
 package config
 
+import "log/slog"
+
 // OnFull says what happens to writers when there is no room.
 type OnFull string
 
@@ -74,6 +76,12 @@ func (*LogFormat) shape() map[string]any { return enum(logFormats) }
 
 // LogLevel is "debug", "info", "warn" or "error", as slog names them.
 type LogLevel string
+
+// Slog returns the level as slog has it; info for a word that is none.
+func (l LogLevel) Slog() (level slog.Level) {
+	_ = level.UnmarshalText([]byte(l)) // scan lets only the four words through
+	return level
+}
 
 func (l *LogLevel) scan(text string) error {
 	err := pick("log level", text, logLevels)

@@ -41,7 +41,7 @@ type StreamStatus struct {
 	Bytes       int64        `json:"bytes"`                 // every file of the stream, reservations included
 	LimitBytes  int64        `json:"limit_bytes"`           // budget; 0: only min_free bounds it
 	FreeBytes   int64        `json:"free_bytes"`            // left on the volume
-	State       string       `json:"state"`                 // "ok", "full" (writers are refused) or "failed" (only a restart helps)
+	State       string       `json:"state"`                 // "ok", "full" (writers are refused) or "failing" (the disk is; it is tried again)
 	Error       string       `json:"error,omitempty"`       // why State is not "ok"
 	ReplaySince time.Time    `json:"replay_since,omitzero"` // receipt of the oldest row still stored
 	Damage      []row.Damage `json:"damage"`                // what was found damaged since the start
@@ -52,7 +52,7 @@ type SinkStatus struct {
 	Name       string    `json:"name"`
 	Stream     string    `json:"stream"`
 	Type       string    `json:"type"`
-	State      string    `json:"state"`       // "running", "retrying" (the sink is away), "stopped" (an operator must look)
+	State      string    `json:"state"`       // "connecting", "delivering", "idle", "waiting" (for the next attempt), "halted" (an operator must look), "detached" (not configured)
 	Seq        uint64    `json:"seq"`         // last row committed
 	LagRows    uint64    `json:"lag_rows"`    // rows that the stream has and the sink has not
 	LagBytes   int64     `json:"lag_bytes"`   // about, on disk

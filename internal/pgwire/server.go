@@ -27,6 +27,9 @@ type Options struct {
 	// MaxConns is how many connections may be open; 0: 1000. Further ones are
 	// refused with 53300.
 	MaxConns int
+	// Others returns how many connections of other doors count towards
+	// MaxConns; nil: none do.
+	Others func() int
 	// Memory is how many bytes all sessions together may hold in messages and
 	// COPY lines above 64 KiB; 0: 128 MiB. What does not fit is refused with
 	// 53200.
@@ -47,7 +50,8 @@ const startingExtra = 64
 type Server struct {
 	store   Store
 	log     *slog.Logger
-	max     int
+	max     atomic.Int64
+	others  func() int
 	startup time.Duration
 	now     func() time.Time
 	memory  memory
@@ -68,14 +72,18 @@ type Server struct {
 // New returns a Server that appends to o.Store.
 func New(o Options) *Server {
 	s := &Server{
-		store: o.Store, log: o.Logger, max: o.MaxConns, startup: o.StartupTimeout, now: o.Now,
+		store: o.Store, log: o.Logger, others: o.Others, startup: o.StartupTimeout, now: o.Now,
 		listeners: make(map[net.Listener]bool), conns: make(map[*session]bool), byPID: make(map[uint32]*session),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.max <= 0 {
-		s.max = 1000
+	if o.MaxConns <= 0 {
+		o.MaxConns = 1000
+	}
+	s.max.Store(int64(o.MaxConns))
+	if s.others == nil {
+		s.others = func() int { return 0 }
 	}
 	if s.startup <= 0 {
 		s.startup = 10 * time.Second
@@ -90,6 +98,9 @@ func New(o Options) *Server {
 	s.base, s.abort = context.WithCancel(context.Background())
 	return s
 }
+
+// SetMaxConns changes how many connections may be open; those that are stay.
+func (s *Server) SetMaxConns(n int) { s.max.Store(int64(n)) }
 
 // Serve accepts connections from ln until Shutdown is called, which makes it
 // return nil, or until ctx ends, which closes every connection at once. It
@@ -148,7 +159,7 @@ func (s *Server) open(conn net.Conn) {
 	s.stats.accepted.Add(1)
 	sn := newSession(s, conn)
 	s.mu.Lock()
-	full := s.stopping.Load() || len(s.conns) >= s.max+startingExtra
+	full := s.stopping.Load() || int64(len(s.conns)) >= s.max.Load()+startingExtra
 	if !full {
 		s.conns[sn] = true
 		s.wg.Add(1)
@@ -232,14 +243,15 @@ func (s *Server) admit(sn *session) error {
 	if _, err := rand.Read(key[:]); err != nil {
 		return err
 	}
+	others := s.others()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping.Load() {
 		return fault.New(fault.CannotConnectNow, "the server is stopping")
 	}
-	if len(s.byPID) >= s.max {
+	if open := len(s.byPID) + others; int64(open) >= s.max.Load() {
 		s.stats.refused.Add(1)
-		return fault.New(fault.TooManyConnections, "too many connections: %d are open", len(s.byPID)).
+		return fault.New(fault.TooManyConnections, "too many connections: %d are open", open).
 			WithHint("close some, or raise the limit")
 	}
 	for s.lastPID++; s.lastPID == 0 || s.byPID[s.lastPID] != nil; s.lastPID++ {

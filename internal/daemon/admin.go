@@ -1,0 +1,138 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"holdfast"
+	"holdfast/internal/config"
+	"holdfast/internal/httpapi"
+	"holdfast/internal/pgwire"
+	"holdfast/row"
+)
+
+// pgStore is the database as the PostgreSQL wire asks for it.
+type pgStore struct{ *holdfast.DB }
+
+var _ pgwire.Store = pgStore{}
+
+// Begin implements pgwire.Store.
+func (s pgStore) Begin() pgwire.Tx { return s.DB.Begin() }
+
+// webStore is the database as HTTP asks for it.
+type webStore struct{ *holdfast.DB }
+
+var _ httpapi.Store = webStore{}
+
+// Begin implements httpapi.Store.
+func (s webStore) Begin() httpapi.Tx { return s.DB.Begin() }
+
+// admin is what the database, and the server around it, tell of themselves.
+type admin struct {
+	db     *holdfast.DB
+	server *server        // nil where none runs
+	cfg    *config.Config // where server is nil
+}
+
+var _ httpapi.Admin = admin{}
+
+// Status implements httpapi.Admin.
+func (a admin) Status(context.Context) (httpapi.Status, error) {
+	cfg := a.cfg
+	st := httpapi.Status{Streams: []httpapi.StreamStatus{}, Sinks: []httpapi.SinkStatus{}}
+	if s := a.server; s != nil {
+		cfg = s.cfg
+		st.Version, st.Started, st.Listen, st.Connections = s.o.Version, s.started, s.doors.addresses, s.doors.connections()
+		st.ResidentBytes, st.PeakResidentBytes = httpapi.Resident()
+	}
+	st.Data = cfg.Data
+	now := a.db.Status()
+	for _, s := range now.Streams {
+		one := httpapi.StreamStatus{
+			Name: s.Name, ID: s.ID, FirstSeq: s.FirstSeq, EndSeq: s.EndSeq, Segments: s.Segments, Bytes: s.Bytes, LimitBytes: s.Limit,
+			FreeBytes: s.Free, State: s.State, Error: s.Error, ReplaySince: s.Oldest, Damage: s.Damage,
+		}
+		if one.Damage == nil {
+			one.Damage = []row.Damage{}
+		}
+		st.Streams = append(st.Streams, one)
+	}
+	for _, k := range now.Sinks {
+		st.Sinks = append(st.Sinks, sinkStatus(k, cfg))
+	}
+	return st, nil
+}
+
+func sinkStatus(k holdfast.SinkStatus, cfg *config.Config) httpapi.SinkStatus {
+	one := httpapi.SinkStatus{
+		Name: k.Name, Stream: k.Stream, State: k.State, Seq: k.Seq, LagRows: k.LagRows, LagBytes: max(0, k.LagBytes),
+		LastError: k.LastError, Since: k.Since, Retries: k.Retries, Rows: k.Rows, Commits: k.Commits, SizeBytes: k.Size,
+	}
+	if c := cfg.Sinks[k.Name]; c != nil {
+		one.Type = string(c.Type)
+	}
+	if k.LagRows > 0 && !k.Oldest.IsZero() {
+		one.LagSeconds = max(0, time.Since(k.Oldest).Seconds())
+	}
+	if k.Reason != "" {
+		one.LastError = k.Reason + ": " + k.LastError
+	}
+	return one
+}
+
+// Verify implements httpapi.Admin.
+func (a admin) Verify(ctx context.Context, stream string, report func(row.Damage) error) (httpapi.Verified, error) {
+	v, err := a.db.Verify(ctx, stream, report)
+	return httpapi.Verified{Streams: v.Streams, Segments: v.Segments, Rows: int64(v.Rows), Bytes: v.Bytes, Damaged: v.Damaged}, err
+}
+
+// Seal implements httpapi.Admin.
+func (a admin) Seal(ctx context.Context) error { return a.db.Seal(ctx) }
+
+// Rows implements httpapi.Admin.
+func (a admin) Rows(ctx context.Context, q httpapi.RowsQuery, emit func(*row.Row) error, damage func(row.Damage) error) error {
+	o := holdfast.ReadOptions{Stream: q.Stream, Table: q.Table, From: q.From, Limit: q.Limit, Follow: q.Follow}
+	for r, err := range a.db.Read(ctx, o) {
+		var bad *holdfast.DamageError
+		switch {
+		case err == nil:
+			err = emit(r)
+		case errors.As(err, &bad):
+			err = damage(bad.Damage)
+		case q.Follow && ctx.Err() != nil && errors.Is(err, ctx.Err()):
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ready implements httpapi.Admin.
+func (a admin) Ready() error {
+	if a.server == nil {
+		return nil
+	}
+	return a.server.ready()
+}
+
+// Offline is a data directory that no server has open, opened in this process
+// without sinks and doors. What is put stays until a server delivers it.
+type Offline struct {
+	httpapi.Local
+	db *holdfast.DB
+}
+
+// OpenOffline opens the data directory of a configuration.
+func OpenOffline(_ context.Context, c *config.Config) (*Offline, error) {
+	db, err := open(c, nil, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Offline{Local: httpapi.Local{Store: webStore{db}, Admin: admin{db: db, cfg: c}}, db: db}, nil
+}
+
+// Close gives the directory up.
+func (o *Offline) Close() error { return o.db.Close() }

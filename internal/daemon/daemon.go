@@ -1,0 +1,158 @@
+// Package daemon is the server: it opens the database with the sinks of a
+// configuration, opens the doors, and lives until it is told to stop. It alone
+// sees all packages, and does nothing but wire them.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+
+	"holdfast"
+	"holdfast/internal/config"
+	"holdfast/internal/fault"
+	"holdfast/sink/sqlite"
+)
+
+// Config is what a server is started with. Config must be set; the zero value
+// of all else works.
+type Config struct {
+	Config  *config.Config
+	Reload  func() (*config.Config, error) // reads the configuration again, on HUP; nil: HUP changes nothing
+	Version string
+	Log     *slog.Logger   // nil: nothing is logged
+	Level   *slog.LevelVar // of Log, which a reload may change; nil: it stays
+}
+
+// server is one that runs.
+type server struct {
+	o       Config
+	cfg     *config.Config // in force; Run's goroutine alone changes it
+	log     *slog.Logger
+	db      *holdfast.DB
+	doors   *doors
+	started time.Time
+	notify  func(state string)
+}
+
+// Run serves until ctx ends, and then stops: it closes the doors, delivers for
+// as long as the configuration's drain, and says what is left. It returns nil
+// after that, and an error where it could not start, where a door broke down,
+// or where the database did not close well. It sets the umask and the memory
+// limits of the process, so a process runs it once at a time.
+func Run(ctx context.Context, o Config) error {
+	s := &server{o: o, cfg: o.Config, log: o.Log, started: time.Now()}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.notify = func(state string) {
+		if _, err := systemd.SdNotify(false, state); err != nil {
+			s.log.Warn("tell systemd", "error", err)
+		}
+	}
+	syscall.Umask(0o077)
+	boundMemory()
+	if err := s.cfg.Check(); err != nil {
+		return err
+	}
+	var err error
+	if s.db, err = open(s.cfg, s.log, true); err != nil {
+		return err
+	}
+	if err = s.openDoors(); err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	s.log.Info("ready", "pg", s.doors.addresses.PG, "http", s.doors.addresses.HTTP, "data", s.cfg.Data,
+		"version", o.Version, "took", time.Since(s.started).String())
+	s.notify(systemd.SdNotifyReady)
+	broken := s.live(ctx)
+	return errors.Join(broken, s.stop())
+}
+
+// open opens the database of a configuration, with its sinks or, for a look
+// at it, without.
+func open(c *config.Config, log *slog.Logger, withSinks bool) (*holdfast.DB, error) {
+	o := holdfast.Options{FixedTables: !c.Tables.Auto, Log: log, Check: sqlite.CheckSchema}
+	for _, name := range c.StreamNames() {
+		s := c.Streams[name]
+		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Limits: limits(s)}
+		for _, g := range s.Tables {
+			one.Tables = append(one.Tables, string(g))
+		}
+		o.Streams = append(o.Streams, one)
+	}
+	if withSinks {
+		for _, name := range c.SinkNames() {
+			k := c.Sinks[name]
+			to, err := sqlite.Open(k.File, sqlite.Options{})
+			if err != nil {
+				return nil, fmt.Errorf("open sink %q: %w", name, err)
+			}
+			o.Sinks = append(o.Sinks, holdfast.Sink{Name: name, Sink: to, Streams: k.Streams})
+		}
+	}
+	db, err := holdfast.Open(c.Data, o)
+	if err != nil {
+		for _, k := range o.Sinks {
+			err = errors.Join(err, k.Sink.Close())
+		}
+		return nil, err
+	}
+	return db, nil
+}
+
+// limits returns what a stream may keep. A history of 0 that was asked for
+// keeps as little as can be; to the library 0 means all.
+func limits(s *config.Stream) holdfast.Limits {
+	return holdfast.Limits{
+		Budget: int64(s.Hot.Size), MinFree: s.MinFree.Of, History: max(1, int64(s.History)),
+		KeepDelivered: s.Keep == config.KeepDelivered, Wait: time.Duration(s.Wait),
+	}
+}
+
+// stop closes the doors, drains, and closes the database.
+func (s *server) stop() error {
+	s.notify(systemd.SdNotifyStopping)
+	s.log.Info("stopping", "drain", s.cfg.Drain.String())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.Drain))
+	defer cancel()
+	s.closeDoors()
+	// What is left is told below, sink by sink.
+	_ = s.db.Drain(ctx)
+	left := uint64(0)
+	for _, k := range s.db.Status().Sinks {
+		if k.LagRows > 0 {
+			left += k.LagRows
+			s.log.Warn("stopped with rows left; they are kept", "sink", k.Name, "stream", k.Stream, "rows", k.LagRows, "state", k.State, "error", k.LastError)
+		}
+	}
+	err := s.db.Close()
+	if err == nil {
+		s.log.Info("stopped", "rows_left", left)
+	}
+	return err
+}
+
+// closeDoors lets what is under way end for half of the drain, so that as much
+// is left for delivering it.
+func (s *server) closeDoors() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.Drain)/2)
+	defer cancel()
+	s.doors.close(ctx)
+}
+
+// ready returns why rows cannot be taken, nil while they can.
+func (s *server) ready() error {
+	for _, st := range s.db.Status().Streams {
+		if st.State != "ok" {
+			return fault.New(fault.CannotConnectNow, "stream %q is %s: %s", st.Name, st.State, st.Error).
+				WithHint("holdfast status tells more")
+		}
+	}
+	return s.doors.down()
+}

@@ -1,0 +1,196 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"holdfast/internal/fault"
+	"holdfast/internal/httpapi"
+	"holdfast/internal/pgwire"
+)
+
+const (
+	// maxSocketPath is the longest path of a unix socket, in bytes: the
+	// smallest limit of the systems that we run on, less its terminator.
+	maxSocketPath = 103
+	// maxAdmins bounds the connections of the admin socket, which do not count
+	// with those of clients: who looks after a full server must get in.
+	maxAdmins = 64
+)
+
+// doors are the listeners and what serves them.
+type doors struct {
+	addresses httpapi.Listen
+	pg        *pgwire.Server
+	web       *http.Server
+	admin     *http.Server
+	max       atomic.Int64 // connections of pg and web together
+	webConns  atomic.Int64
+	admins    atomic.Int64
+	end       context.CancelFunc // of every HTTP request
+	broken    chan error         // gets what a door broke down with
+	trouble   atomic.Pointer[error]
+	wg        sync.WaitGroup // one goroutine per listener
+}
+
+// listeners are three sockets that are bound.
+type listeners struct{ pg, web, admin net.Listener }
+
+func (l *listeners) close() error {
+	var errs []error
+	for _, one := range []net.Listener{l.pg, l.web, l.admin} {
+		if one != nil {
+			errs = append(errs, one.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// listen binds the sockets of the configuration.
+func (s *server) listen() (l listeners, err error) {
+	if l.pg, err = net.Listen("tcp", string(s.cfg.Listen.PG)); err == nil {
+		l.web, err = net.Listen("tcp", string(s.cfg.Listen.HTTP))
+	}
+	if err != nil {
+		return l, errors.Join(fault.New(fault.CannotConnectNow, "a door cannot be opened").Because(err).
+			WithHint("another program may have the address; choose others with --pg and --http"), l.close())
+	}
+	if l.admin, err = listenAdmin(s.cfg.AdminSocket()); err != nil {
+		return l, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// listenAdmin binds the admin socket. One that is there is of a run that was
+// killed: the lock of the data directory is ours.
+func listenAdmin(path string) (net.Listener, error) {
+	if len(path) > maxSocketPath {
+		return nil, fault.New(fault.InvalidParameterValue, "path %q of the admin socket has %d bytes, more than %d", path, len(path), maxSocketPath).
+			WithHint("give --data a shorter path, for example a relative one")
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("remove old admin socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open admin socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("protect admin socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// openDoors opens all doors; from then on clients are served.
+func (s *server) openDoors() error {
+	l, err := s.listen()
+	if err != nil {
+		return err
+	}
+	d := &doors{
+		addresses: httpapi.Listen{PG: l.pg.Addr().String(), HTTP: l.web.Addr().String()},
+		broken:    make(chan error, 3),
+	}
+	s.doors = d
+	d.max.Store(int64(s.cfg.MaxConnections))
+	d.pg = pgwire.New(pgwire.Options{
+		Store: pgStore{s.db}, Logger: s.log, MaxConns: s.cfg.MaxConnections,
+		Others: func() int { return int(d.webConns.Load()) },
+	})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{s})
+	api := httpapi.New(httpapi.Options{Store: webStore{s.db}, Admin: admin{db: s.db, server: s}, Registry: registry, Log: s.log, Hosts: hosts(string(s.cfg.Listen.HTTP))})
+	ctx, end := context.WithCancel(context.Background())
+	d.end = end
+	d.web = httpapi.Server(ctx, api.Public(), s.log)
+	d.admin = httpapi.Server(ctx, api.Private(), s.log)
+	d.serve("pg", func() error { return d.pg.Serve(context.Background(), l.pg) })
+	d.serve("http", func() error {
+		return d.web.Serve(httpapi.Limit(l.web, d.enterWeb, func() { d.webConns.Add(-1) }))
+	})
+	d.serve("admin socket", func() error {
+		enter := func() bool {
+			if d.admins.Add(1) > maxAdmins {
+				d.admins.Add(-1)
+				return false
+			}
+			return true
+		}
+		return d.admin.Serve(httpapi.Limit(l.admin, enter, func() { d.admins.Add(-1) }))
+	})
+	return nil
+}
+
+// hosts returns the name under which the HTTP door was configured: a browser
+// may use it.
+func hosts(address string) []string {
+	if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
+		return []string{host}
+	}
+	return nil
+}
+
+// serve runs one door until it is closed; any other end is told.
+func (d *doors) serve(name string, run func() error) {
+	d.wg.Go(func() {
+		err := run()
+		if err == nil || errors.Is(err, http.ErrServerClosed) {
+			return
+		}
+		err = fmt.Errorf("serve %s: %w", name, err)
+		d.trouble.CompareAndSwap(nil, &err)
+		d.broken <- err
+	})
+}
+
+// enterWeb counts a connection in, where there is room.
+func (d *doors) enterWeb() bool {
+	if d.webConns.Add(1)+int64(d.pg.Stats().Connections) > d.max.Load() {
+		d.webConns.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (d *doors) setMaxConns(n int) {
+	d.max.Store(int64(n))
+	d.pg.SetMaxConns(n)
+}
+
+// connections returns how many clients are connected.
+func (d *doors) connections() int { return d.pg.Stats().Connections + int(d.webConns.Load()) }
+
+// down returns why a door is closed that should be open.
+func (d *doors) down() error {
+	if err := d.trouble.Load(); err != nil {
+		return fault.New(fault.CannotConnectNow, "a door is closed").Because(*err).WithHint("restart the server")
+	}
+	return nil
+}
+
+// close closes the doors, lets what is under way end until ctx does, and
+// returns when nobody is connected any more.
+func (d *doors) close(ctx context.Context) {
+	d.end()
+	var wg sync.WaitGroup
+	// That some clients had to be cut off is no error of the stop.
+	wg.Go(func() { _ = d.pg.Shutdown(ctx) })
+	for _, h := range []*http.Server{d.web, d.admin} {
+		wg.Go(func() {
+			if h.Shutdown(ctx) != nil {
+				_ = h.Close()
+			}
+		})
+	}
+	wg.Wait()
+	d.wg.Wait()
+}

@@ -1,0 +1,107 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+
+	"holdfast/internal/config"
+)
+
+// live does what signals ask until ctx ends or a door breaks down, and returns
+// why it did.
+func (s *server) live(ctx context.Context) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.doors.broken:
+			s.log.Error("a door broke down", "error", err)
+			return err
+		case sig := <-signals:
+			switch sig {
+			case syscall.SIGHUP:
+				s.reload()
+			case syscall.SIGUSR1:
+				s.log.Info("USR1: no file or log of this server needs to be opened again")
+			case syscall.SIGUSR2:
+				s.seal(ctx)
+			}
+		}
+	}
+}
+
+// sealTimeout bounds how long a signal is worked on, so that the next is heard.
+const sealTimeout = 30 * time.Second
+
+func (s *server) seal(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
+	defer cancel()
+	if err := s.db.Seal(ctx); err != nil {
+		s.log.Error("seal segments", "error", err)
+		return
+	}
+	s.log.Info("the active segments are sealed")
+}
+
+// reload takes over what can be changed while the server runs. A configuration
+// that is wrong changes nothing.
+func (s *server) reload() {
+	if s.o.Reload == nil {
+		s.log.Info("nothing to reload")
+		return
+	}
+	s.notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
+	defer s.notify(systemd.SdNotifyReady)
+	next, err := s.o.Reload()
+	if err == nil {
+		err = next.Check()
+	}
+	if err != nil {
+		s.log.Error("reload: the configuration is refused, the old one stays", "error", err)
+		return
+	}
+	changed, restart := []string{}, []string{}
+	for _, c := range config.Diff(s.cfg, next) {
+		if c.Restart {
+			restart = append(restart, c.Key)
+		} else {
+			changed = append(changed, c.Key)
+		}
+	}
+	s.apply(next)
+	s.log.Info("reloaded", "changed", strings.Join(changed, " "))
+	if len(restart) > 0 {
+		s.log.Warn("reload: these values need a restart", "keys", strings.Join(restart, " "))
+	}
+}
+
+// apply takes next over, as far as that can be while running.
+func (s *server) apply(next *config.Config) {
+	s.db.SetAutoTables(next.Tables.Auto)
+	for name, was := range s.cfg.Streams {
+		is := next.Streams[name]
+		if is == nil {
+			continue
+		}
+		l := limits(is)
+		l.Budget = int64(was.Hot.Size) // where a stream is, and how large, needs a restart
+		if err := s.db.SetLimits(name, l); err != nil {
+			s.log.Error("reload: set limits", "stream", name, "error", err)
+		}
+		was.History, was.MinFree, was.Wait, was.Keep = is.History, is.MinFree, is.Wait, is.Keep
+	}
+	s.doors.setMaxConns(next.MaxConnections)
+	if s.o.Level != nil {
+		s.o.Level.Set(next.Log.Level.Slog())
+	}
+	s.cfg.Tables.Auto, s.cfg.Drain, s.cfg.MaxConnections, s.cfg.Log.Level = next.Tables.Auto, next.Drain, next.MaxConnections, next.Log.Level
+}
