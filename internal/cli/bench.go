@@ -110,6 +110,9 @@ func runBench(env *Env, f *benchFlags) error {
 	if errors.Is(err, bench.ErrNoCase) {
 		err = usage("see holdfast bench --help for the names of the cases", "no case matches %q", f.only)
 	}
+	if errors.Is(err, env.Context.Err()) && err != nil {
+		return errors.New("the bench was interrupted; its directory is removed")
+	}
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +27,19 @@ func TestBenchUsage(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing", "bench.md")
 	if r := run(t, "", nil, "bench", "--out", missing); r.code != exitFailed || !strings.Contains(r.errors, missing) || r.out != "" {
 		t.Errorf("a report that cannot be written: %+v", r)
+	}
+}
+
+func TestBenchInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	dir, errs := t.TempDir(), &strings.Builder{}
+	env := &Env{Context: ctx, Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: errs, Getenv: func(string) string { return "" }}
+	if code := Run(env, []string{"bench", "--dir", dir}); code != exitFailed || errs.String() != "holdfast: the bench was interrupted; its directory is removed\n" {
+		t.Errorf("%d %q", code, errs)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }
 
