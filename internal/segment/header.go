@@ -62,13 +62,13 @@ type Identity struct {
 // Header is what a segment says of itself in its first bytes.
 type Header struct {
 	Identity
-	Number   uint64
-	FirstSeq uint64
-	Created  int64 // Unix microseconds
-	Before   Tail  // of the segment before it; the zero Tail: none
-	Part     uint32
-	Parts    uint32
-	Stream   Stream
+	Number   uint64 `json:"number"`
+	FirstSeq uint64 `json:"first_seq"`
+	Created  int64  `json:"created"` // Unix microseconds
+	Before   Tail   `json:"before"`  // of the segment before it; the zero Tail: none
+	Part     uint32 `json:"part,omitempty"`
+	Parts    uint32 `json:"parts,omitempty"`
+	Stream   Stream `json:"stream"`
 }
 
 // Tail is where a segment ends.
