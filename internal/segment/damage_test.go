@@ -364,8 +364,30 @@ func TestCutIsReported(t *testing.T) {
 	binary.LittleEndian.PutUint32(reseal[4:], crcOf(reseal[8:n]))
 	r, err := Recover(fileOf(t, content), header(), 0)
 	ok(t, err)
-	if r.Cut == 0 && len(r.Damage) == 0 {
-		t.Fatalf("a block behind the end went unmentioned: %+v", r.Summary.Tail)
+	if r.Cut != 2*disk.Align || r.Damage != nil || r.Summary.Tail.End != int64(last-disk.Align) {
+		t.Fatalf("cut %d, damage %v, tail %+v", r.Cut, r.Damage, r.Summary.Tail)
+	}
+}
+
+// TestRecordOfAnotherRow copies a whole record over its neighbour of the same
+// length: it is no row there, whatever its checksum says.
+func TestRecordOfAnotherRow(t *testing.T) {
+	_, sum, content := sealed(t)
+	at := bytes.LastIndex(content, []byte("HFBK")) - disk.Align // frank, grace and heidi
+	grace := at + blockHead + int(binary.LittleEndian.Uint32(content[at+blockHead:]))
+	n := int(binary.LittleEndian.Uint32(content[grace:]))
+	for name, c := range map[string]struct{ from, to int }{"behind": {grace, grace + n}, "before": {grace + n, grace}} {
+		b := bytes.Clone(content)
+		copy(b[c.to:c.to+n], content[c.from:c.from+n])
+		got := read(t, source(fileOf(t, b), &sum), 0)
+		missing := subset(t, got.rows, wantRows(len(commits)))
+		want := uint64(110)
+		if name == "behind" {
+			want = 111
+		}
+		if len(missing) != 1 || missing[0] != want || len(got.damage) != 1 || got.damage[0].First != want {
+			t.Errorf("copied %s: rows %v are missing, named is %+v", name, missing, got.damage)
+		}
 	}
 }
 
