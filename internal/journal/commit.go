@@ -202,9 +202,13 @@ func (j *Journal) publish(s *seg) {
 	j.end = s.position()
 	j.changedLocked()
 	scarce := j.reserve == nil && s.end > s.size/4
+	unhashed := s.end - s.hashedTo
 	j.mu.Unlock()
 	if scarce {
 		j.chore()
+	}
+	if unhashed >= hashChunk {
+		j.hashSoon()
 	}
 }
 
@@ -252,7 +256,7 @@ func (j *Journal) retireActive() error {
 	j.mu.Lock()
 	s.w = nil
 	j.mu.Unlock()
-	j.chore()
+	j.hashSoon()
 	return nil
 }
 
@@ -303,6 +307,7 @@ func (j *Journal) activateOnce(n int64) error {
 	j.number = number
 	s := &seg{
 		number: number, first: h.FirstSeq, header: h, end: segment.DataStart, chain: j.tail.Chain, size: r.size, w: w, file: r.file,
+		hashing: newDigest(),
 	}
 	sum := w.Summary()
 	s.summary = &sum
@@ -353,7 +358,7 @@ func (j *Journal) poison(err error) {
 		j.o.Log.Error("close segment", "stream", j.o.Name, "segment", s.number, "err", cerr)
 	}
 	j.mu.Lock()
-	s.w, s.file, s.poisoned = nil, nil, true
+	s.w, s.file, s.poisoned, s.hashing = nil, nil, true, nil
 	j.damagedLocked(row.Damage{
 		Stream: j.o.Name, Segment: s.number, Offset: s.end, What: fmt.Sprintf("a flush went wrong, and what was in it was refused: %v", err),
 	})

@@ -2,9 +2,9 @@
 // groups of rows with one flush each, reserves and rotates segments, serves
 // readers with what is durable and complete, and removes what nobody needs.
 //
-// Two goroutines work for a journal: the committer (commit.go), the only one
-// that writes to the active segment, and the keeper (keeper.go), which seals,
-// reserves and removes off the path of the writers.
+// Three goroutines work for a journal: the committer (commit.go), the only one
+// that writes to the active segment; the keeper (keeper.go), which seals,
+// reserves and removes off the path of the writers; and the hasher (hash.go).
 package journal
 
 import (
@@ -86,6 +86,9 @@ type Journal struct {
 	stop   chan struct{} // closed by Close
 	ended  chan struct{} // closed when the committer has returned
 	kept   chan struct{} // closed when the keeper has returned
+	hashed chan struct{} // closed when the hasher has returned
+	// hashWake tells the hasher that there is enough for it.
+	hashWake chan struct{}
 
 	trim   sync.Mutex // held while a segment is removed; before mu
 	saving sync.Mutex // held while the MANIFEST is written; before mu
@@ -242,6 +245,7 @@ func (j *Journal) Close() error {
 	close(j.stop)
 	<-j.ended
 	<-j.kept
+	<-j.hashed
 	return j.finish()
 }
 

@@ -404,7 +404,7 @@ func TestTooManySinks(t *testing.T) {
 func TestFullDiskHealsAlone(t *testing.T) {
 	mem := disk.NewMem()
 	j := open(t, mem, Options{SegmentSize: 1 << 20})
-	mem.SetQuota(2<<20, 0)
+	mem.SetQuota(1536<<10, 0)
 	big := fmt.Sprintf("%0100000d", 7)
 	var err error
 	n := 0

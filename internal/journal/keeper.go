@@ -42,7 +42,7 @@ func (j *Journal) sealRetired() error {
 		j.mu.Lock()
 		var s *seg
 		for _, c := range j.segs {
-			if c.w == nil && !c.sealed && !c.poisoned {
+			if c.w == nil && !c.sealed && !c.poisoned && c.hashing == nil {
 				s = c
 				break
 			}
@@ -102,6 +102,9 @@ func (j *Journal) sealFile(s *seg) (sum segment.Summary, size int64, err error) 
 		r.Summary.Tail = s.tail()
 		known = &r.Summary
 	}
+	j.mu.Lock()
+	known.SHA256 = s.sumLocked()
+	j.mu.Unlock()
 	sum, size, err = segment.Seal(f, *known)
 	return sum, size, errors.Join(err, f.Close())
 }
@@ -180,6 +183,7 @@ func (j *Journal) finish() error {
 		j.active = nil
 		empty := s.w.Empty()
 		s.w = nil
+		j.hashOne(nil)
 		if empty {
 			errs = append(errs, s.file.Close(), j.drop(s))
 		}

@@ -30,7 +30,7 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 	j := &Journal{
 		d: d, o: o, marks: map[string]uint64{},
 		wake: make(chan struct{}, 1), chores: make(chan struct{}, 1), orders: make(chan order),
-		stop: make(chan struct{}), ended: make(chan struct{}), kept: make(chan struct{}), taken: make(chan struct{}),
+		stop: make(chan struct{}), ended: make(chan struct{}), kept: make(chan struct{}), hashed: make(chan struct{}), hashWake: make(chan struct{}, 1), taken: make(chan struct{}),
 		filling: newGroup(), spare: newGroup(),
 	}
 	j.schemas.byKey = map[string]*row.Schema{}
@@ -42,6 +42,7 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 	j.recovery.Took = time.Since(start)
 	go j.run()
 	go j.keep()
+	go j.hashAlong()
 	j.chore()
 	return j, nil
 }

@@ -23,6 +23,9 @@ type seg struct {
 	poisoned  bool // a flush went wrong: never written again
 	gone      bool
 	readers   int
+	hashing   *digest // being computed by the hasher; nil: not, or finished
+	hashedTo  int64   // how far the hasher was sent
+	sum       *digest // finished
 
 	w      *segment.Writer // of the active one
 	proved int64           // end of the marker block written last

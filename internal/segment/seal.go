@@ -31,16 +31,19 @@ const (
 // errNotSealed says that a file has no trailer.
 var errNotSealed = fmt.Errorf("segment is not sealed")
 
-// Seal reads the segment back from the disk, computes the digest of its
-// content, writes the footer behind it and cuts the file there. f is the
+// Seal writes the footer behind a segment's content and cuts the file there.
+// Where s has no digest of the content yet, the segment is read back from the
+// disk for it. f is the
 // descriptor that wrote the segment, or, after a restart, one that has flushed
 // it. It returns the summary with its digest, and the file's size.
 func Seal(f disk.File, s Summary) (Summary, int64, error) {
-	sum, err := digest(f, s.Tail.End)
-	if err != nil {
-		return s, 0, fmt.Errorf("seal segment %d: %w", s.Header.Number, err)
+	if s.SHA256 == "" {
+		sum, err := digest(f, s.Tail.End)
+		if err != nil {
+			return s, 0, fmt.Errorf("seal segment %d: %w", s.Header.Number, err)
+		}
+		s.SHA256 = sum
 	}
-	s.SHA256 = sum
 	footer, err := json.Marshal(s)
 	if err != nil {
 		return s, 0, fmt.Errorf("seal segment %d: %w", s.Header.Number, err)
