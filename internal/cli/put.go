@@ -44,7 +44,8 @@ is given; an empty field is NULL, "" is the empty string. ndjson is one JSON
 object per line.
 
 Rows go to the server at --http, or to the one that has --data open; where none
-has, straight into the directory.`,
+has, straight into the directory. Without both they go to the server that has
+the default data directory open, or else to 127.0.0.1:8433.`,
 		Example: `  holdfast put --table calls --format csv < calls.csv
   holdfast put --http 127.0.0.1:8433 --table acc --format flat --columns method,callid,time < acc_1.log`,
 		Args: noArgs,
@@ -52,7 +53,7 @@ has, straight into the directory.`,
 	}
 	p.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&p.http, "http", "", "`address` of the server's HTTP door; without it and --data, 127.0.0.1:8433")
+	f.StringVar(&p.http, "http", "", "`address` of the server's HTTP door")
 	f.StringVar(&p.table, "table", "", "`table` that the rows go to")
 	f.StringVar(&p.format, "format", "", "format of the lines: flat, csv or ndjson")
 	f.StringSliceVar(&p.columns, "columns", nil, "`names` of the columns, in the order of the fields")
@@ -96,7 +97,13 @@ func (p *put) connect(env *Env) (Database, error) {
 	case p.named(env):
 		return p.settings.connect(env)
 	}
-	return httpapi.NewTCP(string(config.Default().Listen.HTTP)), nil
+	// As with the other verbs, a server that was started here is the one that
+	// is meant, whatever its ports are.
+	c := config.Default()
+	if path := c.AdminSocket(); answers(env.Context, path) == nil {
+		return httpapi.NewUnix(path), nil
+	}
+	return httpapi.NewTCP(string(c.Listen.HTTP)), nil
 }
 
 func (p *put) run(env *Env) error {

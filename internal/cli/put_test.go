@@ -126,6 +126,34 @@ func TestPutOverTCP(t *testing.T) {
 	}
 }
 
+// TestPutWithoutFlags holds that the server of the default data directory gets
+// the rows, and that where none has it open they go to the default port alone.
+func TestPutWithoutFlags(t *testing.T) {
+	args := []string{"put", "--table", "t", "--format", "flat", "--columns", "x"}
+	m := &memory{}
+	dir := server(t, m)
+	here := t.TempDir()
+	t.Chdir(here)
+	if err := os.Symlink(dir, config.Default().Data); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, "1\n", nil, args...); r.code != 0 || len(m.stored()) != 1 {
+		t.Errorf("got %+v, stored %q", r, m.stored())
+	}
+
+	t.Chdir(t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that a server which has the default port on this machine gets nothing
+	r := runWith(&Env{Context: ctx, Getenv: lookup(nil), Stdin: strings.NewReader("1\n"),
+		Offline: func(context.Context, *config.Config) (Database, error) {
+			t.Error("put made a data directory in the working directory")
+			return nil, errors.New("unexpected")
+		}}, args...)
+	if r.code != 1 || len(m.stored()) != 1 {
+		t.Errorf("got %+v, stored %q", r, m.stored())
+	}
+}
+
 func TestPutWithoutAnswer(t *testing.T) {
 	n := 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
