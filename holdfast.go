@@ -42,6 +42,9 @@ type Options struct {
 	// Check, where set, refuses tables that a sink could never take. It gets
 	// all columns of a table, and must be safe for concurrent use.
 	Check func(*row.Schema) error
+	// Fold, where set, returns what a sink takes a table's name for; a new table
+	// that folds like a known one is refused. It must be safe for concurrent use.
+	Fold func(table string) string
 	// Log gets what no caller can be told; nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -162,7 +165,7 @@ func (db *DB) open() (err error) {
 		return fault.New(fault.CannotConnectNow, "data directory %q %s", db.dir, disk.ErrLocked).Because(err).
 			WithHint("stop the other one, or give this one a directory of its own with --data")
 	}
-	if db.catalog, err = catalog.Open(db.disk, catalog.Options{Check: db.o.Check}); err != nil {
+	if db.catalog, err = catalog.Open(db.disk, catalog.Options{Check: db.o.Check, Fold: db.o.Fold}); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
 	if bad := db.catalog.Damaged(); bad != nil {

@@ -35,6 +35,10 @@ type Options struct {
 	// a whole table, with all its columns, before a declaration is stored, and
 	// must be safe for concurrent use.
 	Check func(*row.Schema) error
+	// Fold, where set, returns what a sink takes a table's name for. A table
+	// whose folded name is that of another one is refused, since the rows of
+	// both would meet in one table there. It must be safe for concurrent use.
+	Fold func(name string) string
 }
 
 // Catalog is the tables that are known. Its methods are safe for concurrent
@@ -42,6 +46,7 @@ type Options struct {
 type Catalog struct {
 	d       disk.FS
 	check   func(*row.Schema) error
+	fold    func(string) string
 	damaged error
 
 	tables atomic.Pointer[map[string]*table] // immutable
@@ -67,7 +72,7 @@ func newTable(columns []row.Column) *table {
 // catalog. A damaged file is set aside, see Damaged; one of a newer version is
 // an error.
 func Open(d disk.FS, o Options) (*Catalog, error) {
-	c := &Catalog{d: d, check: o.Check}
+	c := &Catalog{d: d, check: o.Check, fold: o.Fold}
 	tables, err := load(d)
 	var bad *damagedError
 	if errors.As(err, &bad) {
@@ -185,6 +190,9 @@ func (c *Catalog) putLocked(name string, columns []row.Column) error {
 		return fault.New(fault.LimitExceeded, "table %q would be one more than the %d that can be known", name, maxTables).
 			WithHint("put what tells your tables apart into a column")
 	}
+	if err := c.judgeFolded(name, old); err != nil {
+		return err
+	}
 	next := maps.Clone(old)
 	next[name] = newTable(slices.Clone(columns))
 	if err := store(c.d, next); err != nil {
@@ -224,6 +232,21 @@ func (c *Catalog) judge(name string, columns []row.Column) error {
 	if err := c.check(&row.Schema{Table: name, Columns: columns}); err != nil {
 		return fault.New(fault.InvalidName, "table %q cannot be stored by a sink", name).
 			Because(err).WithHint("choose other names; rows for this one could never be delivered")
+	}
+	return nil
+}
+
+// judgeFolded refuses a new table that a sink could not tell from a known one.
+func (c *Catalog) judgeFolded(name string, known map[string]*table) error {
+	if c.fold == nil || known[name] != nil {
+		return nil
+	}
+	key := c.fold(name)
+	for other := range known {
+		if c.fold(other) == key {
+			return fault.New(fault.InvalidName, "table %q and the known table %q are one table to a sink", name, other).
+				WithHint("write it as %q, or choose a name that differs in more than case", other)
+		}
 	}
 	return nil
 }

@@ -134,6 +134,40 @@ func TestSinkSeesWholeTable(t *testing.T) {
 	}
 }
 
+// TestFoldedAlike holds that two names which a sink takes for one table are not
+// both taken, while tables that are known already go on as before.
+func TestFoldedAlike(t *testing.T) {
+	dir := t.TempDir()
+	before := open(t, dir, Options{})
+	for _, name := range []string{"Old", "old"} { // from before a sink folded names
+		if err := before.Declare(name, cols("a text")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := open(t, dir, Options{Fold: strings.ToLower})
+	if _, err := c.Resolve("calls", cols("a text"), true); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Calls", "CALLS", "OLD"} {
+		_, err := c.Resolve(name, cols("a text"), true)
+		if fault.Code(err) != fault.InvalidName {
+			t.Errorf("%q was met: %v", name, err)
+		}
+		if err := c.Declare(name, cols("a text")); fault.Code(err) != fault.InvalidName {
+			t.Errorf("%q was declared: %v", name, err)
+		}
+	}
+	err := c.Declare("Calls", cols("a text"))
+	if err == nil || !strings.Contains(err.Error(), `"Calls"`) || !strings.Contains(err.Error(), `"calls"`) {
+		t.Errorf("the error names not both tables: %v", err)
+	}
+	for _, name := range []string{"calls", "Old", "old", "calls2"} {
+		if _, err := c.Resolve(name, cols("a text", "b text"), true); err != nil {
+			t.Errorf("%q gets a column: %v", name, err)
+		}
+	}
+}
+
 func TestTooManyColumns(t *testing.T) {
 	c := open(t, t.TempDir(), Options{})
 	var many []row.Column

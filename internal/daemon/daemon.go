@@ -77,7 +77,7 @@ func Run(ctx context.Context, o Config) error {
 // open opens the database of a configuration, with its sinks or, for a look
 // at it, without.
 func open(c *config.Config, log *slog.Logger, withSinks bool) (*holdfast.DB, error) {
-	o := holdfast.Options{FixedTables: !c.Tables.Auto, Log: log, Check: sqlite.CheckSchema}
+	o := holdfast.Options{FixedTables: !c.Tables.Auto, Log: log, Check: sqlite.CheckSchema, Fold: sqlite.FoldName}
 	for _, name := range c.StreamNames() {
 		s := c.Streams[name]
 		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Limits: limits(s)}

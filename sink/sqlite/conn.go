@@ -176,8 +176,9 @@ func quote(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
 
-// fold is how SQLite compares names: only the letters A to Z have a case.
-func fold(name string) string {
+// FoldName returns a name as SQLite compares it: only the letters A to Z have a
+// case. Two tables whose names fold alike are one table to it.
+func FoldName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {
 			return r + 'a' - 'A'

@@ -93,7 +93,7 @@ func (t *tables) plan(c *conn, s *row.Schema, fixed bool) (*plan, error) {
 	names := make([]string, len(s.Columns))
 	for i, col := range s.Columns {
 		names[i] = quote(col.Name)
-		p.cells = append(p.cells, tab.columns[fold(col.Name)])
+		p.cells = append(p.cells, tab.columns[FoldName(col.Name)])
 	}
 	p.insert = "INSERT INTO " + quote(s.Table) + " (" + strings.Join(names, ",") + ") VALUES "
 	p.one = "(" + strings.TrimSuffix(strings.Repeat("?,", len(names)), ",") + ")"
@@ -106,7 +106,7 @@ func (t *tables) plan(c *conn, s *row.Schema, fixed bool) (*plan, error) {
 
 // look reads a table's columns.
 func (t *tables) look(c *conn, name string) (*table, error) {
-	key := fold(name)
+	key := FoldName(name)
 	if tab := t.known[key]; tab != nil {
 		return tab, nil
 	}
@@ -121,7 +121,7 @@ func (t *tables) look(c *conn, name string) (*table, error) {
 		if !ok1 || !ok2 {
 			return nil, fmt.Errorf("read columns of table %q: got %v", name, r)
 		}
-		tab.columns[fold(column)] = affinityOf(decl)
+		tab.columns[FoldName(column)] = affinityOf(decl)
 	}
 	t.known[key] = tab
 	return tab, nil
@@ -131,7 +131,7 @@ func (t *tables) look(c *conn, name string) (*table, error) {
 func (t *table) complete(c *conn, s *row.Schema, fixed bool) error {
 	var missing []row.Column
 	for _, col := range s.Columns {
-		if _, ok := t.columns[fold(col.Name)]; !ok {
+		if _, ok := t.columns[FoldName(col.Name)]; !ok {
 			missing = append(missing, col)
 		}
 	}
@@ -159,14 +159,14 @@ func (t *table) complete(c *conn, s *row.Schema, fixed bool) error {
 	}
 	for i, sql := range script {
 		if _, err := c.exec(context.Background(), sql); err != nil {
-			if alias := fold(missing[i].Name); exists && (alias == "rowid" || alias == "oid" || alias == "_rowid_") {
+			if alias := FoldName(missing[i].Name); exists && (alias == "rowid" || alias == "oid" || alias == "_rowid_") {
 				return refuse(s, fmt.Sprintf("column %q is SQLite's own number of a row, and cannot be added to a table", alias))
 			}
 			return fmt.Errorf("create table or column for %q: %w", s.Table, err)
 		}
 	}
 	for _, col := range missing {
-		t.columns[fold(col.Name)] = affinityOf(declared(col.Type))
+		t.columns[FoldName(col.Name)] = affinityOf(declared(col.Type))
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ func (t *table) complete(c *conn, s *row.Schema, fixed bool) error {
 // s, whatever is done to its tables: a door that asks first can refuse them
 // to the writer. It opens nothing, and is safe for concurrent use.
 func CheckSchema(s *row.Schema) error {
-	name := fold(s.Table)
+	name := FoldName(s.Table)
 	switch {
 	case name == "" || strings.ContainsRune(name, 0):
 		return refuse(s, "the name of a table must not be empty or contain NUL")
@@ -186,7 +186,7 @@ func CheckSchema(s *row.Schema) error {
 	}
 	seen := make(map[string]string, len(s.Columns))
 	for _, col := range s.Columns {
-		key := fold(col.Name)
+		key := FoldName(col.Name)
 		if key == "" || strings.ContainsRune(key, 0) {
 			return refuse(s, "the name of a column must not be empty or contain NUL")
 		}
