@@ -70,7 +70,7 @@ func (o *oracle) work(t *testing.T, j *Journal, rnd *rand.Rand, share int) {
 			}
 		})
 	}
-	wg.Go(func() { o.staged(j, schema, attempt{writer: 9 + 10*int(j.epoch), first: 0, n: 60}) })
+	wg.Go(func() { o.staged(j, schema, attempt{writer: 9 + 10*int(j.epoch), first: 0, n: 60, durable: true}) })
 	stop := make(chan struct{})
 	var follow sync.WaitGroup
 	follow.Go(func() { o.follow(t, j, stop) })
@@ -120,7 +120,6 @@ func (o *oracle) staged(j *Journal, schema *row.Schema, a attempt) {
 		}
 	}
 	if last, err := s.Commit(context.Background()); err == nil {
-		a.durable = true
 		o.ack(&a, last)
 	}
 }
