@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"holdfast/internal/disk"
@@ -19,6 +20,8 @@ const (
 	// The time is below the 200 ms promised by what a flush may take.
 	unflushedTime  = 120 * time.Millisecond
 	unflushedBytes = 4 << 20
+	// mostTurns bounds how often the committer lets others run first.
+	mostTurns = 4
 	// again is how long the committer waits before it tries anew to get room.
 	again = 50 * time.Millisecond
 )
@@ -37,6 +40,7 @@ func (j *Journal) run() {
 	idle := time.NewTimer(silence)
 	defer idle.Stop()
 	for {
+		j.gather()
 		if g := j.take(); g != nil {
 			j.commit(g)
 			idle.Reset(silence)
@@ -58,6 +62,28 @@ func (j *Journal) run() {
 			return
 		}
 	}
+}
+
+// gather lets writers that are ready to run add their rows before the group is
+// taken, as long as some do: a flush costs the processors as much as several
+// rows, and none of them waits longer for it than it gains. A lone writer
+// waits for nobody.
+func (j *Journal) gather() {
+	for before, turns := j.waiting(), 0; before > 1 && turns < mostTurns; turns++ {
+		runtime.Gosched()
+		now := j.waiting()
+		if now == before {
+			return
+		}
+		before = now
+	}
+}
+
+// waiting returns how many rows the group being filled has.
+func (j *Journal) waiting() uint32 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.filling.block.Rows()
 }
 
 // leave commits what was handed over before Close.
