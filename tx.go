@@ -18,6 +18,9 @@ import (
 const (
 	// stageAt is how many bytes of rows a transaction holds in memory.
 	stageAt = 1 << 20
+	// stagedAt is how many it holds once it is being staged: one block's worth,
+	// so that its buffer stays as it is.
+	stagedAt = 240 << 10
 	// freeBytes is what each transaction holds without asking, so that small
 	// ones share nothing but the journal.
 	freeBytes = 16 << 10
@@ -108,7 +111,7 @@ func validText(b []byte) bool { return utf8.Valid(b) && bytes.IndexByte(b, 0) < 
 // memory, and asks for that memory.
 func (t *Tx) fits(size int64) bool {
 	need := int64(t.batch.Len()) + size
-	if need > stageAt {
+	if need > stageAt || t.stage != nil && need > stagedAt {
 		return false
 	}
 	for need > freeBytes+t.asked {
