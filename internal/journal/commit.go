@@ -19,7 +19,7 @@ const (
 	// unflushedTime and unflushedBytes bound what is acked before its flush.
 	// The time is below the 200 ms promised by what a flush may take.
 	unflushedTime  = 120 * time.Millisecond
-	unflushedBytes = 4 << 20
+	unflushedBytes = segment.MaxUnflushed
 	// mostTurns bounds how often the committer lets others run first.
 	mostTurns = 4
 	// again is how long the committer waits before it tries anew to get room.
@@ -43,7 +43,7 @@ func (j *Journal) run() {
 		j.gather()
 		if g := j.take(); g != nil {
 			j.commit(g)
-			idle.Reset(silence)
+			idle.Reset(j.patience())
 			select {
 			case o := <-j.orders:
 				o.done <- o.do()
@@ -57,6 +57,9 @@ func (j *Journal) run() {
 			o.done <- o.do()
 		case <-idle.C:
 			j.prove()
+			if len(j.saved) > 0 { // there is no segment to put them into; there may be one soon
+				idle.Reset(again)
+			}
 		case <-j.stop:
 			j.leave(j.take())
 			return
@@ -84,6 +87,15 @@ func (j *Journal) waiting() uint32 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.filling.block.Rows()
+}
+
+// patience is how long the committer waits for rows before it proves, and
+// flushes, what is there.
+func (j *Journal) patience() time.Duration {
+	if len(j.saved) == 0 {
+		return silence
+	}
+	return min(silence, max(unflushedTime-time.Since(j.savedAt), 0))
 }
 
 // leave commits what was handed over before Close.
@@ -189,10 +201,16 @@ func (j *Journal) overdue(n int64) bool {
 	if len(j.saved) == 0 {
 		return false
 	}
+	return n+j.unflushed() > unflushedBytes || time.Since(j.savedAt) > unflushedTime
+}
+
+// unflushed returns how many bytes were acked before their flush.
+func (j *Journal) unflushed() int64 {
+	n := int64(0)
 	for _, s := range j.saved {
-		n += int64(len(s.bytes))
+		n += int64(len(s.bytes)) + segment.DefinedLen(s.schemas)
 	}
-	return n > unflushedBytes || time.Since(j.savedAt) > unflushedTime
+	return n
 }
 
 // unknown is the answer to rows whose flush went wrong: they are not served,
@@ -241,13 +259,13 @@ func (j *Journal) publish(s *seg) {
 // writable returns the active segment with room for n bytes and with schemas
 // defined, after rotating where need be.
 func (j *Journal) writable(n int64, schemas []*row.Schema) (*seg, error) {
-	if s := j.active; s != nil && !s.w.Fits(n) {
+	if s := j.active; s != nil && !s.w.Fits(n+segment.DefinedLen(s.w.Missing(schemas))) {
 		if err := j.retireActive(); err != nil {
 			return nil, unknown(err)
 		}
 	}
 	if j.active == nil {
-		if err := j.activate(n); err != nil {
+		if err := j.activate(n + segment.DefinedLen(schemas) + j.unflushed()); err != nil {
 			return nil, err
 		}
 	}

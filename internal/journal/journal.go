@@ -93,22 +93,23 @@ type Journal struct {
 	trim   sync.Mutex // held while a segment is removed; before mu
 	saving sync.Mutex // held while the MANIFEST is written; before mu
 
-	mu      sync.Mutex
-	filling *group        // takes rows
-	spare   *group        // the one that is not filling, while it is not being written
-	taken   chan struct{} // closed when filling was taken away to be written
-	closed  bool
-	segs    []*seg // in order; the last may be active
-	end     row.Position
-	bytes   int64         // of all files
-	reserve *reserved     // the spare file, nil: none
-	grown   chan struct{} // closed when end, segs or closed change; nil: nobody waits
-	marks   map[string]uint64
-	dirty   bool   // the MANIFEST is behind
-	newest  uint64 // number of the newest segment when Open returned
-	trouble error  // why rows cannot be taken at the moment
-	stats   counters
-	damage  []row.Damage
+	mu       sync.Mutex
+	filling  *group        // takes rows
+	spare    *group        // the one that is not filling, while it is not being written
+	taken    chan struct{} // closed when filling was taken away to be written
+	closed   bool
+	segs     []*seg // in order; the last may be active
+	end      row.Position
+	bytes    int64         // of all files but the MANIFEST, those about to be made included
+	manifest int64         // size of the MANIFEST
+	reserve  *reserved     // the spare file, nil: none
+	grown    chan struct{} // closed when end, segs or closed change; nil: nobody waits
+	marks    map[string]uint64
+	dirty    bool   // the MANIFEST is behind
+	newest   uint64 // number of the newest segment when Open returned
+	trouble  error  // why rows cannot be taken at the moment
+	stats    counters
+	damage   []row.Damage
 
 	// Only the committer touches these.
 	active  *seg
@@ -273,7 +274,7 @@ func (j *Journal) Status() Status {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := Status{
-		FirstSeq: j.end.Seq + 1, EndSeq: j.end.Seq, Segments: len(j.segs), Bytes: j.bytes, Limit: j.limits.Load().Budget,
+		FirstSeq: j.end.Seq + 1, EndSeq: j.end.Seq, Segments: len(j.segs), Bytes: j.bytes + j.manifest, Limit: j.limits.Load().Budget,
 		Free: room.Free, State: "ok", Damage: append([]row.Damage(nil), j.damage...),
 		Appended: j.stats.rows, AppendedBytes: j.stats.bytes, Flushes: j.stats.flushes, FlushTime: j.stats.flushTime,
 	}

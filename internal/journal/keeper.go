@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"holdfast/internal/segment"
@@ -38,6 +39,7 @@ func (j *Journal) keep() {
 
 // sealRetired seals every segment that is no longer written to.
 func (j *Journal) sealRetired() error {
+	var errs []error
 	for {
 		j.mu.Lock()
 		var s *seg
@@ -49,10 +51,10 @@ func (j *Journal) sealRetired() error {
 		}
 		j.mu.Unlock()
 		if s == nil {
-			return nil
+			return errors.Join(errs...)
 		}
-		if err := j.seal(s); err != nil {
-			return err
+		if err := j.seal(s); err != nil { // it is not tried again
+			errs = append(errs, err)
 		}
 		j.mu.Lock()
 		j.dirty = true
@@ -75,6 +77,7 @@ func (j *Journal) seal(s *seg) error {
 	j.bytes += size - s.size
 	s.size, s.sealed, s.summary = size, true, &sum
 	s.firstTime, s.lastTime = sum.FirstTime, sum.LastTime
+	s.forgetLocked()
 	return nil
 }
 
@@ -179,6 +182,9 @@ func (j *Journal) reserveAhead() error {
 // finish is the last part of Close: both goroutines have ended.
 func (j *Journal) finish() error {
 	var errs []error
+	if n := len(j.saved); n > 0 {
+		errs = append(errs, fmt.Errorf("close stream %q: %d blocks that were acked before their flush could not be flushed; nothing takes them", j.o.Name, n))
+	}
 	if s := j.active; s != nil {
 		j.active = nil
 		empty := s.w.Empty()
@@ -194,8 +200,9 @@ func (j *Journal) finish() error {
 	r := j.reserve
 	j.reserve = nil
 	j.mu.Unlock()
-	errs = append(errs, j.saveIfDirty())
-	if j.limits.Load().KeepDelivered {
+	serr := j.saveIfDirty()
+	errs = append(errs, serr)
+	if j.limits.Load().KeepDelivered && serr == nil { // else the segments alone know the seq
 		errs = append(errs, j.dropDelivered())
 		if r != nil && len(j.segs) == 0 {
 			errs = append(errs, j.discard(r))
@@ -233,7 +240,7 @@ func (j *Journal) dropDelivered() error {
 		if s == nil {
 			return nil
 		}
-		if err := j.unlink(s); err != nil {
+		if err := j.removeFile(s); err != nil {
 			return err
 		}
 	}

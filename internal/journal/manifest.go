@@ -90,12 +90,13 @@ func (j *Journal) saveManifest() error {
 		line = fmt.Appendf(line, "\ncrc32c %08x\n", crc32.Checksum(line, castagnoli))
 		err = disk.Replace(j.d, "", manifestName, line)
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if err != nil {
-		j.mu.Lock()
 		j.dirty = true
-		j.mu.Unlock()
 		return fmt.Errorf("write MANIFEST of stream %q: %w", j.o.Name, err)
 	}
+	j.manifest = int64(len(line))
 	return nil
 }
 

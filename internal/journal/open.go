@@ -36,6 +36,9 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 	j.schemas.byKey = map[string]*row.Schema{}
 	j.limits.Store(&o.Limits)
 	if err := j.load(); err != nil {
+		if j.reserve != nil {
+			err = errors.Join(err, j.reserve.file.Close())
+		}
 		return nil, fmt.Errorf("open stream %q: %w", o.Name, err)
 	}
 	j.damagedLocked(j.recovery.Damage...)
@@ -49,17 +52,11 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 
 // load finds what is there and gives this run its epoch.
 func (j *Journal) load() error {
-	m, err := readManifest(j.d)
-	if errors.Is(err, errManifest) {
-		j.o.Log.Error("MANIFEST is damaged; it is made anew from the segments", "stream", j.o.Name, "err", err)
-		err = nil
-	}
+	entries, err := j.d.List("")
 	if err != nil {
 		return err
 	}
-	j.id, j.epoch = m.ID, m.Epoch
-	maps.Copy(j.marks, m.Marks)
-	entries, err := j.d.List("")
+	m, err := j.loadManifest(entries)
 	if err != nil {
 		return err
 	}
@@ -82,6 +79,64 @@ func (j *Journal) load() error {
 		return err
 	}
 	return j.saveManifest()
+}
+
+// loadManifest reads the MANIFEST. One that is damaged, lost or of another
+// stream is named and made anew from the segments, which repeat all that
+// matters; without any segment nobody could tell which seqs were given.
+func (j *Journal) loadManifest(entries []disk.Entry) (manifest, error) {
+	m, err := readManifest(j.d)
+	newest := uint64(0)
+	for _, e := range entries {
+		if n, ok := segmentNumber(e.Name); ok {
+			newest = n
+		}
+	}
+	switch {
+	case err != nil && !errors.Is(err, errManifest):
+		return m, err
+	case err == nil && m.Version == 0 && newest != 0:
+		err = errors.New("MANIFEST is missing")
+	case err == nil && m.Version != 0 && m.Stream != j.o.Name:
+		err = fmt.Errorf("MANIFEST is of stream %q: %w", m.Stream, errManifest)
+	case err == nil && newest != 0:
+		if h := j.headerOf(newest); h != nil && h.Stream.ID != m.ID {
+			err = fmt.Errorf("MANIFEST is of another stream than segment %d: %w", newest, errManifest)
+		}
+	}
+	if err == nil {
+		j.id, j.epoch = m.ID, m.Epoch
+		maps.Copy(j.marks, m.Marks)
+		return m, nil
+	}
+	if newest == 0 {
+		return m, fmt.Errorf("%w, and no segment is there to make it anew from, so the seqs given are unknown; restore it, or move %q away to begin a new stream", err, manifestName)
+	}
+	j.o.Log.Error("MANIFEST is not usable; it is made anew from the segments", "stream", j.o.Name, "err", err)
+	j.name(row.Damage{What: err.Error() + "; it was made anew from the segments"})
+	return manifest{}, nil
+}
+
+// headerOf returns a segment's header, nil where it is not readable.
+func (j *Journal) headerOf(number uint64) *segment.Header {
+	f, err := j.d.Open(segmentName(number), false)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	h, _, err := segment.ReadHeader(f)
+	if err != nil || h.Number != number {
+		return nil
+	}
+	return h
+}
+
+// belongs tells whether a segment's header is that of number in this stream.
+func (j *Journal) belongs(number uint64, h *segment.Header) error {
+	if h.Number != number || h.Stream.ID != j.id && j.id != "" {
+		return fmt.Errorf("its file is segment %d of stream %q (%s): it was put in the place of another", h.Number, h.Stream.Name, h.Stream.ID)
+	}
+	return nil
 }
 
 func newID() string {
@@ -124,7 +179,9 @@ func (j *Journal) loadSegments(entries []disk.Entry, m manifest) error {
 		return fmt.Errorf("segment %d is the newest and neither its header nor a footer is readable, so the seqs in it are unknown; "+
 			"move %q away to go on without it, or restore it", j.newest, segmentName(j.newest))
 	}
-	j.dropUnfinished()
+	if err := j.dropUnfinished(); err != nil {
+		return err
+	}
 	return j.followHeaders()
 }
 
@@ -142,6 +199,15 @@ func (j *Journal) readSegment(number uint64, size int64) (*seg, error) {
 		return nil, fmt.Errorf("segment %d: %w", number, herr)
 	}
 	sum, _, ferr := segment.ReadFooter(f)
+	if h == nil && ferr == nil { // in a file that was used before the footer may be the old one
+		ferr = j.belongs(number, &sum.Header)
+	}
+	if h != nil {
+		if err := j.belongs(number, h); err != nil {
+			j.name(row.Damage{Segment: number, What: err.Error()})
+			return nil, nil
+		}
+	}
 	switch {
 	case ferr == nil && (h == nil || h.Identity == sum.Header.Identity):
 		s.take(&sum)
@@ -172,11 +238,13 @@ func (j *Journal) name(d row.Damage) {
 
 // dropUnfinished removes, from the end of the stream, the parts of a staged
 // transaction whose commit did not come to its end: nobody was told that it
-// is stored. Any of its names may be missing, since none was flushed yet.
-func (j *Journal) dropUnfinished() {
+// is stored. The last part gets its name when those of the others are durable,
+// so where it is there, all are. An older last part may be left behind a newer
+// segment that took its first part's number.
+func (j *Journal) dropUnfinished() error {
 	n := len(j.segs)
 	if n == 0 || j.segs[n-1].header.Parts == 0 {
-		return // the MANIFEST describes only what was committed
+		return nil // the MANIFEST describes only what was committed
 	}
 	last := j.segs[n-1].header
 	same := func(h segment.Header) bool {
@@ -184,27 +252,25 @@ func (j *Journal) dropUnfinished() {
 	}
 	from := n - 1
 	for ; from > 0; from-- {
-		if err := j.describeSeg(j.segs[from-1]); err != nil {
-			return // in doubt nothing is dropped; whoever reads that segment names its damage
-		}
-		if !same(j.segs[from-1].header) {
+		if err := j.describeSeg(j.segs[from-1]); err != nil || !same(j.segs[from-1].header) {
 			break
 		}
 	}
 	first := j.segs[from].header
-	whole := last.Part == last.Parts && n-from == int(last.Part-first.Part)+1 && (first.Part == 1 || from == 0)
-	if whole {
-		return
+	stale := first.Part != 1 && from > 0 && j.segs[from-1].number == first.Number-1 && j.segs[from-1].header.Number != 0
+	if last.Part == last.Parts && !stale {
+		return nil
 	}
 	for _, s := range j.segs[from:] {
 		j.recovery.Cut += s.size
 		if err := j.d.Remove(s.name()); err != nil {
-			j.o.Log.Error("remove part of an unfinished transaction", "stream", j.o.Name, "segment", s.number, "err", err)
+			return fmt.Errorf("remove a part of an unfinished transaction: %w", err)
 		}
 		j.bytes -= s.size
 	}
 	j.newest = j.segs[n-1].number
 	j.segs = j.segs[:from]
+	return nil
 }
 
 // followHeaders gives each unsealed segment the end that its successor's
@@ -248,8 +314,23 @@ func (j *Journal) loadTail(m manifest) error {
 			}
 		}
 	}
+	j.nameMissing(m)
 	j.end = row.Position{Seq: j.tail.LastSeq, Chain: j.tail.Chain}
 	return nil
+}
+
+// nameMissing names rows that were durable and whose segments are not there.
+// What the MANIFEST counted as durable keeps its seqs, found or not.
+func (j *Journal) nameMissing(m manifest) {
+	for i := 1; i < len(j.segs); i++ {
+		if from, to := j.segs[i-1].last()+1, j.segs[i].first; from < to {
+			j.name(row.Damage{Segment: j.segs[i].number, First: from, Last: to - 1, What: "segments are missing before this one"})
+		}
+	}
+	if m.Tail.LastSeq > j.tail.LastSeq {
+		j.name(row.Damage{Segment: m.Tail.Number, First: j.tail.LastSeq + 1, Last: m.Tail.LastSeq, What: "rows that were durable are missing at the end"})
+		j.tail = m.Tail
+	}
 }
 
 // recoverTail finds the end of a segment that was being written when the last

@@ -56,12 +56,14 @@ func (j *Journal) Oldest() row.Position {
 	}
 	p := j.oldestLocked()
 	j.mu.Unlock()
-	if s == nil || s.header.Number != 0 {
+	if s == nil {
 		return p
 	}
 	if err := j.describeSeg(s); err != nil {
 		return p // the header is not readable; a reader will name that
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	return row.Position{Seq: p.Seq, Chain: s.header.Before.Chain}
 }
 
@@ -94,18 +96,20 @@ func (r *Reader) Next(ctx context.Context) (*row.Block, error) {
 func (r *Reader) TryNext() (*row.Block, error) {
 	for {
 		if r.seg == nil {
-			if found, err := r.enter(); !found || err != nil {
+			if found, err := r.enter(); err != nil {
 				return nil, err
+			} else if !found {
+				return r.missing(), nil
 			}
 		}
 		j := r.j
 		j.mu.Lock()
-		end, rows, number, active := r.seg.end, r.seg.rows, r.seg.number, r.seg == j.newestSegLocked()
-		last := r.seg.last()
+		end, rows, number, newest := r.seg.end, r.seg.rows, r.seg.number, r.seg == j.newestSegLocked() && r.seg.last() >= j.end.Seq
+		last, chain := r.seg.last(), r.seg.chain
 		j.mu.Unlock()
 		r.r.Extend(end, rows)
 		if r.r.Offset() >= end {
-			if active {
+			if newest {
 				return nil, nil
 			}
 			r.next = max(r.next, last+1)
@@ -120,11 +124,42 @@ func (r *Reader) TryNext() (*row.Block, error) {
 		}
 		if b != nil {
 			r.next = max(r.next, b.End.Seq+1)
+			if b.End.Seq == last { // known for sure, even where that block is damaged
+				b.End.Chain = chain
+			}
 		}
 		if b != nil || err != nil {
 			return b, err
 		}
 	}
+}
+
+// missing returns a block that names durable rows whose segments are not
+// there, nil where the next row does not exist yet. Without it a reader would
+// wait for them for ever.
+func (r *Reader) missing() *row.Block {
+	j := r.j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	end, number := j.end, uint64(0)
+	for _, s := range j.segs {
+		if s.first > r.next {
+			end = row.Position{Seq: s.first - 1, Chain: s.header.Before.Chain}
+			number = s.number
+			break
+		}
+		if s.last() >= r.next {
+			return nil // it came meanwhile
+		}
+	}
+	if end.Seq < r.next {
+		return nil
+	}
+	b := &row.Block{First: r.next, End: end, Damage: []row.Damage{{
+		Stream: j.o.Name, Segment: number, First: r.next, Last: end.Seq, What: "the segments that held these rows are missing",
+	}}}
+	r.next = end.Seq + 1
+	return b
 }
 
 // newestSegLocked returns the newest segment. Journal.mu is held.
@@ -217,7 +252,7 @@ func (r *Reader) open(s *seg) error {
 // described so far.
 func (j *Journal) describeSeg(s *seg) error {
 	j.mu.Lock()
-	known := s.summary != nil || s.header.Number != 0
+	known := s.summary != nil || !s.sealed && s.header.Number != 0
 	j.mu.Unlock()
 	if known {
 		return nil
@@ -233,14 +268,20 @@ func (j *Journal) describeSeg(s *seg) error {
 		if h, _, err = segment.ReadHeader(f); err != nil {
 			return errors.Join(err, ferr)
 		}
+		sum.Header = *h
+	}
+	if err := j.belongs(s.number, &sum.Header); err != nil {
+		return err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if h != nil {
-		s.header = *h
-		return nil
+	if sum.Header.FirstSeq != s.first {
+		return fmt.Errorf("its file begins with seq %d, not %d: it was put in the place of another", sum.Header.FirstSeq, s.first)
 	}
-	s.summary, s.header = &sum, sum.Header
+	s.header = sum.Header
+	if h == nil {
+		s.summary = &sum
+	}
 	return nil
 }
 
@@ -268,12 +309,16 @@ func (r *Reader) leave() error {
 	err := r.file.Close()
 	r.j.leaveSeg(r.seg)
 	r.seg, r.file, r.r = nil, nil, nil
+	if cap(r.buf) > segment.Target { // a large block's memory is not kept
+		r.buf = nil
+	}
 	return err
 }
 
 func (j *Journal) leaveSeg(s *seg) {
 	j.mu.Lock()
 	s.readers--
+	s.forgetLocked()
 	j.mu.Unlock()
 }
 

@@ -37,7 +37,7 @@ func (j *Journal) segmentSize() int64 {
 // takeReserved returns the reserved file if it has room for a block of n
 // bytes, else one made on the spot.
 func (j *Journal) takeReserved(n int64) (*reserved, error) {
-	need := disk.Up(n) + segment.DataStart + disk.Align
+	need := disk.Up(n) + segment.DataStart + 3*disk.Align // header, a marker and the footer
 	j.mu.Lock()
 	r := j.reserve
 	if r != nil && r.size >= need {
@@ -58,10 +58,10 @@ func (j *Journal) makeFile(size int64) (*reserved, error) {
 	name, serial := j.ownName(spareSuffix)
 	f, err := j.d.Create(name)
 	if err != nil {
+		j.account(-size)
 		return nil, err
 	}
 	r := &reserved{name: name, serial: serial, file: f, size: size}
-	j.account(size)
 	for off := int64(0); off < size && err == nil; off += int64(len(zeros)) {
 		err = f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off)
 	}
@@ -88,10 +88,11 @@ func (j *Journal) account(n int64) {
 }
 
 // makeRoom makes sure that need more bytes keep to the limits, by removing the
-// oldest delivered segments. What a sink still needs is never touched.
+// oldest delivered segments, and accounts for them, so that no two who ask at
+// the same time get the same room. What a sink still needs is never touched.
 func (j *Journal) makeRoom(need int64) error {
 	for {
-		what, err := j.lacking(need)
+		what, err := j.claim(need)
 		if what == "" || err != nil {
 			return err
 		}
@@ -108,23 +109,32 @@ func (j *Journal) makeRoom(need int64) error {
 
 // lacking says which limit need more bytes would break; "" for none.
 func (j *Journal) lacking(need int64) (string, error) {
+	what, err := j.claim(need)
+	if what == "" && err == nil {
+		j.account(-need)
+	}
+	return what, err
+}
+
+// claim accounts for need more bytes, or says which limit they would break.
+func (j *Journal) claim(need int64) (string, error) {
 	l := j.limits.Load()
+	if l.MinFree != nil {
+		room, err := j.d.Space()
+		if err != nil {
+			return "", err
+		}
+		if room.Free-need < l.MinFree(room.Total) {
+			return "the volume is down to min_free", nil
+		}
+	}
 	j.mu.Lock()
-	have := j.bytes
-	j.mu.Unlock()
-	if l.Budget > 0 && have+need+manifestReckon > l.Budget {
+	defer j.mu.Unlock()
+	// The MANIFEST is there twice while it is replaced, and may have grown.
+	if l.Budget > 0 && j.bytes+need+j.manifest+manifestReckon > l.Budget {
 		return "its budget is used up", nil
 	}
-	if l.MinFree == nil {
-		return "", nil
-	}
-	room, err := j.d.Space()
-	if err != nil {
-		return "", err
-	}
-	if room.Free-need < l.MinFree(room.Total) {
-		return "the volume is down to min_free", nil
-	}
+	j.bytes += need
 	return "", nil
 }
 
@@ -171,9 +181,24 @@ func (j *Journal) removeOldest() (bool, error) {
 	if recycle {
 		return true, j.recycle(s)
 	}
-	return true, j.unlink(s)
+	return true, j.removeFile(s)
 }
 
+// removeFile removes the file of a segment that is no longer listed. A file
+// that stays is listed again, so that it is counted, and tried anew.
+func (j *Journal) removeFile(s *seg) error {
+	if err := j.d.Remove(s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		j.mu.Lock()
+		s.gone = false
+		j.segs = append([]*seg{s}, j.segs...)
+		j.mu.Unlock()
+		return err
+	}
+	j.account(-s.size)
+	return j.d.SyncDir("")
+}
+
+// unlink removes the file of a segment without rows.
 func (j *Journal) unlink(s *seg) error {
 	if err := j.d.Remove(s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -186,19 +211,25 @@ func (j *Journal) unlink(s *seg) error {
 // pass for new ones: they carry another identity.
 func (j *Journal) recycle(s *seg) error {
 	name, serial := j.ownName(spareSuffix)
+	f, err := j.d.Open(s.name(), true)
+	if err != nil {
+		return errors.Join(err, j.removeFile(s))
+	}
+	r := &reserved{name: name, serial: serial, file: f, size: s.size}
 	if err := j.d.Rename(s.name(), name); err != nil {
-		return err
+		return errors.Join(err, f.Close(), j.removeFile(s))
 	}
 	if err := j.d.SyncDir(""); err != nil {
-		return err
-	}
-	f, err := j.d.Open(name, true)
-	if err != nil {
-		return err
+		return errors.Join(err, j.discard(r))
 	}
 	j.mu.Lock()
-	j.reserve = &reserved{name: name, serial: serial, file: f, size: s.size}
+	if j.reserve == nil {
+		j.reserve, r = r, nil
+	}
 	j.mu.Unlock()
+	if r != nil { // the keeper made one meanwhile
+		return j.discard(r)
+	}
 	return nil
 }
 
@@ -231,7 +262,13 @@ func (j *Journal) Register(sink string) (mark uint64, err error) {
 		return 0, fault.New(fault.LimitExceeded, "stream %q has too many sinks for %q to be registered", j.o.Name, sink).
 			WithHint("about 40 fit; spread the tables over several streams")
 	}
-	return mark, j.saveManifest()
+	if err := j.saveManifest(); err != nil {
+		j.mu.Lock() // not durable, so not registered: the next call must try anew
+		delete(j.marks, sink)
+		j.mu.Unlock()
+		return 0, err
+	}
+	return mark, nil
 }
 
 // Mark notes that a registered sink has committed everything up to seq. The

@@ -44,6 +44,14 @@ func (s *seg) tail() segment.Tail {
 	return segment.Tail{Number: s.number, End: s.end, LastSeq: s.last(), Chain: s.chain}
 }
 
+// forgetLocked gives up what can be read again of a sealed segment that nobody
+// reads, so that memory does not grow with the backlog.
+func (s *seg) forgetLocked() {
+	if s.sealed && s.readers == 0 {
+		s.summary, s.header.Stream = nil, segment.Stream{}
+	}
+}
+
 // take copies what the segment's summary tells.
 func (s *seg) take(sum *segment.Summary) {
 	s.summary, s.header = sum, sum.Header

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/fault"
 	"holdfast/internal/segment"
 	"holdfast/row"
 )
@@ -42,6 +43,9 @@ func (s *Stage) Add(b *row.Batch) error {
 	}
 	if b.Rows() == 0 {
 		return nil
+	}
+	if b.Len() > MaxBatch && b.Rows() > 1 { // no reader takes a block of any size
+		return fault.New(fault.LimitExceeded, "batch of %d bytes is larger than %d", b.Len(), MaxBatch)
 	}
 	if !s.block.Empty() {
 		s.block.SetOpen()
@@ -93,6 +97,12 @@ func (s *Stage) write() error {
 // budget holds however many transactions are under way.
 func (s *Stage) grow() error {
 	j := s.j
+	j.mu.Lock()
+	closed := j.closed
+	j.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
 	size := max(min(j.segmentSize(), maxSegment), disk.Up(s.block.Len())+segment.DataStart+disk.Align)
 	if err := j.makeRoom(size); err != nil {
 		return roomRefusal(err)
@@ -100,9 +110,9 @@ func (s *Stage) grow() error {
 	name, serial := j.ownName(stagedSuffix)
 	f, err := j.d.Create(name)
 	if err != nil {
+		j.account(-size)
 		return roomRefusal(err)
 	}
-	j.account(size)
 	h := segment.Header{Identity: segment.Identity{Epoch: j.epoch, Serial: serial}, Stream: segment.Stream{ID: j.id, Name: j.o.Name}}
 	s.files = append(s.files, &staged{
 		reserved: reserved{name: name, serial: serial, file: f, size: size},
@@ -127,6 +137,9 @@ func (s *Stage) Commit(ctx context.Context) (uint64, error) {
 		if err == nil {
 			err = f.w.Flush()
 		}
+		if err == nil { // the header comes later and its rows are acked then, so they are proven now
+			err = f.w.Mark(s.j.o.Now().UnixMicro())
+		}
 	}
 	if err != nil {
 		s.err = roomRefusal(err)
@@ -142,7 +155,7 @@ func (s *Stage) Commit(ctx context.Context) (uint64, error) {
 	if !ran {
 		return 0, errors.Join(err, s.Abort())
 	}
-	s.over = true
+	s.over, s.block = true, nil
 	return last, err
 }
 
@@ -152,7 +165,7 @@ func (s *Stage) Abort() error {
 	if s.over {
 		return nil
 	}
-	s.over = true
+	s.over, s.block = true, nil
 	return s.j.discardAll(s.files)
 }
 
@@ -203,7 +216,8 @@ func (j *Journal) adopt(files []*staged) (uint64, error) {
 	return last.last(), nil
 }
 
-// place writes the headers and the names.
+// place writes the headers and the names. The last part gets its name when
+// those of all others are durable, so that it stands for the whole.
 func (j *Journal) place(files []*staged) ([]*seg, error) {
 	number, before := j.number, j.tail
 	var segs []*seg
@@ -215,6 +229,11 @@ func (j *Journal) place(files []*staged) ([]*seg, error) {
 		}
 		if err := f.w.Adopt(h); err != nil {
 			return nil, err
+		}
+		if i > 0 && i == len(files)-1 {
+			if err := j.d.SyncDir(""); err != nil {
+				return nil, err
+			}
 		}
 		if err := j.d.Rename(f.name, segmentName(number)); err != nil {
 			return nil, err

@@ -53,14 +53,26 @@ func (j *Journal) Verify(ctx context.Context, report func(row.Damage)) (Verified
 }
 
 func (j *Journal) verifySeg(s *seg, v *Verified, tell func(row.Damage)) error {
+	j.mu.Lock()
+	gone := s.gone
+	if !gone {
+		s.readers++ // so that its file is not used again meanwhile
+	}
+	j.mu.Unlock()
+	if gone {
+		return nil
+	}
+	defer j.leaveSeg(s)
 	f, err := j.d.Open(s.name(), false)
 	if errors.Is(err, fs.ErrNotExist) {
 		j.mu.Lock()
-		gone := s.gone
+		gone = s.gone
 		j.mu.Unlock()
 		if gone {
 			return nil
 		}
+		tell(row.Damage{Stream: j.o.Name, Segment: s.number, First: s.first, Last: s.last(), What: "the segment's file is missing"})
+		return nil
 	}
 	if err != nil {
 		return err

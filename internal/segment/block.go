@@ -44,6 +44,11 @@ const Target = 256 << 10
 // one: the largest row beside the largest transaction kept in memory.
 const MaxBlock = row.MaxBytes + 2<<20
 
+// MaxUnflushed bounds how many bytes of blocks a writer may have written and
+// not flushed, before the block that makes it flush. Recovery relies on it.
+// Staged transactions, which end in a marker, are not bound by it.
+const MaxUnflushed = 4 << 20
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Block is a block being filled. Reset makes it ready for use.

@@ -158,8 +158,20 @@ func (s *scan) define(records []byte) { eachSchema(records, s.out.Summary.define
 
 // prove looks through all that lies behind pos for a block which says that
 // what is at pos was flushed, and notes how much of the rest looks written.
+//
+// It need not read all that was reserved. Blocks stand one behind the other,
+// so if a block stood behind a stretch in which none is readable, that stretch
+// was written. One longer than span holds more than the largest unflushed run,
+// so that it was flushed at least once within, and the block written after
+// that flush, which says so, would start in it or right behind it. Only damage
+// to each of its blocks could hide them all, and that is no flipped bit.
 func (s *scan) prove() error {
-	for at := s.pos; at < s.size; {
+	span := s.size
+	if s.h.Parts == 0 { // a staged transaction has its only proof at its end
+		span = 2*MaxUnflushed + 2*MaxBlock
+	}
+	quiet := s.pos // no block is readable from here on
+	for at := s.pos; at < s.size && at-quiet <= span; {
 		info, _, why, err := s.read(at)
 		if err != nil {
 			return err
@@ -168,6 +180,7 @@ func (s *scan) prove() error {
 			at += disk.Align
 			continue
 		}
+		quiet = at + info.padded()
 		s.proven = max(s.proven, info.flushed)
 		at += info.padded()
 		s.out.Cut = at - s.pos

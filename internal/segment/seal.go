@@ -26,6 +26,10 @@ const (
 
 	// maxFooter bounds a footer: 64 index entries and some thousand schemas.
 	maxFooter = 64 << 20
+
+	// footerRoom is what a segment leaves free for its footer, beside what
+	// index and schemas take in it, so that sealing does not make it grow.
+	footerRoom = disk.Align
 )
 
 // errNotSealed says that a file has no trailer.

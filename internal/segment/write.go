@@ -16,6 +16,7 @@ type Writer struct {
 	sum     Summary
 	known   map[uint32]bool // schemas that the file defines already
 	limit   int64
+	footer  int64 // what sealing will add, about
 	end     int64
 	flushed int64
 	nextRow uint64
@@ -28,7 +29,7 @@ type Writer struct {
 // bytes. It writes no header: Begin does, or, for a staged transaction, Adopt.
 func NewWriter(f disk.File, h Header, limit int64) *Writer {
 	return &Writer{
-		f: f, sum: Summary{Header: h}, known: map[uint32]bool{}, limit: limit,
+		f: f, sum: Summary{Header: h}, known: map[uint32]bool{}, limit: limit, footer: footerRoom + 96*(limit/indexEvery),
 		end: DataStart, flushed: DataStart, chain: h.chain(), last: h.Before.Chain,
 	}
 }
@@ -56,7 +57,9 @@ func (w *Writer) Adopt(h Header) error {
 
 // Fits tells whether a block of n bytes keeps to the limit. A segment takes
 // its first block whatever its size.
-func (w *Writer) Fits(n int64) bool { return w.end == DataStart || w.end+n <= w.limit }
+func (w *Writer) Fits(n int64) bool {
+	return w.end == DataStart || w.end+n+w.footer <= w.limit
+}
 
 // Missing returns those of schemas that the file does not define yet.
 func (w *Writer) Missing(schemas []*row.Schema) []*row.Schema {
@@ -72,21 +75,53 @@ func (w *Writer) Missing(schemas []*row.Schema) []*row.Schema {
 // Define writes the definitions of schemas as a block of their own, which the
 // next flush covers. Each stands there twice: without its schema no row can be
 // read, and a flipped bit must not cost more than the row it is in.
+//
+// Many or large schemas take several blocks, since no block may be longer than
+// MaxBlock.
 func (w *Writer) Define(schemas []*row.Schema, received int64) error {
 	b := NewBlock()
-	for range 2 {
-		for _, s := range schemas {
-			b.AppendSchema(s)
+	for len(schemas) > 0 {
+		n, size := 0, 0
+		for n < len(schemas) && (n == 0 || 2*(size+schemaLen(schemas[n])) <= Target-blockHead) {
+			size += schemaLen(schemas[n])
+			n++
 		}
-	}
-	if _, err := w.Write(b, received, false); err != nil {
-		return err
-	}
-	for _, s := range schemas {
-		w.known[s.ID] = true
-		w.sum.define(s)
+		b.Reset()
+		for range 2 {
+			for _, s := range schemas[:n] {
+				b.AppendSchema(s)
+			}
+		}
+		if _, err := w.Write(b, received, false); err != nil {
+			return err
+		}
+		for _, s := range schemas[:n] {
+			w.known[s.ID] = true
+			w.sum.define(s)
+			w.footer += int64(3 * schemaLen(s))
+		}
+		schemas = schemas[n:]
 	}
 	return nil
+}
+
+// schemaLen returns how many bytes the definition of s takes, at most.
+func schemaLen(s *row.Schema) int {
+	n := row.RecordHead + 4*(1+2*len(s.Columns)) + len(s.Table)
+	for _, c := range s.Columns {
+		n += len(c.Name) + len(c.Type)
+	}
+	return n
+}
+
+// DefinedLen returns how many bytes of a segment the definitions of schemas
+// take at most: in blocks, and again in the footer.
+func DefinedLen(schemas []*row.Schema) int64 {
+	n := int64(0)
+	for _, s := range schemas {
+		n += int64(5*schemaLen(s)) + disk.Align
+	}
+	return n
 }
 
 // Written is a block as it stands in the file.
