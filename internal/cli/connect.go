@@ -83,7 +83,9 @@ func (s *settings) connect(env *Env) (Database, error) {
 	if err == nil {
 		return httpapi.NewUnix(path), nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+	// A path that is too long for a socket is EINVAL: no server can listen there,
+	// and the lock tells if one should have the directory all the same.
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.EINVAL) {
 		return nil, fmt.Errorf("reach the server at %q: %w", path, err)
 	}
 	if env.Offline == nil {

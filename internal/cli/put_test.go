@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -204,6 +205,14 @@ func TestPutOffline(t *testing.T) {
 	}
 	if !reflect.DeepEqual(opened, []string{dir, dir}) || m.closed != 2 {
 		t.Errorf("opened %q, closed %d times", opened, m.closed)
+	}
+	// Nor is there one where the path is too long for any socket.
+	dir = filepath.Join(t.TempDir(), strings.Repeat("x", 120))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if r := runWith(e(), "cat"); r.code != 0 || opened[len(opened)-1] != dir {
+		t.Errorf("a long path: got %+v, opened %q", r, opened)
 	}
 	busy := e()
 	busy.Offline = func(context.Context, *config.Config) (Database, error) { return nil, errors.New("in use") }
