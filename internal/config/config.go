@@ -66,6 +66,8 @@ type Sink struct {
 	File    string   `yaml:"path" doc:"The database file of an sqlite sink."`
 	URL     URL      `yaml:"url" doc:"Where the sink is; sqlite:FILE says the same as path."`
 	Streams []string `yaml:"streams" doc:"Streams that are delivered there; all of them when left out."`
+	// OnRewind is for a sink that lacks rows which it once had.
+	OnRewind OnRewind `yaml:"on_rewind" doc:"What happens when the sink was put back to an older copy, or emptied: stop until somebody looked, or replay what it lacks."`
 }
 
 // Log says how the server's log is written.

@@ -30,7 +30,7 @@ streams:
     tables: [acc_cdrs]
 sinks:
   billing: {type: sqlite, path: /srv/billing.db, streams: [main, calls]}
-  other: {type: sqlite, url: "sqlite:/srv/other.db"}
+  other: {type: sqlite, url: "sqlite:/srv/other.db", on_rewind: replay}
 drain: 1m
 log: {format: json, level: debug}
 max_connections: 64
@@ -61,8 +61,8 @@ func TestFullFile(t *testing.T) {
 				MinFree: defaultMinFree, OnFull: Refuse, Wait: defaultWait, Keep: KeepRolled},
 		},
 		Sinks: map[string]*Sink{
-			"billing": {Type: SQLite, File: "/srv/billing.db", Streams: []string{"main", "calls"}},
-			"other":   {Type: SQLite, File: "/srv/other.db", Streams: []string{"calls", "main", "quiet"}},
+			"billing": {Type: SQLite, File: "/srv/billing.db", Streams: []string{"main", "calls"}, OnRewind: StopOnRewind},
+			"other":   {Type: SQLite, File: "/srv/other.db", Streams: []string{"calls", "main", "quiet"}, OnRewind: ReplayOnRewind},
 		},
 		Drain: Duration(time.Minute), Log: Log{Format: "json", Level: "debug"}, MaxConnections: 64,
 	}
@@ -161,6 +161,7 @@ func TestProblems(t *testing.T) {
 		{"table twice", "streams: {a: {tables: [x]}, b: {tables: [y, x]}}", `f:1:45: table "x" is already named by stream "a" (hint: a table goes to one stream)`},
 		{"pattern", `streams: {a: {tables: ["x[a"]}}`, `f:1:24: pattern "x[a" does not end (hint: * stands for any characters, ? for any one, [a-z] for one of a range)`},
 		{"sink type", "sinks: {a: {type: sqllite}}", `f:1:19: sink type "sqllite" is not known (hint: did you mean "sqlite"?)`},
+		{"on_rewind", "sinks: {a: {type: sqlite, path: a, on_rewind: replya}}", `f:1:47: on_rewind "replya" is not known (hint: did you mean "replay"?)`},
 		{"sink of a later version", "sinks: {a: {type: postgres}}", `f:1:19: sink type "postgres" comes with a later version (hint: use "sqlite")`},
 		{"sink without type", "sinks: {a: {path: /x}}", `f:1:12: sink "a" has no type (hint: add "type: sqlite")`},
 		{"sink without file", "sinks: {a: {type: sqlite}}", `f:1:12: sink "a" does not say where its file is (hint: add "path: FILE")`},
@@ -311,7 +312,8 @@ func TestDiff(t *testing.T) {
 			{"data", "/var/lib/holdfast", "/x", true},
 			{"streams.quiet.hot", "/var/lib/holdfast/streams/quiet", "/x/streams/quiet", true}}},
 		{"[acc, ", "[", []Change{{"streams.calls.tables", `[acc, "missed_*"]`, `["missed_*"]`, true}}},
-		{"  other: {type: sqlite, url: \"sqlite:/srv/other.db\"}\n", "", []Change{
+		{"  other: {type: sqlite, url: \"sqlite:/srv/other.db\", on_rewind: replay}\n", "", []Change{
+			{"sinks.other.on_rewind", "replay", "", true},
 			{"sinks.other.path", "/srv/other.db", "", true}, {"sinks.other.streams", "[calls, main, quiet]", "", true},
 			{"sinks.other.type", "sqlite", "", true}}},
 	} {

@@ -42,6 +42,9 @@ func (c *Config) settle() {
 			// From here on the path is the only word for it.
 			s.File, s.URL = file, ""
 		}
+		if s.OnRewind == "" {
+			s.OnRewind = StopOnRewind
+		}
 		if !c.has("sinks." + name + ".streams") {
 			s.Streams = c.StreamNames()
 		}

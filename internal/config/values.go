@@ -33,6 +33,7 @@ var (
 	_ scalar = (*URL)(nil)
 	_ scalar = (*OnFull)(nil)
 	_ scalar = (*Keep)(nil)
+	_ scalar = (*OnRewind)(nil)
 	_ scalar = (*SinkType)(nil)
 	_ scalar = (*LogFormat)(nil)
 	_ scalar = (*LogLevel)(nil)

@@ -41,6 +41,26 @@ func (k *Keep) scan(text string) error {
 
 func (*Keep) shape() map[string]any { return enum(keeps) }
 
+// OnRewind says what happens when a sink lacks rows that it once had.
+type OnRewind string
+
+// StopOnRewind halts delivery until somebody looked; ReplayOnRewind delivers
+// again what is behind the sink's cursor, as far back as rows are kept.
+const (
+	StopOnRewind   OnRewind = "stop"
+	ReplayOnRewind OnRewind = "replay"
+)
+
+func (r *OnRewind) scan(text string) error {
+	err := pick("on_rewind", text, onRewinds)
+	if err == nil {
+		*r = OnRewind(text)
+	}
+	return err
+}
+
+func (*OnRewind) shape() map[string]any { return enum(onRewinds) }
+
 // SinkType is a kind of sink.
 type SinkType string
 
@@ -96,6 +116,7 @@ func (*LogLevel) shape() map[string]any { return enum(logLevels) }
 var (
 	onFulls    = []string{string(Refuse)}
 	keeps      = []string{string(KeepRolled), string(KeepDelivered)}
+	onRewinds  = []string{string(StopOnRewind), string(ReplayOnRewind)}
 	sinkTypes  = []string{string(SQLite)}
 	logFormats = []string{"text", "json"}
 	logLevels  = []string{"debug", "info", "warn", "error"}

@@ -93,7 +93,7 @@ func open(c *config.Config, log *slog.Logger, withSinks bool) (*holdfast.DB, err
 			if err != nil {
 				return nil, fmt.Errorf("open sink %q: %w", name, err)
 			}
-			o.Sinks = append(o.Sinks, holdfast.Sink{Name: name, Sink: to, Streams: k.Streams})
+			o.Sinks = append(o.Sinks, holdfast.Sink{Name: name, Sink: to, Streams: k.Streams, Replay: k.OnRewind == config.ReplayOnRewind})
 		}
 	}
 	db, err := holdfast.Open(c.Data, o)

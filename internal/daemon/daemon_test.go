@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -219,6 +220,65 @@ func TestStartRefusals(t *testing.T) {
 	if err := r.exec(t, "INSERT INTO calls (a) VALUES (1)"); err != nil {
 		t.Errorf("the first server was harmed: %v", err)
 	}
+}
+
+// TestEmptiedSink holds that a sink which was removed halts delivery and loses
+// nothing, and that on_rewind: replay fills it again, each row once.
+func TestEmptiedSink(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "rows.db")
+	sink := "drain: 1s\nsinks: {rows: {type: sqlite, path: " + file + ", on_rewind: %s}}\n"
+	insert := func(word string, n int) *running {
+		t.Helper()
+		r := start(t, Config{Config: settings(t, dir, fmt.Sprintf(sink, word))})
+		if err := r.exec(t, fmt.Sprintf("INSERT INTO calls (a) VALUES (%d)", n)); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	end := func(r *running) {
+		t.Helper()
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end(insert("stop", 1))
+	gone, err := filepath.Glob(file + "*")
+	if err != nil || len(gone) == 0 {
+		t.Fatalf("the sink left %q, %v", gone, err)
+	}
+	for _, name := range gone {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := insert("stop", 2)
+	r.log.await(t, `"reason":"restored"`)
+	end(r)
+	r.log.await(t, `"rows_left":1`)
+
+	r = insert("replay", 3)
+	end(r)
+	r.log.await(t, `"rows_left":0`)
+	c := sqliteRows(t, file)
+	if want := "1 2 3"; c != want {
+		t.Errorf("the sink has %q, want %q", c, want)
+	}
+}
+
+// sqliteRows returns the column a of calls in a SQLite file, in its order.
+func sqliteRows(t *testing.T, file string) string {
+	t.Helper()
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var all string
+	if err := db.QueryRow("SELECT group_concat(a, ' ') FROM (SELECT a FROM calls ORDER BY rowid)").Scan(&all); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // TestReload holds that a good configuration is taken over as far as it can,
