@@ -162,7 +162,7 @@ func (db *DB) open() (err error) {
 		if !errors.Is(err, disk.ErrLocked) {
 			return fmt.Errorf("lock data directory %q: %w", db.dir, err)
 		}
-		return fault.New(fault.CannotConnectNow, "data directory %q %s", db.dir, disk.ErrLocked).Because(err).
+		return fault.New(fault.CannotConnectNow, "data directory %q %s", db.dir, disk.ErrLocked).
 			WithHint("stop the other one, or give this one a directory of its own with --data")
 	}
 	if db.catalog, err = catalog.Open(db.disk, catalog.Options{Check: db.o.Check, Fold: db.o.Fold}); err != nil {
