@@ -114,4 +114,3 @@ func TestStageRefusesHugeBatch(t *testing.T) {
 	}
 	must(0, s.Abort())
 }
-
