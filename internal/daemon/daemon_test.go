@@ -253,7 +253,9 @@ func TestEmptiedSink(t *testing.T) {
 		}
 	}
 	r := insert("stop", 2)
-	r.log.await(t, `"reason":"restored"`)
+	if line := r.log.await(t, "delivery is halted"); !strings.Contains(line, `"reason":"restored"`) {
+		t.Errorf("the log says %s", line)
+	}
 	end(r)
 	r.log.await(t, `"rows_left":1`)
 

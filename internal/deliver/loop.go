@@ -324,7 +324,12 @@ func (d *Deliverer) failed(err error) {
 	})
 	if text := explain(err); text != d.quiet {
 		d.quiet = text
-		d.cfg.Log.Warn("delivery stopped", "sink", d.cfg.Name, "stream", d.cfg.Stream.Name(), "reason", string(reason), "error", text)
+		log := d.cfg.Log.With("sink", d.cfg.Name, "stream", d.cfg.Stream.Name())
+		if reason == "" {
+			log.Warn("delivery waits, and tries again by itself", "error", text)
+		} else {
+			log.Warn("delivery is halted", "reason", string(reason), "error", text)
+		}
 	}
 }
 
