@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -152,6 +153,29 @@ func TestPutWithoutFlags(t *testing.T) {
 		}}, args...)
 	if r.code != 1 || len(m.stored()) != 1 {
 		t.Errorf("got %+v, stored %q", r, m.stored())
+	}
+}
+
+// TestClosedPort holds that whoever asks a port where nothing listens is told
+// what to do, and that nothing is in doubt.
+func TestClosedPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"put", "--http", addr, "--table", "t", "--format", "flat", "--columns", "x"},
+		{"status", "--http", addr},
+	} {
+		r := run(t, "1\n", nil, args...)
+		if r.code != 1 || !strings.Contains(r.errors, fmt.Sprintf("no server answers at %q", addr)) ||
+			!strings.Contains(r.errors, "\nhint: start it with holdfast serve") || strings.Contains(r.errors, "may or may not") {
+			t.Errorf("%s: got %+v", args[0], r)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"holdfast/internal/fault"
@@ -186,6 +187,10 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 		r.Header.Set("Content-Type", contentType)
 	}
 	answer, err := c.http.Do(r)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fault.New(fault.ConnectionFailure, "no server answers at %q", r.URL.Host).Because(err).
+			WithHint("start it with holdfast serve, or name another address")
+	}
 	if err != nil {
 		return nil, err
 	}
