@@ -18,7 +18,7 @@ func records(t *testing.T, b *Batch) []Record {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := Parse(rest[:n])
+		r, err := Parse(rest[:n], 0)
 		if err != nil {
 			t.Fatal(err)
 		}

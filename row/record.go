@@ -133,11 +133,12 @@ func Length(b []byte) (int, error) {
 }
 
 // Stamp writes the record's index in its block, and the checksum that goes
-// with it, into a record with index 0.
-func Stamp(rec []byte, index uint32) {
+// with it and with the segment's salt, into a record with index 0. No writer
+// of rows knows the salt, so none can hide a record that passes in a value.
+func Stamp(rec []byte, index, salt uint32) {
 	s := binary.LittleEndian.Uint32(rec[offSum:])
 	binary.LittleEndian.PutUint32(rec[offIndex:], index)
-	binary.LittleEndian.PutUint32(rec[offSum:], s^index*indexMix)
+	binary.LittleEndian.PutUint32(rec[offSum:], s^index*indexMix^salt)
 }
 
 // setFlags adds flags to a record with index 0 and renews its checksum.
@@ -157,9 +158,10 @@ type Record struct {
 	bytes  []byte
 }
 
-// Parse checks rec, the bytes of exactly one record, against its checksum and
-// its own lengths, and returns a view of it.
-func Parse(rec []byte) (Record, error) {
+// Parse checks rec, the bytes of exactly one record, against its checksum, the
+// salt it was stamped with, and its own lengths, and returns a view of it. The
+// salt of a record that was not stamped is 0.
+func Parse(rec []byte, salt uint32) (Record, error) {
 	n, err := Length(rec)
 	if err != nil {
 		return Record{}, err
@@ -174,7 +176,7 @@ func Parse(rec []byte) (Record, error) {
 		Index:  binary.LittleEndian.Uint32(rec[offIndex:]),
 		bytes:  rec,
 	}
-	if got := binary.LittleEndian.Uint32(rec[offSum:]); got != sum(rec)^r.Index*indexMix {
+	if got := binary.LittleEndian.Uint32(rec[offSum:]); got != sum(rec)^r.Index*indexMix^salt {
 		return Record{}, fmt.Errorf("record checksum %08x does not match its bytes", got)
 	}
 	count := binary.LittleEndian.Uint32(rec[offCount:])

@@ -42,12 +42,12 @@ func TestRecordRoundTrip(t *testing.T) {
 			if len(rec) != Size(s.values) {
 				t.Fatalf("record has %d bytes, Size says %d", len(rec), Size(s.values))
 			}
-			Stamp(rec, 123456)
+			Stamp(rec, 123456, 0)
 			n, err := Length(append(bytes.Clone(rec), "behind"...))
 			if err != nil || n != len(rec) {
 				t.Fatalf("length %d, error %v, want %d", n, err, len(rec))
 			}
-			r, err := Parse(rec)
+			r, err := Parse(rec, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,15 +71,15 @@ func TestRecordRoundTrip(t *testing.T) {
 func TestEveryFlippedBitIsNoticed(t *testing.T) {
 	for _, index := range []uint32{0, 1, 4711, 1<<32 - 1} {
 		rec := AppendRecord(nil, KindRow, 3, TxEnd, []Value{Text("alice"), Null, Text("42"), Text("")})
-		Stamp(rec, index)
+		Stamp(rec, index, 0)
 		for bit := range len(rec) * 8 {
 			rec[bit/8] ^= 1 << (bit % 8)
-			if _, err := Parse(rec); err == nil {
+			if _, err := Parse(rec, 0); err == nil {
 				t.Errorf("index %d: bit %d flipped and nobody noticed", index, bit)
 			}
 			rec[bit/8] ^= 1 << (bit % 8)
 		}
-		if _, err := Parse(rec); err != nil {
+		if _, err := Parse(rec, 0); err != nil {
 			t.Fatalf("index %d: the record itself is refused: %v", index, err)
 		}
 	}
@@ -103,17 +103,17 @@ func TestParseRefuses(t *testing.T) {
 		rec := base()
 		c.damage(rec)
 		binary.LittleEndian.PutUint32(rec[8:], sum(rec))
-		if _, err := Parse(rec); err == nil {
+		if _, err := Parse(rec, 0); err == nil {
 			t.Errorf("%s: accepted", c.name)
 		}
 	}
 	rec := base()
 	for n := range len(rec) {
-		if _, err := Parse(rec[:n]); err == nil {
+		if _, err := Parse(rec[:n], 0); err == nil {
 			t.Errorf("cut off after %d bytes: accepted", n)
 		}
 	}
-	if _, err := Parse(append(rec, 0)); err == nil {
+	if _, err := Parse(append(rec, 0), 0); err == nil {
 		t.Error("with a byte behind it: accepted")
 	}
 }
@@ -134,10 +134,10 @@ func TestLengthRefuses(t *testing.T) {
 func TestStampMatters(t *testing.T) {
 	one := AppendRecord(nil, KindRow, 1, 0, []Value{Text("a")})
 	two := bytes.Clone(one)
-	Stamp(one, 1)
-	Stamp(two, 2)
+	Stamp(one, 1, 0)
+	Stamp(two, 2, 0)
 	copy(two[4:8], one[4:8]) // the index alone
-	if _, err := Parse(two); err == nil {
+	if _, err := Parse(two, 0); err == nil {
 		t.Fatal("a record passes under the index of another")
 	}
 }
@@ -147,7 +147,7 @@ func TestSchemaRoundTrip(t *testing.T) {
 		{ID: 1, Table: "calls"},
 		{ID: 1<<32 - 1, Table: "a\"b", Columns: []Column{{Name: "x", Type: "text"}, {Name: "y"}, {Name: "ä", Type: "varchar(64)"}}},
 	} {
-		rec, err := Parse(AppendSchema(nil, s))
+		rec, err := Parse(AppendSchema(nil, s), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestSchemaRoundTrip(t *testing.T) {
 		"without values": AppendRecord(nil, KindSchema, 1, 0, nil),
 		"half a column":  AppendRecord(nil, KindSchema, 1, 0, []Value{Text("t"), Text("c")}),
 	} {
-		r, err := Parse(rec)
+		r, err := Parse(rec, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestSchemaKeys(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range samples[:6] {
 		rec := AppendRecord(nil, KindRow, 1, TxBegin, s.values)
-		Stamp(rec, 5)
+		Stamp(rec, 5, 0)
 		f.Add(rec, false)
 		f.Add(rec[:len(rec)-1], true)
 	}
@@ -212,13 +212,13 @@ func FuzzParse(f *testing.F) {
 		if n, err := Length(rec); fix && err == nil && n == len(rec) { // get past the checksum
 			binary.LittleEndian.PutUint32(rec[8:], sum(rec)^binary.LittleEndian.Uint32(rec[4:])*indexMix)
 		}
-		r, err := Parse(rec)
+		r, err := Parse(rec, 0)
 		if err != nil {
 			return
 		}
 		values := r.AppendValues(nil)
 		again := AppendRecord(nil, r.Kind, r.Schema, r.Flags, values)
-		p, err := Parse(again)
+		p, err := Parse(again, 0)
 		if err != nil || !same(p.AppendValues(nil), values) {
 			t.Fatalf("%v does not survive a round trip: %v", values, err)
 		}

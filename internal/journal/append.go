@@ -19,8 +19,8 @@ type group struct {
 	err     error
 }
 
-func newGroup() *group {
-	return &group{block: segment.NewBlock(), done: make(chan struct{})}
+func newGroup(salt uint32) *group {
+	return &group{block: segment.NewBlock(salt), done: make(chan struct{})}
 }
 
 // use notes that the group's rows need schemas.
@@ -134,7 +134,7 @@ func (j *Journal) take() *group {
 		return nil
 	}
 	if j.filling = j.spare; j.filling == nil {
-		j.filling = newGroup()
+		j.filling = newGroup(j.salt)
 	}
 	j.spare = nil
 	close(j.taken)

@@ -333,7 +333,7 @@ func (j *Journal) activateOnce(n int64) error {
 	}
 	number := j.number + 1
 	h := segment.Header{
-		Identity: segment.Identity{Epoch: j.epoch, Serial: r.serial}, Number: number, FirstSeq: j.tail.LastSeq + 1,
+		Identity: segment.Identity{Epoch: j.epoch, Serial: r.serial}, Salt: j.salt, Number: number, FirstSeq: j.tail.LastSeq + 1,
 		Created: j.now(), Before: j.tail, Stream: j.describe(),
 	}
 	w := segment.NewWriter(r.file, h, r.size)
@@ -371,7 +371,7 @@ func (j *Journal) rewrite() error {
 	if len(lost) == 0 {
 		return nil
 	}
-	b := segment.NewBlock()
+	b := segment.NewBlock(j.salt)
 	for i, l := range lost {
 		if err := j.define(l.schemas); err != nil {
 			return err

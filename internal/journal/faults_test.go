@@ -383,3 +383,23 @@ func TestNoDescriptorLeaks(t *testing.T) {
 		}
 	}
 }
+
+// TestForgedRecord hides a well-formed record in a value and flips a bit in
+// front of it: what a client wrote as text must never be taken for a row.
+func TestForgedRecord(t *testing.T) {
+	mem := disk.NewMem()
+	j := open(t, mem, Options{SegmentSize: 1 << 20})
+	forged := row.AppendRecord(nil, row.KindRow, 1, 0, []row.Value{row.Text("forged"), row.Text("1")})
+	row.Stamp(forged, 1, 0) // the salt is not known to who writes this
+	mustAppend(t, j, strings.Repeat("x", 100)+string(forged), "true")
+	if err := j.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+	flip(t, mem, segmentName(1), segment.DataStart+disk.Align+80+1) // the first record's length
+	j = open(t, mem, Options{SegmentSize: 1 << 20})
+	defer closeJournal(t, j)
+	if got, err := readDamaged(t, j); fmt.Sprint(got) != "[- true]" || err != nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+}

@@ -74,6 +74,7 @@ type Journal struct {
 	o        Options
 	id       string
 	epoch    uint64
+	salt     uint32 // of this run's segments
 	recovery Recovery
 	serial   atomic.Uint64
 	schemas  schemas

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,8 +32,9 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 		d: d, o: o, marks: map[string]uint64{},
 		wake: make(chan struct{}, 1), chores: make(chan struct{}, 1), orders: make(chan order),
 		stop: make(chan struct{}), ended: make(chan struct{}), kept: make(chan struct{}), hashed: make(chan struct{}), hashWake: make(chan struct{}, 1), taken: make(chan struct{}),
-		filling: newGroup(), spare: newGroup(),
 	}
+	j.salt = newSalt()
+	j.filling, j.spare = newGroup(j.salt), newGroup(j.salt)
 	j.schemas.byKey = map[string]*row.Schema{}
 	j.limits.Store(&o.Limits)
 	if err := j.load(); err != nil {
@@ -137,6 +139,12 @@ func (j *Journal) belongs(number uint64, h *segment.Header) error {
 		return fmt.Errorf("its file is segment %d of stream %q (%s): it was put in the place of another", h.Number, h.Stream.Name, h.Stream.ID)
 	}
 	return nil
+}
+
+func newSalt() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint32(b[:])
 }
 
 func newID() string {

@@ -32,7 +32,7 @@ type staged struct {
 
 // Stage begins a large transaction.
 func (j *Journal) Stage() (*Stage, error) {
-	return &Stage{j: j, block: segment.NewBlock()}, nil
+	return &Stage{j: j, block: segment.NewBlock(j.salt)}, nil
 }
 
 // Add appends the rows of b, which may be reused afterwards. After an error
@@ -113,7 +113,7 @@ func (s *Stage) grow() error {
 		j.account(-size)
 		return roomRefusal(err)
 	}
-	h := segment.Header{Identity: segment.Identity{Epoch: j.epoch, Serial: serial}, Stream: segment.Stream{ID: j.id, Name: j.o.Name}}
+	h := segment.Header{Identity: segment.Identity{Epoch: j.epoch, Serial: serial}, Salt: j.salt, Stream: segment.Stream{ID: j.id, Name: j.o.Name}}
 	s.files = append(s.files, &staged{
 		reserved: reserved{name: name, serial: serial, file: f, size: size},
 		w:        segment.NewWriter(f, h, size),

@@ -58,11 +58,13 @@ type Block struct {
 	records uint32
 	rows    uint32
 	open    bool
+	salt    uint32
 }
 
-// NewBlock returns an empty block with room for Target bytes.
-func NewBlock() *Block {
-	return &Block{buf: disk.Buffer(Target), n: blockHead}
+// NewBlock returns an empty block with room for Target bytes, for segments
+// with the given salt.
+func NewBlock(salt uint32) *Block {
+	return &Block{buf: disk.Buffer(Target), n: blockHead, salt: salt}
 }
 
 // Fits tells whether n bytes of records fit into what is left of Target.
@@ -108,7 +110,7 @@ func (b *Block) append(records []byte) {
 	b.n += copy(b.buf[b.n:], records)
 	for at < b.n {
 		size := int(binary.LittleEndian.Uint32(b.buf[at:]))
-		row.Stamp(b.buf[at:at+size], b.records)
+		row.Stamp(b.buf[at:at+size], b.records, b.salt)
 		b.records++
 		at += size
 	}
@@ -245,12 +247,12 @@ func repairHead(h []byte, id Identity, offset int64) (blockInfo, bool) {
 
 // eachSchema hands the schemas that a block without rows defines to define.
 // Damage is stepped over byte by byte: each schema is there twice.
-func eachSchema(records []byte, define func(*row.Schema)) {
+func eachSchema(records []byte, salt uint32, define func(*row.Schema)) {
 	for len(records) > 0 {
 		n, err := row.Length(records)
 		if err == nil {
 			var rec row.Record
-			if rec, err = row.Parse(records[:n]); err == nil {
+			if rec, err = row.Parse(records[:n], salt); err == nil {
 				if s, serr := row.ParseSchema(rec); serr == nil {
 					define(s)
 				}

@@ -204,7 +204,7 @@ func TestTornTail(t *testing.T) {
 	for range 30 {
 		ok(t, batch.Add(acc, 0, []row.Value{{Text: bytes.Repeat([]byte("y"), 100)}}))
 	}
-	b := NewBlock()
+	b := NewBlock(0)
 	b.AppendRows(batch.Bytes(), batch.Rows())
 	_, err := s.w.Write(b, received(3), false)
 	ok(t, err)

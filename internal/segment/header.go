@@ -19,7 +19,7 @@ import (
 //	10  u16  zero
 //	12  u32  length of the copy
 //	16  u32  checksum: CRC32C of bytes 8..16 and of those behind it, up to length
-//	20  u32  zero
+//	20  u32  salt of the records' checksums
 //	24  u64  epoch   \ identity
 //	32  u64  serial  /
 //	40  u64  number
@@ -62,6 +62,7 @@ type Identity struct {
 // Header is what a segment says of itself in its first bytes.
 type Header struct {
 	Identity
+	Salt     uint32 `json:"salt,omitempty"` // random; see row.Stamp
 	Number   uint64 `json:"number"`
 	FirstSeq uint64 `json:"first_seq"`
 	Created  int64  `json:"created"` // Unix microseconds
@@ -120,6 +121,7 @@ func (h *Header) encode() ([]byte, error) {
 	copy(buf, magic)
 	le.PutUint16(buf[8:], Version)
 	le.PutUint32(buf[12:], uint32(n))
+	le.PutUint32(buf[20:], h.Salt)
 	le.PutUint64(buf[24:], h.Epoch)
 	le.PutUint64(buf[32:], h.Serial)
 	le.PutUint64(buf[40:], h.Number)
@@ -181,8 +183,8 @@ func decodeCopy(b []byte) (*Header, error) {
 		return nil, fmt.Errorf("segment header says %d bytes of state in %d: %w", extra, n, errNoHeader)
 	}
 	h := &Header{
-		Identity: Identity{Epoch: le.Uint64(b[24:]), Serial: le.Uint64(b[32:])},
-		Number:   le.Uint64(b[40:]), FirstSeq: le.Uint64(b[48:]), Created: int64(le.Uint64(b[56:])),
+		Identity: Identity{Epoch: le.Uint64(b[24:]), Serial: le.Uint64(b[32:])}, Salt: le.Uint32(b[20:]),
+		Number: le.Uint64(b[40:]), FirstSeq: le.Uint64(b[48:]), Created: int64(le.Uint64(b[56:])),
 		Before: Tail{Number: le.Uint64(b[64:]), End: int64(le.Uint64(b[72:])), LastSeq: le.Uint64(b[80:]), Chain: le.Uint32(b[88:])},
 		Part:   le.Uint32(b[92:]), Parts: le.Uint32(b[96:]),
 	}

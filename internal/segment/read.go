@@ -216,7 +216,7 @@ func (r *Reader) finish() *row.Block {
 
 // definitions takes a block without rows: schemas, state or nothing.
 func (r *Reader) definitions(info blockInfo, b []byte, at int64, damage error) *row.Block {
-	eachSchema(b[blockHead:info.length], func(s *row.Schema) {
+	eachSchema(b[blockHead:info.length], r.src.Header.Salt, func(s *row.Schema) {
 		s.Stream = r.src.Header.Stream.Name
 		r.schemas[s.ID] = s
 	})
@@ -354,7 +354,7 @@ func (s *salvage) search(b []byte) {
 			index := binary.LittleEndian.Uint32(b[at+4:])
 			if index < s.next || index >= s.rows {
 				err = fmt.Errorf("record says that it is row %d of the block", index)
-			} else if _, err = row.Parse(b[at : at+n]); err == nil {
+			} else if _, err = row.Parse(b[at:at+n], s.r.src.Header.Salt); err == nil {
 				if index > s.next {
 					s.lose(index, from, why)
 				}
@@ -378,7 +378,7 @@ func (s *salvage) search(b []byte) {
 
 // take decodes one record as row number next.
 func (s *salvage) take(rec []byte) error {
-	p, err := row.Parse(rec)
+	p, err := row.Parse(rec, s.r.src.Header.Salt)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func block(t testing.TB, i int) *Block {
 	for _, r := range commits[i] {
 		ok(t, batch.Add(r.Schema, r.Flags, r.Values))
 	}
-	b := NewBlock()
+	b := NewBlock(0)
 	b.AppendRows(batch.Bytes(), batch.Rows())
 	if i == 2 {
 		b.SetOpen()
@@ -310,7 +310,7 @@ func TestLargeRow(t *testing.T) {
 	values := []row.Value{{Text: bytes.Repeat([]byte("x"), row.MaxBytes-row.RecordHead-4)}}
 	var batch row.Batch
 	ok(t, batch.Add(acc, 0, values))
-	b := NewBlock()
+	b := NewBlock(0)
 	if b.Fits(batch.Len()) {
 		t.Fatal("8 MiB fit into a block that many writers share")
 	}
@@ -334,7 +334,7 @@ func TestIndexLeadsToTheRow(t *testing.T) {
 	for i := range rows {
 		var batch row.Batch
 		ok(t, batch.Add(acc, 0, []row.Value{{Text: bytes.Repeat([]byte{byte('a' + i%26)}, each)}}))
-		b := NewBlock()
+		b := NewBlock(0)
 		b.AppendRows(batch.Bytes(), 1)
 		_, err := s.w.Write(b, received(i), i%10 == 9)
 		ok(t, err)

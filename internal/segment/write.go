@@ -47,7 +47,7 @@ func (w *Writer) Begin() error {
 // first seq and part; identity and stream stay. It writes the header and
 // flushes it. Nothing else of the file changes, so nothing is copied.
 func (w *Writer) Adopt(h Header) error {
-	h.Identity, h.Stream.ID = w.sum.Header.Identity, w.sum.Header.Stream.ID
+	h.Identity, h.Salt, h.Stream.ID = w.sum.Header.Identity, w.sum.Header.Salt, w.sum.Header.Stream.ID
 	w.sum.Header = h
 	if w.nextRow == 0 {
 		w.last = h.Before.Chain
@@ -79,7 +79,7 @@ func (w *Writer) Missing(schemas []*row.Schema) []*row.Schema {
 // Many or large schemas take several blocks, since no block may be longer than
 // MaxBlock.
 func (w *Writer) Define(schemas []*row.Schema, received int64) error {
-	b := NewBlock()
+	b := NewBlock(w.sum.Header.Salt)
 	for len(schemas) > 0 {
 		n, size := 0, 0
 		for n < len(schemas) && (n == 0 || 2*(size+schemaLen(schemas[n])) <= Target-blockHead) {
