@@ -18,6 +18,10 @@ type Real struct {
 	path string
 }
 
+// flushNames flushes a directory's names. It is a variable so that a test can
+// see which are flushed.
+var flushNames = (*os.File).Sync
+
 // OpenReal opens a directory, making it (mode 0700) and those above it where
 // they are missing.
 func OpenReal(dir string) (*Real, error) {
@@ -54,7 +58,7 @@ func mkdirDurable(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.Sync(), p.Close())
+	return errors.Join(flushNames(p), p.Close())
 }
 
 // Create implements FS.
@@ -134,7 +138,7 @@ func (r *Real) SyncDir(name string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(flushNames(d), d.Close())
 }
 
 func orDot(name string) string {
