@@ -306,6 +306,7 @@ func (r *Reader) leave() error {
 	if r.seg == nil {
 		return nil
 	}
+	r.r.Close()
 	err := r.file.Close()
 	r.j.leaveSeg(r.seg)
 	r.seg, r.file, r.r = nil, nil, nil

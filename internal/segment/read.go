@@ -44,7 +44,7 @@ func NewReader(src Source, from uint64) *Reader {
 	}
 	s := Summary{Index: src.Index}
 	r := &Reader{src: src, from: from, chain: src.Header.Before.Chain, schemas: map[uint32]*row.Schema{}}
-	r.win = window{f: src.File, end: src.End}
+	r.win = window{f: src.File, end: src.End, stream: true}
 	r.pos = s.seek(from)
 	for _, e := range src.Index {
 		if e.Offset == r.pos {
@@ -57,6 +57,10 @@ func NewReader(src Source, from uint64) *Reader {
 // Extend lets the reader go on to a later end, with rows rows before it, of a
 // segment that has grown.
 func (r *Reader) Extend(end int64, rows uint64) { r.src.End, r.win.end, r.src.Rows = end, end, rows }
+
+// Close ends what the reader does with the file, which may be closed then. It
+// does not close the file.
+func (r *Reader) Close() { r.win.close() }
 
 // Offset returns where the next block starts.
 func (r *Reader) Offset() int64 { return r.pos }

@@ -29,6 +29,7 @@ func Verify(src Source, footer *Summary, report func(row.Damage)) (uint64, error
 	}
 	rows := uint64(0)
 	r := NewReader(Source{File: src.File, Header: src.Header, End: src.End, Rows: src.Rows, Schemas: src.Schemas}, 0)
+	defer r.Close()
 	for {
 		b, err := r.Next()
 		if err == io.EOF {

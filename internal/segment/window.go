@@ -12,11 +12,24 @@ const readAhead = 1 << 20
 
 // window is a sliding view of a file, read in aligned pieces.
 type window struct {
-	f   disk.File
-	end int64 // nothing is read from here on; aligned
-	buf []byte
-	off int64
-	n   int
+	f      disk.File
+	end    int64 // nothing is read from here on; aligned
+	buf    []byte
+	off    int64
+	n      int
+	stream bool   // fetch the next piece while this one is worked on
+	next   *piece // being fetched; nil: none
+	free   []byte // of the piece fetched last, for the next one
+}
+
+// piece is what is fetched ahead. The goroutine that fills it owns it until
+// done is closed.
+type piece struct {
+	off  int64
+	buf  []byte
+	n    int
+	err  error
+	done chan struct{}
 }
 
 // at returns n bytes at off, which is aligned; fewer where the file, or end,
@@ -29,24 +42,82 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	if want <= 0 {
 		return nil, nil
 	}
+	onward := off > 0 && off >= w.off && off <= w.off+int64(w.n)
 	have := w.keep(off, want)
-	got, err := w.f.ReadAt(w.buf[have:want], off+int64(have))
+	var err error
+	if have < n && have < want {
+		var got int
+		got, err = w.f.ReadAt(w.buf[have:want], off+int64(have))
+		have += got
+	}
 	if err == io.EOF {
 		err = nil
 	}
-	w.off, w.n = off, have+got
+	w.off, w.n = off, have
+	if w.stream && onward && err == nil {
+		w.fetch()
+	}
 	return w.buf[:min(n, w.n)], err
 }
 
 // keep makes room for want bytes, and moves what is in memory already from off
-// on to the front, as far as it is whole pages. It returns how much that is.
+// on to the front: as far as it is whole pages, and what was fetched ahead. It
+// returns how much that is.
 func (w *window) keep(off int64, want int) int {
 	var rest []byte
 	if off >= w.off && off < w.off+int64(w.n) {
 		rest = w.buf[off-w.off : w.n&^(disk.Align-1)]
 	}
-	if len(w.buf) < want || len(w.buf) > readAhead && want <= readAhead {
-		w.buf = disk.Buffer(max(want, min(readAhead, int(disk.Up(w.end)))))
+	ahead := w.fetched(off + int64(len(rest)))
+	size := max(want, len(rest)+len(ahead), min(readAhead, int(disk.Up(w.end))))
+	if len(w.buf) < size || len(w.buf) > 2*readAhead && size <= 2*readAhead {
+		bigger := disk.Buffer(size)
+		copy(bigger, rest)
+		w.buf = bigger
+	} else {
+		copy(w.buf, rest)
 	}
-	return copy(w.buf[:want], rest)
+	return len(rest) + copy(w.buf[len(rest):], ahead)
+}
+
+// fetch begins to read what follows the window.
+func (w *window) fetch() {
+	from := w.off + int64(w.n)
+	size := min(readAhead, w.end-from)
+	if size <= 0 || w.n%disk.Align != 0 || w.next != nil {
+		return
+	}
+	if int64(len(w.free)) < size {
+		w.free = disk.Buffer(int(size))
+	}
+	p := &piece{off: from, buf: w.free, done: make(chan struct{})}
+	w.next = p
+	f := w.f
+	go func() {
+		defer close(p.done)
+		p.n, p.err = f.ReadAt(p.buf[:size], from)
+	}()
+}
+
+// fetched waits for what is being fetched and returns it where it starts at
+// off; whole pages only. It is valid until the next fetch.
+func (w *window) fetched(off int64) []byte {
+	p := w.next
+	if p == nil {
+		return nil
+	}
+	<-p.done
+	w.next = nil
+	if p.off != off || p.err != nil && p.err != io.EOF {
+		return nil // it is read again, and the error met again, where it is needed
+	}
+	return p.buf[:p.n&^(disk.Align-1)]
+}
+
+// close waits for what is being fetched: the file may be closed then.
+func (w *window) close() {
+	if w.next != nil {
+		<-w.next.done
+		w.next = nil
+	}
 }
