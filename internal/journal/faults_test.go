@@ -7,11 +7,13 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/fault"
 	"holdfast/internal/segment"
 	"holdfast/row"
 )
@@ -402,4 +404,48 @@ func TestForgedRecord(t *testing.T) {
 	if got, err := readDamaged(t, j); fmt.Sprint(got) != "[- true]" || err != nil {
 		t.Fatalf("%q, %v", got, err)
 	}
+}
+
+// TestFlushFails fails the flush of rows once: whoever waits for it is told
+// that the outcome is unknown, the file is never flushed again, and the next
+// row goes into another one.
+func TestFlushFails(t *testing.T) {
+	mem := disk.NewMem()
+	f := disk.NewFaulty(mem)
+	j := open(t, f, Options{SegmentSize: 1 << 20})
+	mustAppend(t, j, "one")
+	awaitMarker(t, f)
+	f.Fail(disk.Fault{Kind: disk.CallWriteSync, N: 1, Err: syscall.EIO})
+	_, err := j.Append(t.Context(), batch(t, j, "two"), true)
+	if fault.Code(err) != fault.OutcomeUnknown || !errors.Is(err, syscall.EIO) {
+		t.Fatalf("a failed flush is answered %v", err)
+	}
+	var touched []disk.Call
+	var mu sync.Mutex
+	f.OnCall(func(c disk.Call) {
+		mu.Lock()
+		touched = append(touched, c)
+		mu.Unlock()
+	})
+	mustAppend(t, j, "three")
+	f.OnCall(nil)
+	mu.Lock()
+	for _, c := range touched {
+		if c.Name == segmentName(1) && (c.Kind == disk.CallSync || c.Kind == disk.CallWrite || c.Kind == disk.CallWriteSync) {
+			t.Errorf("the poisoned segment gets a %s", c.Kind)
+		}
+	}
+	mu.Unlock()
+	if got := fmt.Sprint(readAll(t, j, 1)); got != "[one three]" {
+		t.Fatalf("rows are %s", got)
+	}
+	if len(j.Status().Damage) == 0 {
+		t.Error("status does not tell of the failed flush")
+	}
+	closeJournal(t, j)
+	j = open(t, mem.Crash(7), Options{SegmentSize: 1 << 20})
+	if got := fmt.Sprint(readAll(t, j, 1)); got != "[one three]" {
+		t.Fatalf("after a crash rows are %s", got)
+	}
+	closeJournal(t, j)
 }

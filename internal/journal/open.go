@@ -141,6 +141,7 @@ func (j *Journal) belongs(number uint64, h *segment.Header) error {
 	return nil
 }
 
+// newSalt returns the salt of this run. See row.Stamp.
 func newSalt() uint32 {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
