@@ -15,13 +15,21 @@ import (
 // without holding other writers up. Not safe for concurrent use. It ends with
 // Commit or Abort.
 type Stage struct {
-	j       *Journal
-	files   []*staged
+	j     *Journal
+	files []*staged // the goroutine that writes owns them until it is joined
+	full  part      // taken next
+	free  part      // written before; not in use
+	rows  uint64
+	err   error
+	over  bool
+
+	writing chan error // of the goroutine that writes a part; nil: none does
+}
+
+// part is one block of a Stage and the schemas that its rows need.
+type part struct {
 	block   *segment.Block
 	schemas []*row.Schema
-	rows    uint64
-	err     error
-	over    bool
 }
 
 // staged is one file of a Stage.
@@ -32,7 +40,7 @@ type staged struct {
 
 // Stage begins a large transaction.
 func (j *Journal) Stage() (*Stage, error) {
-	return &Stage{j: j, block: segment.NewBlock(j.salt)}, nil
+	return &Stage{j: j, full: part{block: segment.NewBlock(j.salt)}, free: part{block: segment.NewBlock(j.salt)}}, nil
 }
 
 // Add appends the rows of b, which may be reused afterwards. After an error
@@ -47,17 +55,40 @@ func (s *Stage) Add(b *row.Batch) error {
 	if b.Len() > MaxBatch && b.Rows() > 1 { // no reader takes a block of any size
 		return fault.New(fault.LimitExceeded, "batch of %d bytes is larger than %d", b.Len(), MaxBatch)
 	}
-	if !s.block.Empty() {
-		s.block.SetOpen()
-		if s.err = s.write(); s.err != nil {
+	if !s.full.block.Empty() {
+		s.full.block.SetOpen()
+		if s.err = s.writeAside(); s.err != nil {
 			return s.err
 		}
 	}
-	s.block.Reset()
-	s.block.AppendRows(b.Bytes(), b.Rows())
-	s.schemas = append(s.schemas[:0], b.Schemas()...)
+	s.full.block.Reset()
+	s.full.block.AppendRows(b.Bytes(), b.Rows())
+	s.full.schemas = append(s.full.schemas[:0], b.Schemas()...)
 	s.rows += uint64(b.Rows())
 	return nil
+}
+
+// writeAside writes the full part while the caller makes the next one. It
+// returns the error of the part before.
+func (s *Stage) writeAside() error {
+	if err := s.join(); err != nil {
+		return err
+	}
+	s.full, s.free = s.free, s.full
+	p, done := s.free, make(chan error, 1)
+	s.writing = done
+	go func() { done <- s.write(p) }()
+	return nil
+}
+
+// join waits for the part that is being written.
+func (s *Stage) join() error {
+	if s.writing == nil {
+		return nil
+	}
+	err := <-s.writing
+	s.writing = nil
+	return err
 }
 
 func overErr(over bool) error {
@@ -67,23 +98,23 @@ func overErr(over bool) error {
 	return nil
 }
 
-// write puts the block at hand into the newest file, or a new one. Nothing is
-// flushed before Commit.
-func (s *Stage) write() error {
+// write puts a part into the newest file, or a new one. Nothing is flushed
+// before Commit.
+func (s *Stage) write(p part) error {
 	n := len(s.files)
-	if n == 0 || !s.files[n-1].w.Fits(s.block.Len()) {
-		if err := s.grow(); err != nil {
+	if n == 0 || !s.files[n-1].w.Fits(p.block.Len()) {
+		if err := s.grow(p.block.Len()); err != nil {
 			return err
 		}
 		n++
 	}
 	f := s.files[n-1]
-	if missing := f.w.Missing(s.schemas); len(missing) > 0 {
+	if missing := f.w.Missing(p.schemas); len(missing) > 0 {
 		if err := f.w.Define(missing, s.j.o.Now().UnixMicro()); err != nil {
 			return roomRefusal(err)
 		}
 	}
-	if _, err := f.w.Write(s.block, s.j.o.Now().UnixMicro(), false); err != nil {
+	if _, err := f.w.Write(p.block, s.j.o.Now().UnixMicro(), false); err != nil {
 		return roomRefusal(err)
 	}
 	if over := f.w.End() - f.size; over > 0 { // a block larger than the file
@@ -94,8 +125,9 @@ func (s *Stage) write() error {
 }
 
 // grow begins the next file. Its whole size is set aside at once, so that the
-// budget holds however many transactions are under way.
-func (s *Stage) grow() error {
+// budget holds however many transactions are under way. n is the length of its
+// first block.
+func (s *Stage) grow(n int64) error {
 	j := s.j
 	j.mu.Lock()
 	closed := j.closed
@@ -103,7 +135,7 @@ func (s *Stage) grow() error {
 	if closed {
 		return ErrClosed
 	}
-	size := max(min(j.segmentSize(), maxSegment), disk.Up(s.block.Len())+segment.DataStart+disk.Align)
+	size := max(min(j.segmentSize(), maxSegment), disk.Up(n)+segment.DataStart+disk.Align)
 	if err := j.makeRoom(size); err != nil {
 		return roomRefusal(err)
 	}
@@ -132,7 +164,10 @@ func (s *Stage) Commit(ctx context.Context) (uint64, error) {
 		s.over = true
 		return s.j.End().Seq, nil
 	}
-	err := s.write()
+	err := s.join()
+	if err == nil {
+		err = s.write(s.full)
+	}
 	for _, f := range s.files {
 		if err == nil {
 			err = f.w.Flush()
@@ -155,7 +190,7 @@ func (s *Stage) Commit(ctx context.Context) (uint64, error) {
 	if !ran {
 		return 0, errors.Join(err, s.Abort())
 	}
-	s.over, s.block = true, nil
+	s.end()
 	return last, err
 }
 
@@ -165,8 +200,14 @@ func (s *Stage) Abort() error {
 	if s.over {
 		return nil
 	}
-	s.over, s.block = true, nil
+	_ = s.join() // what it wrote is removed, whatever became of it
+	s.end()
 	return s.j.discardAll(s.files)
+}
+
+// end gives the memory back: a caller may keep the Stage.
+func (s *Stage) end() {
+	s.over, s.full, s.free = true, part{}, part{}
 }
 
 // discardAll removes staged files.
