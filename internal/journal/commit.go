@@ -396,10 +396,10 @@ func (j *Journal) poison(err error) {
 		return
 	}
 	j.active = nil
-	j.o.Log.Error("flush went wrong; the segment is given up, the next one takes over", "stream", j.o.Name, "segment", s.number, "err", err)
+	j.o.Log.Error("flush went wrong; the segment is given up, the next one takes over", "stream", j.o.Name, "segment", s.number, "error", err)
 	cerr := s.file.Close()
 	if cerr != nil {
-		j.o.Log.Error("close segment", "stream", j.o.Name, "segment", s.number, "err", cerr)
+		j.o.Log.Error("close segment", "stream", j.o.Name, "segment", s.number, "error", cerr)
 	}
 	j.mu.Lock()
 	s.w, s.file, s.poisoned, s.hashing = nil, nil, true, nil

@@ -182,6 +182,9 @@ func TestExchangedSegments(t *testing.T) {
 		if _, err := j.Verify(t.Context(), func(row.Damage) { found++ }); err != nil || found == 0 {
 			t.Errorf("manifest %v: verify finds %d things, %v", manifest, found, err)
 		}
+		if got := len(j.Status().Damage); got < found {
+			t.Errorf("manifest %v: verify found %d things, status tells of %d", manifest, found, got)
+		}
 		closeJournal(t, j)
 	}
 }

@@ -32,7 +32,7 @@ func (j *Journal) keep() {
 			last = ""
 		} else if err.Error() != last {
 			last = err.Error()
-			j.o.Log.Error("look after stream", "stream", j.o.Name, "err", err)
+			j.o.Log.Error("look after stream", "stream", j.o.Name, "error", err)
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (j *Journal) loadManifest(entries []disk.Entry) (manifest, error) {
 	if newest == 0 {
 		return m, fmt.Errorf("%w, and no segment is there to make it anew from, so the seqs given are unknown; restore it, or move %q away to begin a new stream", err, manifestName)
 	}
-	j.o.Log.Error("MANIFEST is not usable; it is made anew from the segments", "stream", j.o.Name, "err", err)
+	j.o.Log.Error("MANIFEST is not usable; it is made anew from the segments", "stream", j.o.Name, "error", err)
 	j.name(row.Damage{What: err.Error() + "; it was made anew from the segments"})
 	return manifest{}, nil
 }

@@ -124,6 +124,9 @@ func (r *Reader) TryNext() (*row.Block, error) {
 		}
 		if b != nil {
 			r.next = max(r.next, b.End.Seq+1)
+			for _, d := range b.Damage {
+				j.notice(d)
+			}
 			if b.End.Seq == last { // known for sure, even where that block is damaged
 				b.End.Chain = chain
 			}

@@ -31,6 +31,7 @@ func (j *Journal) Verify(ctx context.Context, report func(row.Damage)) (Verified
 		if !seen[d] {
 			seen[d] = true
 			report(d)
+			j.notice(d)
 		}
 	}
 	for i, s := range segs {
@@ -50,6 +51,18 @@ func (j *Journal) Verify(ctx context.Context, report func(row.Damage)) (Verified
 		}
 	}
 	return v, nil
+}
+
+// notice puts damage into Status, unless it stands there already.
+func (j *Journal) notice(d row.Damage) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, have := range j.damage {
+		if have == d {
+			return
+		}
+	}
+	j.damagedLocked(d)
 }
 
 func (j *Journal) verifySeg(s *seg, v *Verified, tell func(row.Damage)) error {
