@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Real is a directory of the machine's file system, opened through os.Root so
@@ -158,6 +160,14 @@ func (r *Real) Lock(name string) (io.Closer, error) {
 		return nil, errors.Join(fmt.Errorf("lock %q: %w", path.Join(r.path, name), err), f.Close())
 	}
 	return f, nil
+}
+
+func flock(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	return err
 }
 
 // Space implements FS.

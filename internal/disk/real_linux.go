@@ -16,14 +16,6 @@ const directFlag = syscall.O_DIRECT
 // O_DIRECT (EINVAL), as tmpfs did before Linux 6.6.
 func refusesDirect(err error) bool { return errors.Is(err, syscall.EINVAL) }
 
-func flock(f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return ErrLocked
-	}
-	return err
-}
-
 func space(dir string) (Space, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

@@ -3,7 +3,6 @@
 package disk
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -15,14 +14,6 @@ import (
 const directFlag = 0
 
 func refusesDirect(error) bool { return false }
-
-func flock(f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return ErrLocked
-	}
-	return err
-}
 
 func space(dir string) (Space, error) {
 	var st unix.Statfs_t

@@ -195,7 +195,7 @@ func TestKamailio(t *testing.T) {
 	store := newMemStore(true)
 	_, addr := startServer(t, store)
 	c := connect(t, addr)
-	text, err := os.ReadFile("testdata/kamailio/pg_inserts.sql")
+	text, err := os.ReadFile("../../testdata/kamailio/pg_inserts.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestKamailio(t *testing.T) {
 	if !strings.Contains(rows[8], `|back\slash\n and "quotes"|NULL`) {
 		t.Errorf("a backslash is not kept: %s", rows[8])
 	}
-	if text, err = os.ReadFile("testdata/kamailio/pg_statements.txt"); err != nil {
+	if text, err = os.ReadFile("../../testdata/kamailio/pg_statements.txt"); err != nil {
 		t.Fatal(err)
 	}
 	for q := range strings.Lines(string(text)) {

@@ -19,7 +19,7 @@ const accColumns = "method,from_tag,to_tag,callid,sip_code,sip_reason,time,src_u
 // finds every value of every row.
 func TestKamailioStatements(t *testing.T) {
 	need(t, "psql")
-	file, err := filepath.Abs("testdata/pg_inserts.sql")
+	file, err := filepath.Abs("../../testdata/kamailio/pg_inserts.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func sameValue(got string, want literal) bool {
 // TestKamailioFlatFile feeds a flat file through `holdfast put` and finds
 // every field byte for byte.
 func TestKamailioFlatFile(t *testing.T) {
-	text, err := os.ReadFile("testdata/acc_129.log")
+	text, err := os.ReadFile("../../testdata/kamailio/acc_129.log")
 	if err != nil {
 		t.Fatal(err)
 	}
