@@ -15,6 +15,7 @@ type group struct {
 	schemas []*row.Schema
 	durable bool          // somebody waits for the flush
 	done    chan struct{} // closed when first and err are set
+	began   time.Time     // since when the first of its writers waits
 	first   uint64        // seq of the first row
 	err     error
 }
@@ -77,6 +78,7 @@ func (j *Journal) Append(ctx context.Context, b *row.Batch, durable bool) (uint6
 // rows the group has with them.
 func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *group, n uint32, err error) {
 	var deadline <-chan time.Time
+	var began time.Time
 	for {
 		j.mu.Lock()
 		if j.closed {
@@ -89,6 +91,9 @@ func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *gro
 		}
 		taken, trouble := j.taken, j.trouble
 		j.mu.Unlock()
+		if began.IsZero() {
+			began = time.Now()
+		}
 		if trouble != nil && deadline == nil {
 			t := time.NewTimer(j.limits.Load().Wait)
 			defer t.Stop()
@@ -103,6 +108,12 @@ func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *gro
 		}
 	}
 	empty := g.block.Empty()
+	if empty {
+		g.began = time.Now()
+	}
+	if !began.IsZero() && began.Before(g.began) {
+		g.began = began
+	}
 	g.block.AppendRows(b.Bytes(), b.Rows())
 	g.use(b.Schemas())
 	g.durable = g.durable || durable

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/fault"
 	"holdfast/row"
 )
 
@@ -134,4 +135,32 @@ func TestRemovalFails(t *testing.T) {
 		t.Errorf("files stay: %+v", names)
 	}
 	settled(t, j, mem)
+}
+
+// TestNobodyWaitsLongerThanWait has more writers than one group takes wait for
+// room on a full disk: whoever is refused is refused when wait is over, not
+// when the groups before have waited too.
+func TestNobodyWaitsLongerThanWait(t *testing.T) {
+	mem := disk.NewMem()
+	mem.SetQuota(512<<10, 0)
+	const wait = time.Second
+	j := open(t, mem, Options{SegmentSize: 1 << 20, Limits: Limits{Wait: wait}})
+	big := fmt.Sprintf("%0100000d", 7)
+	var wg sync.WaitGroup
+	for i := range 12 {
+		b := batch(t, j, big)
+		wg.Go(func() {
+			time.Sleep(time.Duration(i) * 70 * time.Millisecond)
+			start := time.Now()
+			_, err := j.Append(t.Context(), b, true)
+			if fault.Code(err) != fault.DiskFull {
+				t.Errorf("answered %v", err)
+			}
+			if took := time.Since(start); took > 2*wait-200*time.Millisecond {
+				t.Errorf("refused after %v, wait is %v", took, wait)
+			}
+		})
+	}
+	wg.Wait()
+	closeJournal(t, j)
 }

@@ -127,25 +127,21 @@ func (j *Journal) prove() {
 
 // commit writes one group, waiting for room where there is none.
 func (j *Journal) commit(g *group) {
-	var deadline time.Time
-	for {
+	for stopping := false; ; {
 		first, err := j.write(g)
 		var full *noRoom
 		if !errors.As(err, &full) {
 			j.release(g, first, err)
 			return
 		}
-		if deadline.IsZero() {
-			deadline = time.Now().Add(j.limits.Load().Wait)
-		}
-		if !time.Now().Before(deadline) {
+		if stopping || time.Since(g.began) >= j.limits.Load().Wait {
 			j.release(g, 0, full.refusal)
 			return
 		}
 		select {
 		case <-time.After(again):
 		case <-j.stop:
-			deadline = time.Now()
+			stopping = true
 		}
 	}
 }
