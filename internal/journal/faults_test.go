@@ -452,3 +452,37 @@ func TestFlushFails(t *testing.T) {
 	}
 	closeJournal(t, j)
 }
+
+// TestWithdrawnCommit lets the directory flushes of a large commit fail, from
+// each of them on, and cuts the power: the transaction is there whole or not
+// at all, and what is left of its files is not called damage.
+func TestWithdrawnCommit(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		for seed := range uint64(60) {
+			mem := disk.NewMem()
+			f := disk.NewFaulty(mem)
+			j := open(t, f, Options{SegmentSize: 24 << 10})
+			mustAppend(t, j, "before")
+			s := must(j.Stage())
+			for range 20 {
+				if err := s.Add(batch(t, j, strings.Repeat("s", 9000))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.Fail(disk.Fault{Kind: disk.CallSyncDir, N: n, Err: syscall.EIO, Forever: true})
+			_, err := s.Commit(t.Context())
+			_ = j.Close()
+			j = open(t, mem.Crash(seed), Options{SegmentSize: 24 << 10})
+			for _, d := range j.Recovery().Damage {
+				t.Errorf("flush %d, seed %d: %+v", n, seed, d)
+			}
+			if got := len(readAll(t, j, 1)); got != 21 && (got != 1 || err == nil) {
+				t.Errorf("flush %d, seed %d: %d rows after a commit answered %v", n, seed, got, err)
+			}
+			closeJournal(t, j)
+			if t.Failed() {
+				return
+			}
+		}
+	}
+}

@@ -240,7 +240,7 @@ func (j *Journal) adopt(files []*staged) (uint64, error) {
 	}
 	segs, err := j.place(files)
 	if err != nil {
-		return 0, errors.Join(unknown(err), j.discardAll(files), j.d.SyncDir(""))
+		return 0, errors.Join(unknown(err), j.withdraw(files))
 	}
 	last := segs[len(segs)-1]
 	j.mu.Lock()
@@ -255,6 +255,21 @@ func (j *Journal) adopt(files []*staged) (uint64, error) {
 	j.number, j.tail = last.number, last.tail()
 	j.chore()
 	return last.last(), nil
+}
+
+// withdraw removes the parts of a transaction that could not be placed: the
+// last one first, and for good, because a start takes the last part for the
+// proof that all are there.
+func (j *Journal) withdraw(files []*staged) error {
+	n := len(files) - 1
+	err := j.discard(&files[n].reserved)
+	if err == nil {
+		err = j.d.SyncDir("")
+	}
+	if err != nil { // the others stay: all of them or none must be found
+		return err
+	}
+	return errors.Join(j.discardAll(files[:n]), j.d.SyncDir(""))
 }
 
 // place writes the headers and the names. The last part gets its name when
