@@ -21,7 +21,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=$(VCS) -ldflags '-s -w'
 RACED   := row|internal/(disk|segment|journal|catalog|deliver|pgwire|daemon)
 FUZZTIME ?= 60s
 
-.PHONY: build run test unit race e2e lint bench nightly install clean deps
+.PHONY: build run test unit race e2e faults lint bench nightly install clean deps
 
 build:
 	@$(GOBUILD) -o $(BIN) ./cmd/holdfast
@@ -37,7 +37,7 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 
-test: deps lint race unit e2e
+test: deps lint race unit e2e faults
 
 # Without a C compiler the race detector cannot be linked; then the same tests
 # run without it, and say so.
@@ -51,6 +51,14 @@ unit:
 # The end-to-end tests drive a binary that Go's test cache does not see.
 e2e:
 	go test -count=1 -timeout 10m ./test/...
+
+# Everything that can go wrong with a disk, in the amounts of
+# test/tally/amounts.txt, with a table of what was done. Less of it is red.
+AMOUNT ?= ci
+faults: deps
+	@tally=$$(mktemp); trap 'rm -f "$$tally"' EXIT; \
+	export HOLDFAST_AMOUNT=$(AMOUNT) HOLDFAST_TALLY="$$tally"; \
+	scripts/faults; go run ./test/tally/check
 
 bench: build
 	$(BIN) bench

@@ -45,6 +45,9 @@ func load(t *testing.T) project {
 			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin" || base == "holdfast-data") {
 				return filepath.SkipDir
 			}
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); name != "." && err == nil {
+				return filepath.SkipDir // a module of its own
+			}
 			return nil
 		}
 		if !strings.HasSuffix(name, ".go") {
@@ -124,7 +127,10 @@ var arrows = []arrow{
 	{"internal/bench", []string{".", "row", "sink/sqlite", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi"}, "the bench measures each layer by itself, and speaks as a client"},
 	{"internal/cli", []string{".", "row", "internal/bench", "internal/daemon", "internal/config", "internal/httpapi", "internal/journal", "internal/disk"}, "verbs go through the server, the library or the daemon"},
 	{"cmd/holdfast", []string{"internal/cli"}, "main only hands over to the verbs"},
-	{"test/e2e", nil, "end-to-end tests see what users see: the binary and its files"},
+	{"test/tally", nil, "what is counted does not matter to the counter"},
+	{"test/tally/check", []string{"test/tally"}, "it prints what was counted"},
+	{"test/power", []string{".", "row", "internal/disk", "internal/journal", "test/tally"}, "it pulls the plug under a journal on a real file system"},
+	{"test/e2e", []string{"test/tally"}, "end-to-end tests see what users see: the binary and its files"},
 }
 
 // TestArrows holds the direction in which packages may import each other.
@@ -175,7 +181,7 @@ var bans = []struct {
 	{"github.com/coreos/go-systemd/", []string{"internal/daemon"}, "only what starts and stops tells systemd"},
 	{"golang.org/x/term", []string{"internal/cli"}, "only verbs write to terminals"},
 	{"go.uber.org/goleak", nil, "it belongs in tests"},
-	{"testing", []string{"sink/sinktest"}, "only the conformance suite is test code that others import"},
+	{"testing", []string{"sink/sinktest", "test/tally"}, "only the conformance suite, and what counts tests, is test code that others import"},
 	{"log", nil, "logs go through the *slog.Logger that was passed in"},
 	{"unsafe", []string{"internal/disk"}, "only direct I/O needs to know addresses; nothing else is worth a memory error"},
 	{"net/http/pprof", nil, "it opens a door by being imported"},
