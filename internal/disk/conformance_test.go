@@ -20,6 +20,14 @@ func everyFS(t *testing.T, test func(t *testing.T, d FS)) {
 		t.Cleanup(func() { d.Close() })
 		test(t, d)
 	})
+	t.Run("real buffered", func(t *testing.T) {
+		d, err := OpenBuffered(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		test(t, d)
+	})
 	t.Run("mem", func(t *testing.T) { test(t, NewMem()) })
 	t.Run("mem buffered", func(t *testing.T) {
 		m := NewMem()
