@@ -201,7 +201,7 @@ type realFile struct {
 
 func (f *realFile) ReadAt(p []byte, off int64) (int, error) {
 	if !f.direct {
-		dropCache(f.f, off, int64(len(p)))
+		dropCache(f.f)
 	}
 	return readAt(f.f, p, off)
 }

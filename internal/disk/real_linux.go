@@ -101,12 +101,14 @@ func datasync(f *os.File) error {
 	return serr
 }
 
-// dropCache makes the kernel forget clean pages, so that a read behind it
-// tells what is on the platter.
-func dropCache(f *os.File, off, n int64) {
+// dropCache makes the kernel forget a file's clean pages, so that a read behind
+// it tells what is on the platter. Pages come in folios of up to megabytes, and
+// one that lies only in part within the range that is given stays: so the range
+// is the file.
+func dropCache(f *os.File) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.Fadvise(int(fd), off, n, unix.FADV_DONTNEED) })
+	_ = raw.Control(func(fd uintptr) { _ = unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED) })
 }
