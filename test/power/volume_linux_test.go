@@ -27,7 +27,7 @@ var made = map[string]struct {
 	mkfs []string
 	fsck []string
 }{
-	"ext4": {128 << 20, []string{"mkfs.ext4", "-q", "-m", "0", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"}, []string{"e2fsck", "-fn"}},
+	"ext4": {128 << 20, []string{"mkfs.ext4", "-q", "-b", "4096", "-m", "0", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"}, []string{"e2fsck", "-fn"}},
 	"xfs":  {300 << 20, []string{"mkfs.xfs", "-q", "-K"}, []string{"xfs_repair", "-n"}},
 }
 
