@@ -2,6 +2,7 @@ package disk
 
 import (
 	"io"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -59,6 +60,7 @@ type Faulty struct {
 type faults struct {
 	mu     sync.Mutex
 	counts map[Kind]int
+	failed map[Kind]int
 	total  int
 	plan   []Fault
 	base   map[Kind]int // counts when the plan was made
@@ -69,7 +71,7 @@ var _ FS = (*Faulty)(nil)
 
 // NewFaulty returns d without faults yet.
 func NewFaulty(d FS) *Faulty {
-	return &Faulty{fs: d, s: &faults{counts: map[Kind]int{}, base: map[Kind]int{}}}
+	return &Faulty{fs: d, s: &faults{counts: map[Kind]int{}, failed: map[Kind]int{}, base: map[Kind]int{}}}
 }
 
 // Fail sets the faults that are to come, in place of those set before. Without
@@ -93,6 +95,13 @@ func (f *Faulty) Count(k Kind) int {
 		return f.s.total
 	}
 	return f.s.counts[k]
+}
+
+// Failed returns how many calls of each kind met a fault.
+func (f *Faulty) Failed() map[Kind]int {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	return maps.Clone(f.s.failed)
 }
 
 // OnCall has hook called before each call goes on, by the goroutine that makes
@@ -122,6 +131,7 @@ func (s *faults) arrive(k Kind, name string) *Fault {
 		n -= s.base[p.Kind]
 		if n == p.N || p.Forever && n > p.N {
 			hit = &p
+			s.failed[k]++
 			break
 		}
 	}

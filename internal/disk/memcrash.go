@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"iter"
 	"maps"
 	"math/rand/v2"
@@ -162,14 +163,27 @@ func (c *crash) content(n *node) image {
 			}
 			continue
 		}
-		for at := 0; at < len(p.data); at += sector {
-			if c.fate.Pick(2) == 1 {
-				left.write(p.data[at:at+min(sector, len(p.data)-at)], p.off+int64(at))
-			}
-		}
+		c.sectors(&left, p)
 	}
 	left.cut(size)
 	return left
+}
+
+// sectors puts some sectors of a write on the platter. Where one holds already
+// what was written there is nothing to choose, which leaves a file that is
+// filled with zeros few outcomes.
+func (c *crash) sectors(left *image, p change) {
+	var old [sector]byte
+	from := 0 // start of the run of sectors that got there
+	for at := 0; at < len(p.data); at += sector {
+		next := p.data[at:min(at+sector, len(p.data))]
+		left.read(old[:len(next)], p.off+int64(at))
+		if bytes.Equal(old[:len(next)], next) || c.fate.Pick(2) == 0 {
+			left.write(p.data[from:at], p.off+int64(from))
+			from = at + len(next)
+		}
+	}
+	left.write(p.data[from:], p.off+int64(from))
 }
 
 // Kill returns the whole disk as the next process finds it after this one was

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"io"
 	"io/fs"
 	"maps"
@@ -15,14 +16,33 @@ const sector = 512
 // so that images share pages.
 type page [Align]byte
 
+// zeroPage stands for every page of zeros: files that are made ready for use
+// are full of them.
+var zeroPage = new(page)
+
 // image is the content of a file. Pages that are missing are zero, and
 // everything behind size is.
 type image struct {
-	size  int64
-	pages map[int64]*page // by number
+	size   int64
+	pages  map[int64]*page // by number
+	shared bool            // with a clone: copied before it is changed
 }
 
-func (i *image) clone() image { return image{size: i.size, pages: maps.Clone(i.pages)} }
+// clone returns a copy, which costs nothing until one of the two is changed.
+func (i *image) clone() image {
+	i.shared = true
+	return *i
+}
+
+// own makes sure that no other image sees what is done to the pages.
+func (i *image) own() {
+	if i.shared || i.pages == nil {
+		i.pages, i.shared = maps.Clone(i.pages), false
+	}
+	if i.pages == nil {
+		i.pages = map[int64]*page{}
+	}
+}
 
 // read fills p from off on, whether within size or not.
 func (i *image) read(p []byte, off int64) {
@@ -40,17 +60,21 @@ func (i *image) read(p []byte, off int64) {
 
 // write puts p at off. It leaves size alone.
 func (i *image) write(p []byte, off int64) {
-	if i.pages == nil {
-		i.pages = map[int64]*page{}
+	if len(p) == 0 {
+		return
 	}
+	i.own()
 	for len(p) > 0 {
 		within := int(off % Align)
 		n := min(len(p), Align-within)
-		pg := new(page)
-		if old := i.pages[off/Align]; old != nil && n < Align {
-			*pg = *old
+		pg := zeroPage
+		if n < Align || !bytes.Equal(p[:n], zeroPage[:]) {
+			pg = new(page)
+			if old := i.pages[off/Align]; old != nil && n < Align {
+				*pg = *old
+			}
+			copy(pg[within:], p[:n])
 		}
-		copy(pg[within:], p[:n])
 		i.pages[off/Align] = pg
 		p, off = p[n:], off+int64(n)
 	}
@@ -58,10 +82,17 @@ func (i *image) write(p []byte, off int64) {
 
 // cut makes everything from size on zero.
 func (i *image) cut(size int64) {
+	var over []int64
 	for number := range i.pages {
 		if number*Align >= size {
-			delete(i.pages, number)
+			over = append(over, number)
 		}
+	}
+	if over != nil {
+		i.own()
+	}
+	for _, number := range over {
+		delete(i.pages, number)
 	}
 	if within := size % Align; within != 0 && i.pages[size/Align] != nil {
 		i.write(make([]byte, Align-within), size)
