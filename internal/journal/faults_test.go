@@ -486,3 +486,17 @@ func TestWithdrawnCommit(t *testing.T) {
 		}
 	}
 }
+
+// awaitMarker waits for the marker block behind the last row, so that it does
+// not meet the fault that is meant for the next row.
+func awaitMarker(t *testing.T, f *disk.Faulty) {
+	t.Helper()
+	for before := -1; ; {
+		n := f.Count(disk.CallWriteSync)
+		if n == before {
+			return
+		}
+		before = n
+		time.Sleep(5 * silence)
+	}
+}
