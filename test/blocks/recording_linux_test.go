@@ -1,0 +1,178 @@
+package blocks
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+)
+
+// entry is one write, or, without data, one flush.
+type entry struct {
+	off  int64
+	data []byte
+	end  int64 // of the log behind it
+}
+
+func (e entry) flush() bool { return len(e.data) == 0 }
+
+// recording is what a disk was sent while a journal worked, and what was
+// promised meanwhile.
+type recording struct {
+	kind     kind
+	buffered bool
+	base     *image
+	raw      []byte // the log as it was written
+	log      []entry
+	history  *history
+}
+
+// parse reads a log.
+func parse(log []byte) ([]entry, error) {
+	var entries []entry
+	for pos := 0; pos < len(log); {
+		if len(log)-pos < entryHead {
+			return nil, fmt.Errorf("the log ends inside of an entry, at %d", pos)
+		}
+		e := entry{off: int64(binary.LittleEndian.Uint64(log[pos:]))}
+		n := int(binary.LittleEndian.Uint64(log[pos+8:]))
+		pos += entryHead
+		if n > len(log)-pos {
+			return nil, fmt.Errorf("the log ends inside of a write of %d bytes, at %d", n, pos)
+		}
+		e.data = log[pos : pos+n]
+		pos += n
+		e.end = int64(pos)
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// time is how long the log was when its first n entries had arrived.
+func (r *recording) time(n int) int64 {
+	if n == 0 {
+		return 0
+	}
+	return r.log[n-1].end
+}
+
+// flushed returns how many of the first n entries the last flush among them
+// covers.
+func (r *recording) flushed(n int) int {
+	for n > 0 && !r.log[n-1].flush() {
+		n--
+	}
+	return n
+}
+
+// page is the grain at which an image knows what it holds.
+const page = 4096
+
+// image is the content of a disk, most of which was never written.
+type image struct {
+	bytes []byte
+	used  []bool // by page: it may differ from zero
+}
+
+func newImage(size int64) *image {
+	return &image{bytes: make([]byte, size), used: make([]bool, size/page)}
+}
+
+// readImage reads an image from a file.
+func readImage(name string) (*image, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	im := newImage(info.Size())
+	if _, err := io.ReadFull(f, im.bytes); err != nil {
+		return nil, err
+	}
+	for i := range im.used {
+		for _, b := range im.bytes[i*page : (i+1)*page] {
+			if b != 0 {
+				im.used[i] = true
+				break
+			}
+		}
+	}
+	return im, nil
+}
+
+func (im *image) clone() *image {
+	c := newImage(int64(len(im.bytes)))
+	im.runs(func(off, end int64) error {
+		c.write(off, im.bytes[off:end])
+		return nil
+	})
+	return c
+}
+
+func (im *image) write(off int64, data []byte) {
+	copy(im.bytes[off:], data)
+	for p := off / page; p*page < off+int64(len(data)); p++ {
+		im.used[p] = true
+	}
+}
+
+// runs calls do with each range that may differ from zero.
+func (im *image) runs(do func(off, end int64) error) error {
+	for i := 0; i < len(im.used); i++ {
+		if !im.used[i] {
+			continue
+		}
+		from := i
+		for i < len(im.used) && im.used[i] {
+			i++
+		}
+		if err := do(int64(from)*page, int64(i)*page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// save makes f hold the image.
+func (im *image) save(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	if err := f.Truncate(int64(len(im.bytes))); err != nil {
+		return err
+	}
+	return im.runs(func(off, end int64) error {
+		_, err := f.WriteAt(im.bytes[off:end], off)
+		return err
+	})
+}
+
+// apply writes to f what chance leaves of entries: each write whole, not at
+// all, or, grain by grain, in part. Without a seed all of them are written.
+func apply(f *os.File, entries []entry, grain int64, seed uint64) error {
+	rnd := rand.New(rand.NewPCG(seed, 6))
+	kept := rnd.IntN(10)
+	for _, e := range entries {
+		from, to := e.off, e.off+int64(len(e.data))
+		whole := seed == 0 || rnd.IntN(9) < kept
+		for torn := seed != 0 && rnd.IntN(3) == 0; from < to; {
+			end := to
+			if torn {
+				end = min(to, from+grain)
+				whole = rnd.IntN(9) < kept
+			}
+			if whole {
+				if _, err := f.WriteAt(e.data[from-e.off:end-e.off], from); err != nil {
+					return err
+				}
+			}
+			from = end
+		}
+	}
+	return nil
+}
