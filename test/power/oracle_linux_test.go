@@ -154,7 +154,7 @@ func readOnce(j *journal.Journal) (first uint64, values []string, err error) {
 			return first, values, err
 		}
 		for _, d := range b.Damage {
-			return 0, nil, fmt.Errorf("damage: %+v", d)
+			return 0, nil, fmt.Errorf("lost: a reader is told of damage: %+v", d)
 		}
 		for _, w := range b.Rows {
 			if want := first + uint64(len(values)); w.Seq != want {
