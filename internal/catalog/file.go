@@ -99,7 +99,10 @@ func store(d disk.FS, tables map[string]*table) error {
 	if err != nil {
 		return err
 	}
-	if err := disk.Replace(d, ".", fileName, text); err != nil {
+	if err := disk.Replace(d, ".", fileName, text); disk.IsFull(err) {
+		return fault.New(fault.DiskFull, "the disk is full, so the catalog of tables cannot be written").Because(err).
+			WithHint("make room on the volume of the data directory; tables that are known go on")
+	} else if err != nil {
 		return fault.New(fault.IOError, "the catalog of tables cannot be written").Because(err).
 			WithHint("see that the data directory has room and can be written")
 	}

@@ -323,6 +323,9 @@ func (j *Journal) activate(n int64) error {
 }
 
 func (j *Journal) activateOnce(n int64) error {
+	if err := j.claimEpoch(); err != nil {
+		return err
+	}
 	r, err := j.takeReserved(n)
 	if err != nil {
 		return err

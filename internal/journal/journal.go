@@ -107,6 +107,7 @@ type Journal struct {
 	grown    chan struct{} // closed when end, segs or closed change; nil: nobody waits
 	marks    map[string]uint64
 	dirty    bool   // the MANIFEST is behind
+	claimed  bool   // the MANIFEST has this run's epoch
 	newest   uint64 // number of the newest segment when Open returned
 	trouble  error  // why rows cannot be taken at the moment
 	stats    counters

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdfast/internal/disk"
 	"holdfast/internal/segment"
 )
 
@@ -201,7 +202,11 @@ func (j *Journal) finish() error {
 	j.reserve = nil
 	j.mu.Unlock()
 	serr := j.saveIfDirty()
-	errs = append(errs, serr)
+	if disk.IsFull(serr) { // nothing is lost: what it would say, the next start reads from the segments
+		j.o.Log.Warn("the disk is full; the stream is closed without its newest MANIFEST", "stream", j.o.Name, "error", serr)
+	} else {
+		errs = append(errs, serr)
+	}
 	if j.limits.Load().KeepDelivered && serr == nil { // else the segments alone know the seq
 		errs = append(errs, j.dropDelivered())
 		if r != nil && len(j.segs) == 0 {

@@ -96,8 +96,21 @@ func (j *Journal) saveManifest() error {
 		j.dirty = true
 		return fmt.Errorf("write MANIFEST of stream %q: %w", j.o.Name, err)
 	}
-	j.manifest = int64(len(line))
+	j.manifest, j.claimed = int64(len(line)), true
 	return nil
+}
+
+// claimEpoch makes this run's epoch durable, which Open does unless the disk
+// is full: a file written under an epoch that a later run takes as well could
+// pass for one of that run.
+func (j *Journal) claimEpoch() error {
+	j.mu.Lock()
+	claimed := j.claimed
+	j.mu.Unlock()
+	if claimed {
+		return nil
+	}
+	return j.saveManifest()
 }
 
 func (j *Journal) saveIfDirty() error {

@@ -80,7 +80,12 @@ func (j *Journal) load() error {
 	if err := j.d.SyncDir(""); err != nil { // what was found is served from here on
 		return err
 	}
-	return j.saveManifest()
+	err = j.saveManifest()
+	if disk.IsFull(err) && m.Version != 0 { // the one that is there will do until a row is taken
+		j.o.Log.Warn("the disk is full; rows are read, delivered and removed, but none is taken", "stream", j.o.Name, "error", err)
+		return nil
+	}
+	return err
 }
 
 // loadManifest reads the MANIFEST. One that is damaged, lost or of another

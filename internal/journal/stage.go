@@ -136,6 +136,9 @@ func (s *Stage) grow(n int64) error {
 		return ErrClosed
 	}
 	size := max(min(j.segmentSize(), maxSegment), disk.Up(n)+segment.DataStart+disk.Align)
+	if err := j.claimEpoch(); err != nil {
+		return roomRefusal(err)
+	}
 	if err := j.makeRoom(size); err != nil {
 		return roomRefusal(err)
 	}

@@ -171,7 +171,7 @@ func tmpfs(t *testing.T, options string) string {
 func fill(t *testing.T, dir string) (give func()) {
 	t.Helper()
 	name := filepath.Join(dir, "everything.else")
-	f, err := os.Create(name)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	ok(t, err)
 	defer f.Close()
 	for size := 1 << 20; size >= 512; { // ever smaller pieces, down to the last byte
