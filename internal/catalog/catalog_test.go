@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"holdfast/internal/disk"
@@ -111,6 +112,31 @@ func TestResolve(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDiskFails holds that a table which could not be noted is refused in the
+// words for what is wrong, is not known, and is taken once the disk is well.
+func TestDiskFails(t *testing.T) {
+	for _, f := range []struct {
+		cause error
+		code  string
+	}{{syscall.ENOSPC, fault.DiskFull}, {syscall.EDQUOT, fault.DiskFull}, {syscall.EIO, fault.IOError}} {
+		d := disk.NewFaulty(disk.NewMem())
+		c, err := Open(d, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Fail(disk.Fault{Kind: disk.CallCreate, N: 1, Err: f.cause})
+		if err := c.Declare("calls", cols("a text")); fault.Code(err) != f.code {
+			t.Errorf("%v: Declare returns %v, want SQLSTATE %s", f.cause, err, f.code)
+		}
+		if _, err := c.Columns("calls"); fault.Code(err) != fault.UndefinedTable {
+			t.Errorf("%v: a table that was refused: %v", f.cause, err)
+		}
+		if err := c.Declare("calls", cols("a text")); err != nil {
+			t.Errorf("%v: once the disk is well: %v", f.cause, err)
+		}
 	}
 }
 
