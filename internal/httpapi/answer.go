@@ -71,6 +71,7 @@ var statuses = map[string]int{
 	fault.LimitExceeded:      http.StatusRequestEntityTooLarge,
 	fault.TooManyColumns:     http.StatusBadRequest,
 	fault.OutcomeUnknown:     http.StatusServiceUnavailable,
+	fault.IOError:            http.StatusServiceUnavailable, // the disk's, and tried again: not the request's
 	fault.QueryCanceled:      http.StatusServiceUnavailable,
 	fault.AdminShutdown:      http.StatusServiceUnavailable,
 	fault.CannotConnectNow:   http.StatusServiceUnavailable,

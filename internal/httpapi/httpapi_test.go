@@ -210,6 +210,7 @@ func TestStoreErrors(t *testing.T) {
 		{"not null", &fake{insertErr: fault.New(fault.NotNullViolation, "no")}, 400, "23502", 1},
 		{"two streams", &fake{insertErr: fault.New(fault.FeatureNotSupported, "no")}, 400, "0A000", 1},
 		{"disk full", &fake{commitErr: fault.New(fault.DiskFull, "no")}, 507, "53100", 0},
+		{"disk failing", &fake{commitErr: fault.New(fault.IOError, "no")}, 503, "58030", 0},
 		{"transaction too large", &fake{insertErr: fault.New(fault.LimitExceeded, "no")}, 413, "54000", 1},
 		{"outcome unknown", &fake{commitErr: fault.New(fault.OutcomeUnknown, "no")}, 503, "40003", 0},
 		{"stopping", &fake{commitErr: fault.New(fault.CannotConnectNow, "no")}, 503, "57P03", 0},
