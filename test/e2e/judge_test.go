@@ -17,8 +17,8 @@ type arrived struct {
 	body  string
 }
 
-// tally counts what became of a writer's statements.
-type tally struct {
+// summary counts what became of a writer's statements.
+type summary struct {
 	acked    int // acknowledged
 	doubtful int // neither acknowledged nor rolled back
 	found    int // of the doubtful ones, those that arrived
@@ -56,7 +56,7 @@ func verify(t *testing.T, db *sql.DB, writers []*writer) {
 // judge finds what is wrong with rows, which are in the order of the sink
 // within each table: an acknowledged row must be there once, a statement whole
 // or absent, one that was rolled back absent, and each table in order.
-func (w *writer) judge(rows []arrived) (problems []string, sum tally) {
+func (w *writer) judge(rows []arrived) (problems []string, sum summary) {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	last, present := map[string]int64{}, map[int64]bool{}
 	for _, r := range rows {

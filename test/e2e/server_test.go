@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,6 +39,7 @@ type options struct {
 	config string   // path of the configuration file
 	env    []string // added to the environment
 	bare   bool     // without --data: the server finds holdfast-data in its directory
+	under  []string // a program with its arguments that becomes the server, with limits or traced
 }
 
 // spawn starts a server on data and does not wait until it is ready.
@@ -51,7 +53,8 @@ func spawn(t *testing.T, data string, o options) *server {
 		args = append(args, "--config", o.config)
 	}
 	s := &server{t: t, data: data, ready: make(chan struct{}), exited: make(chan struct{})}
-	s.cmd = exec.Command(program, args...)
+	line := append(append(slices.Clone(o.under), program), args...)
+	s.cmd = exec.Command(line[0], line[1:]...)
 	s.cmd.Dir = filepath.Dir(data)
 	s.cmd.Env = append(os.Environ(), o.env...)
 	dieWithTest(s.cmd)
