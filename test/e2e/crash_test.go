@@ -3,6 +3,8 @@ package e2e
 import (
 	"testing"
 	"time"
+
+	"holdfast/test/tally"
 )
 
 // declareWriters makes the tables that are not left to be declared by their
@@ -15,12 +17,12 @@ func declareWriters(t *testing.T, s *server) {
 	}
 }
 
-// TestKilledFiftyTimes kills the server at random moments, start-up included,
-// while eight clients write, and then holds the sink against what each client
-// was told.
-func TestKilledFiftyTimes(t *testing.T) {
+// TestKilled kills the server at random moments, start-up included, while
+// eight clients write, and then holds the sink against what each client was
+// told. HOLDFAST_AMOUNT says how often.
+func TestKilled(t *testing.T) {
 	if testing.Short() {
-		t.Skip("SKIPPED: takes a minute")
+		t.Skip("SKIPPED: takes a while")
 	}
 	rng := seeded(t)
 	data := dataDir(t)
@@ -32,15 +34,16 @@ func TestKilledFiftyTimes(t *testing.T) {
 	wait := writeAll(t.Context(), writers)
 
 	var slowest time.Duration
-	starting := 0
-	for range 50 {
-		if rng.IntN(4) == 0 { // in the middle of starting
+	kills, starting := 0, 0
+	for want := tally.Want(t, "kill -9"); kills < want; kills++ {
+		if kills+1 < want && rng.IntN(4) == 0 { // in the middle of starting
 			s.kill()
 			s = spawn(t, data, options{})
 			time.Sleep(time.Duration(rng.IntN(40)) * time.Millisecond)
 			starting++
+			kills++
 		} else {
-			time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
+			time.Sleep(time.Duration(rng.IntN(400)) * time.Millisecond)
 		}
 		s.kill()
 		begun := time.Now()
@@ -51,7 +54,10 @@ func TestKilledFiftyTimes(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	close(goal.ended)
 	wait()
-	t.Logf("50 kills, %d of them followed by one while starting; slowest start %v", starting, slowest.Round(time.Millisecond))
+	t.Logf("%d kills, %d of them while starting; slowest start %v", kills, starting, slowest.Round(time.Millisecond))
+	if slowest > 2*time.Second {
+		t.Errorf("a start after a kill took %v", slowest)
+	}
 
 	s.delivered(2 * time.Minute)
 	st, err := s.status()
@@ -65,4 +71,5 @@ func TestKilledFiftyTimes(t *testing.T) {
 	}
 	s.stop()
 	verify(t, openSink(t, data), writers)
+	tally.Done(t, "kill -9", kills, "HOLDFAST_SEED as printed, go test ./test/e2e -run 'TestKilled$'")
 }
