@@ -52,6 +52,7 @@ type history struct {
 	Shown []note // a reader had the rows up to here
 	Marks []note // a sink was about to say that it has them
 	Calls []call
+	Lives int
 	rows  []placed // by seq, from 1
 }
 
@@ -99,6 +100,21 @@ func (h *history) call(phase string, do func() error) error {
 	h.Calls = append(h.Calls, call{from, to, phase})
 	return err
 }
+
+// upTo is the history of a disk on which f is left by a power cut at a time:
+// what is there has been promised from now on, what is not never was.
+func (h *history) upTo(f found, at int64) *history {
+	next := &history{Lives: h.Lives, Marks: []note{{0, upTo(h.Marks, at)}}}
+	for _, a := range h.Tries {
+		if a.Last <= f.last() {
+			next.Tries = append(next.Tries, &attempt{Name: a.Name, N: a.N, Size: a.Size, Acked: before, Last: a.Last})
+		}
+	}
+	return next
+}
+
+// before is a time before the log began.
+const before = -1
 
 // settle puts every row in its place once all are acked.
 func (h *history) settle() error {

@@ -22,12 +22,10 @@ type kept struct {
 	Seed     uint64
 }
 
-// keep keeps the recording, because the next one will be another, and returns
-// the command that plays m of it back.
-func (r *recording) keep(t *testing.T, m moment) string {
+// keep keeps the recording in dir, because the next one will be another, and
+// returns the command that plays m of it back.
+func (r *recording) keep(t *testing.T, dir string, m moment) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "holdfast-recording-")
-	ok(t, err)
 	about, err := json.Marshal(kept{r.kind.name, r.buffered, r.history, m.n, m.seed})
 	ok(t, err)
 	base := createFile(t, filepath.Join(dir, "base"))
@@ -39,8 +37,8 @@ func (r *recording) keep(t *testing.T, m moment) string {
 	return fmt.Sprintf("replay: %s=%s go test -run TestReplays, in test/blocks", keptVar, dir)
 }
 
-// playKept plays the moment back that a failure has kept in dir.
-func playKept(t *testing.T, dir string) {
+// playKept plays the moment back that is kept in dir.
+func playKept(t *testing.T, dir string) error {
 	t.Helper()
 	about, err := os.ReadFile(filepath.Join(dir, "about"))
 	ok(t, err)
@@ -54,8 +52,5 @@ func playKept(t *testing.T, dir string) {
 	r.log, err = parse(r.raw)
 	ok(t, err)
 	ok(t, r.history.settle())
-	if err := newPlayer(t, r).play(moment{k.N, k.Seed}); err != nil {
-		t.Fatalf("%s: power cut after entry %d of %d: %v", r, k.N, len(r.log), err)
-	}
-	t.Logf("%s: power cut after entry %d of %d: nothing is amiss", r, k.N, len(r.log))
+	return newPlayer(t, r).play(moment{k.N, k.Seed})
 }

@@ -3,9 +3,10 @@ package blocks
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // entry is one write, or, without data, one flush.
@@ -22,7 +23,7 @@ func (e entry) flush() bool { return len(e.data) == 0 }
 type recording struct {
 	kind     kind
 	buffered bool
-	base     *image
+	base     image
 	raw      []byte // the log as it was written
 	log      []entry
 	history  *history
@@ -69,18 +70,12 @@ func (r *recording) flushed(n int) int {
 // page is the grain at which an image knows what it holds.
 const page = 4096
 
-// image is the content of a disk, most of which was never written.
-type image struct {
-	bytes []byte
-	used  []bool // by page: it may differ from zero
-}
-
-func newImage(size int64) *image {
-	return &image{bytes: make([]byte, size), used: make([]bool, size/page)}
-}
+// image is the content of a disk, most of which was never written: its pages,
+// nil where it holds zeros. A page is never changed, so that copies share them.
+type image [][]byte
 
 // readImage reads an image from a file.
-func readImage(name string) (*image, error) {
+func readImage(name string) (image, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -90,66 +85,61 @@ func readImage(name string) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	im := newImage(info.Size())
-	if _, err := io.ReadFull(f, im.bytes); err != nil {
-		return nil, err
-	}
-	for i := range im.used {
-		for _, b := range im.bytes[i*page : (i+1)*page] {
-			if b != 0 {
-				im.used[i] = true
-				break
-			}
+	im := make(image, info.Size()/page)
+	for off := int64(0); ; {
+		if off, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA); err == unix.ENXIO {
+			return im, nil
+		} else if err != nil {
+			return nil, err
 		}
-	}
-	return im, nil
-}
-
-func (im *image) clone() *image {
-	c := newImage(int64(len(im.bytes)))
-	im.runs(func(off, end int64) error {
-		c.write(off, im.bytes[off:end])
-		return nil
-	})
-	return c
-}
-
-func (im *image) write(off int64, data []byte) {
-	copy(im.bytes[off:], data)
-	for p := off / page; p*page < off+int64(len(data)); p++ {
-		im.used[p] = true
+		p := make([]byte, page)
+		if _, err := f.ReadAt(p, off); err != nil {
+			return nil, err
+		}
+		im[off/page] = p
+		off += page
 	}
 }
 
-// runs calls do with each range that may differ from zero.
-func (im *image) runs(do func(off, end int64) error) error {
-	for i := 0; i < len(im.used); i++ {
-		if !im.used[i] {
-			continue
+// write writes data, whose offset and length are as a disk takes them.
+func (im image) write(off int64, data []byte) {
+	for len(data) > 0 {
+		at := off % page
+		n := min(page-at, int64(len(data)))
+		p := data[:n:n]
+		if n < page {
+			p = make([]byte, page)
+			copy(p, im[off/page])
+			copy(p[at:], data[:n])
 		}
-		from := i
-		for i < len(im.used) && im.used[i] {
-			i++
-		}
-		if err := do(int64(from)*page, int64(i)*page); err != nil {
-			return err
-		}
+		im[off/page] = p
+		off, data = off+n, data[n:]
 	}
-	return nil
 }
 
 // save makes f hold the image.
-func (im *image) save(f *os.File) error {
+func (im image) save(f *os.File) error {
 	if err := f.Truncate(0); err != nil {
 		return err
 	}
-	if err := f.Truncate(int64(len(im.bytes))); err != nil {
+	if err := f.Truncate(int64(len(im)) * page); err != nil {
 		return err
 	}
-	return im.runs(func(off, end int64) error {
-		_, err := f.WriteAt(im.bytes[off:end], off)
-		return err
-	})
+	const most = 1024 // pages that one call takes
+	for i := 0; i < len(im); i++ {
+		from := i
+		for i < len(im) && im[i] != nil && i-from < most {
+			i++
+		}
+		if i == from {
+			continue
+		}
+		if n, err := unix.Pwritev(int(f.Fd()), im[from:i], int64(from)*page); err != nil || n != (i-from)*page {
+			return fmt.Errorf("write %d pages of an image: %d bytes written: %w", i-from, n, err)
+		}
+		i--
+	}
+	return nil
 }
 
 // apply writes to f what chance leaves of entries: each write whole, not at

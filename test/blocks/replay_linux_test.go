@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,14 +30,14 @@ type player struct {
 	r    *recording
 	file *os.File
 	v    *volume
-	im   *image // with the first done entries
+	im   image // with the first done entries
 	done int
 }
 
 func newPlayer(t *testing.T, r *recording) *player {
 	t.Helper()
 	dir := workDir(t)
-	p := &player{r: r, file: createFile(t, filepath.Join(dir, "image")), im: r.base.clone()}
+	p := &player{r: r, file: createFile(t, filepath.Join(dir, "image")), im: slices.Clone(r.base)}
 	t.Cleanup(func() { p.file.Close() })
 	ok(t, p.file.Truncate(r.kind.size))
 	p.v = newVolume(t, r.kind, dir, p.file)
@@ -46,9 +45,8 @@ func newPlayer(t *testing.T, r *recording) *player {
 	return p
 }
 
-// play makes the image as a power cut at m leaves it, and judges the journal
-// on it.
-func (p *player) play(m moment) error {
+// build makes the image as a power cut at m leaves it.
+func (p *player) build(m moment) error {
 	flushed := p.r.flushed(m.n)
 	for ; p.done < flushed; p.done++ {
 		p.im.write(p.r.log[p.done].off, p.r.log[p.done].data)
@@ -56,14 +54,50 @@ func (p *player) play(m moment) error {
 	if err := p.im.save(p.file); err != nil {
 		return err
 	}
-	if err := apply(p.file, p.r.log[flushed:m.n], p.r.kind.grain, m.seed); err != nil {
+	return apply(p.file, p.r.log[flushed:m.n], p.r.kind.grain, m.seed)
+}
+
+// mounted runs do on the file system that a power cut at m leaves.
+func (p *player) mounted(m moment, do func() error) error {
+	if err := p.build(m); err != nil {
 		return err
 	}
 	if err := p.v.mount(); err != nil {
 		return err
 	}
-	err := p.judge(p.r.time(m.n))
+	err := do()
 	return errors.Join(err, p.v.unmount())
+}
+
+// errBroken tells what the journal does wrong from what the file system, or
+// the harness, does.
+var errBroken = errors.New("not what was promised")
+
+// play judges the journal behind a power cut at m.
+func (p *player) play(m moment) error {
+	return p.mounted(m, func() error {
+		if err := p.judge(p.r.time(m.n)); err != nil {
+			return fmt.Errorf("%w: %w", errBroken, err)
+		}
+		return nil
+	})
+}
+
+// left returns what the journal has behind a power cut at m, and leaves the
+// image as it was before anybody looked.
+func (p *player) left(m moment) (f found, err error) {
+	err = p.mounted(m, func() error {
+		d, err := p.v.open(p.r.buffered)
+		if err != nil {
+			return err
+		}
+		f, err = start(d, func(*journal.Journal, found) error { return nil })
+		return errors.Join(err, d.Close())
+	})
+	if err == nil {
+		err = p.build(m)
+	}
+	return f, err
 }
 
 // judge starts the journal, judges it, writes on, and starts it again: what is
@@ -212,16 +246,32 @@ func (r *recording) playAll(t *testing.T, all []moment) (played int, failed mome
 	return played, failed, err
 }
 
-// perRecording is how many moments of one recording are played at most: each
-// one, and some subsets of what was not flushed.
-const perRecording = 4000
+// mustPlay plays moments back, all of which must be as promised.
+func (r *recording) mustPlay(t *testing.T, all []moment) int {
+	t.Helper()
+	begun := time.Now()
+	n, at, err := r.playAll(t, all)
+	if err != nil {
+		dir, derr := os.MkdirTemp("", "holdfast-recording-")
+		ok(t, derr)
+		t.Fatalf("%s: power cut after entry %d of %d: %v\n%s", r, at.n, len(r.log), err, r.keep(t, dir, at))
+	}
+	t.Logf("%s: %d entries, %d KiB, up to seq %d; played %d moments back, %v each",
+		r, len(r.log), r.time(len(r.log))>>10, len(r.history.rows)-1, n, time.Since(begun)/time.Duration(max(n, 1)))
+	return n
+}
+
+// perRecording is how many moments of one recording, and of what goes on
+// behind one of its power cuts, are played at most: each one, and some subsets
+// of what was not flushed.
+const perRecording = 5000
 
 // TestReplays records journals on several file systems and plays the
 // recordings back.
 func TestReplays(t *testing.T) {
 	const name = "block replays"
 	if dir := os.Getenv(keptVar); dir != "" {
-		playKept(t, dir)
+		ok(t, playKept(t, dir))
 		return
 	}
 	seed := seeded(t)
@@ -234,36 +284,43 @@ func TestReplays(t *testing.T) {
 	done, want := 0, tally.Want(t, name)
 	for done < want {
 		for i, m := range modes {
-			begun := time.Now()
+			share := min(perRecording, (want-done+len(modes)-i-1)/(len(modes)-i))
 			r := newRecording(t, m.kind, m.buffered, false, rnd.Uint64())
-			recorded := time.Since(begun)
-			share := max(1, min(perRecording, (want-done+len(modes)-i-1)/(len(modes)-i)))
-			begun = time.Now()
-			n, at, err := r.playAll(t, r.moments(t, share, rnd))
-			if err != nil {
-				t.Fatalf("%s: power cut after entry %d of %d: %v\n%s", r, at.n, len(r.log), err, r.keep(t, at))
+			all := r.moments(t, (share+1)/2, rnd)
+			done += r.mustPlay(t, all)
+			if len(all) < share {
+				r = r.after(t, all[rnd.IntN(len(all))], rnd.Uint64())
+				done += r.mustPlay(t, r.moments(t, share-len(all), rnd))
 			}
-			done += n
-			t.Logf("%s: recorded %d entries, %d KiB, up to seq %d in %v; played %d moments back, %v each",
-				r, len(r.log), r.time(len(r.log))>>10, len(r.history.rows)-1, recorded, n, time.Since(begun)/time.Duration(n))
 		}
 	}
 	tally.Done(t, name, done, fmt.Sprintf("HOLDFAST_SEED=%d go test -run TestReplays, in test/blocks", seed))
 }
 
 // TestHarnessBites records a journal that acks rows before their flush: the
-// same moments and the same judge must find that out.
+// moments around the acks and the same judge must find that out, and find it
+// again in what is kept of the recording.
 func TestHarnessBites(t *testing.T) {
 	for _, k := range []kind{ext4, xfs} {
 		seed := seeded(t)
 		r := newRecording(t, k, false, true, seed)
-		n, at, err := r.playAll(t, r.moments(t, 200, rand.New(rand.NewPCG(seed, 2))))
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		var all []moment
+		for _, n := range r.during(phaseAck) {
+			all = append(all, moment{n, rnd.Uint64() | 1})
+		}
+		n, at, err := r.playAll(t, all)
 		if err == nil {
 			t.Fatalf("%s: rows that were acked before their flush outlived %d power cuts (seed %d)", r, n, seed)
 		}
-		if !strings.Contains(err.Error(), "lost: ") {
+		if !errors.Is(err, errBroken) {
 			t.Fatalf("%s: entry %d: the replays find something else (seed %d): %v", r, at.n, seed, err)
 		}
 		t.Logf("%s: found after %d replays: %v", r, n, err)
+		dir := workDir(t)
+		r.keep(t, dir, at)
+		if again := playKept(t, dir); again == nil || again.Error() != err.Error() {
+			t.Fatalf("%s: entry %d: kept and played back again it is another failure (seed %d): %v", r, at.n, seed, again)
+		}
 	}
 }

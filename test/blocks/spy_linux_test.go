@@ -10,6 +10,7 @@ import (
 // The phases of a journal's work, as they are seen from the disk. Each must be
 // among the moments that are played back.
 const (
+	phaseStart    = "start"
 	phaseAck      = "append and flush"
 	phaseWrite    = "append without flush"
 	phaseBegin    = "header of a segment"
@@ -25,7 +26,7 @@ const (
 )
 
 var phases = []string{
-	phaseAck, phaseWrite, phaseBegin, phaseReserve, phaseRoll, phaseSeal, phaseStage, phaseAdopt,
+	phaseStart, phaseAck, phaseWrite, phaseBegin, phaseReserve, phaseRoll, phaseSeal, phaseStage, phaseAdopt,
 	phaseRemove, phaseRecycle, phaseManifest, phaseNames,
 }
 

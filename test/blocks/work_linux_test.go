@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
-	"holdfast/internal/disk"
 	"holdfast/internal/journal"
 	"holdfast/row"
 )
@@ -24,21 +24,39 @@ const share = 50
 // newRecording records a journal at work on a new file system.
 func newRecording(t *testing.T, k kind, buffered, hasty bool, seed uint64) *recording {
 	t.Helper()
-	dir := workDir(t)
-	name := k.makeImage(t, dir)
-	base, err := readImage(name)
+	r := &recording{kind: k, buffered: buffered, history: &history{}}
+	r.record(t, k.makeImage(t, workDir(t)), hasty, seed)
+	return r
+}
+
+// after records a journal that goes on behind a power cut at a moment of r: it
+// recovers first, and its power is cut while it does.
+func (r *recording) after(t *testing.T, m moment, seed uint64) *recording {
+	t.Helper()
+	p := newPlayer(t, r)
+	left, err := p.left(m)
 	ok(t, err)
-	r := &recording{kind: k, buffered: buffered, base: base}
+	next := &recording{kind: r.kind, buffered: r.buffered, history: r.history.upTo(left, r.time(m.n))}
+	next.record(t, p.file.Name(), false, seed)
+	return next
+}
+
+// record records a journal at work on an image.
+func (r *recording) record(t *testing.T, image string, hasty bool, seed uint64) {
+	t.Helper()
+	var err error
+	r.base, err = readImage(image)
+	ok(t, err)
 	t.Run("record", func(t *testing.T) { // its end is the recorder's, too
-		recorded, log := startRecorder(t, name)
-		r.history = &history{now: func() int64 {
+		recorded, log := startRecorder(t, image)
+		r.history.now = func() int64 {
 			info, err := log.Stat()
 			if err != nil {
 				panic(err) // a file in memory, which is open
 			}
 			return info.Size()
-		}}
-		v := newVolume(t, k, dir, recorded)
+		}
+		v := newVolume(t, r.kind, filepath.Dir(image), recorded)
 		defer v.loop.Close() // the last one: the device detaches
 		ok(t, v.mount())
 		err := r.live(v, hasty, seed)
@@ -47,12 +65,11 @@ func newRecording(t *testing.T, k kind, buffered, hasty bool, seed uint64) *reco
 	if t.Failed() {
 		t.FailNow()
 	}
-	r.raw, err = os.ReadFile(name + ".log")
+	r.raw, err = os.ReadFile(image + ".log")
 	ok(t, err)
 	r.log, err = parse(r.raw)
 	ok(t, err)
 	ok(t, r.history.settle())
-	return r
 }
 
 // live lets a journal live twice on a volume: first it removes what is
@@ -64,12 +81,16 @@ func (r *recording) live(v *volume, hasty bool, seed uint64) error {
 		return err
 	}
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	for life, limits := range []journal.Limits{{History: 600 << 10}, {Budget: 2560 << 10, Wait: time.Minute}} {
-		j, err := journal.Open(spy{d, r.history, hasty}, journal.Options{Name: "main", SegmentSize: segmentSize, Limits: limits})
+	for _, limits := range []journal.Limits{{History: 600 << 10}, {Budget: 2560 << 10, Wait: time.Minute}} {
+		var j *journal.Journal
+		err := r.history.call(phaseStart, func() (err error) {
+			j, err = journal.Open(spy{d, r.history, hasty}, journal.Options{Name: "main", SegmentSize: segmentSize, Limits: limits})
+			return err
+		})
 		if err != nil {
 			return errors.Join(err, d.Close())
 		}
-		err = r.history.work(j, life, rnd)
+		err = r.history.work(j, rnd)
 		if err := errors.Join(err, j.Close()); err != nil {
 			return errors.Join(err, d.Close())
 		}
@@ -78,7 +99,9 @@ func (r *recording) live(v *volume, hasty bool, seed uint64) error {
 }
 
 // work lets writers, a large transaction and a sink work on j.
-func (h *history) work(j *journal.Journal, life int, rnd *rand.Rand) error {
+func (h *history) work(j *journal.Journal, rnd *rand.Rand) error {
+	h.Lives++
+	life := h.Lives
 	from, err := j.Register("sink")
 	if err != nil {
 		return err
@@ -200,5 +223,3 @@ func await(ctx context.Context, j *journal.Journal, seq uint64) error {
 	_, err = r.Next(ctx)
 	return err
 }
-
-var _ disk.FS = spy{}
