@@ -44,7 +44,7 @@ func playKept(t *testing.T, dir string) error {
 	ok(t, err)
 	var k kept
 	ok(t, json.Unmarshal(about, &k))
-	r := &recording{kind: map[string]kind{ext4.name: ext4, xfs.name: xfs}[k.Kind], buffered: k.Buffered, history: k.History}
+	r := &recording{mode: mode{map[string]kind{ext4.name: ext4, xfs.name: xfs}[k.Kind], k.Buffered}, history: k.History}
 	r.base, err = readImage(filepath.Join(dir, "base"))
 	ok(t, err)
 	r.raw, err = os.ReadFile(filepath.Join(dir, "log"))

@@ -18,15 +18,27 @@ type entry struct {
 
 func (e entry) flush() bool { return len(e.data) == 0 }
 
+// mode is where a journal works, and how.
+type mode struct {
+	kind     kind
+	buffered bool // through the page cache
+}
+
+func (m mode) String() string {
+	if m.buffered {
+		return m.kind.name + " buffered"
+	}
+	return m.kind.name + " direct"
+}
+
 // recording is what a disk was sent while a journal worked, and what was
 // promised meanwhile.
 type recording struct {
-	kind     kind
-	buffered bool
-	base     image
-	raw      []byte // the log as it was written
-	log      []entry
-	history  *history
+	mode
+	base    image
+	raw     []byte // the log as it was written
+	log     []entry
+	history *history
 }
 
 // parse reads a log.

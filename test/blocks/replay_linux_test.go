@@ -166,7 +166,7 @@ func (r *recording) moments(t *testing.T, n int, rnd *rand.Rand) []moment {
 	for i, phase := range phases {
 		byPhase[i] = r.during(phase)
 		if len(byPhase[i]) == 0 {
-			t.Fatalf("%s: no moment of the recording is a %s", r, phase)
+			t.Fatalf("%s: no moment of the recording is a %s", r.mode, phase)
 		}
 	}
 	var all []moment
@@ -205,14 +205,6 @@ func (r *recording) during(phase string) []int {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-func (r *recording) String() string {
-	how := "direct"
-	if r.buffered {
-		how = "buffered"
-	}
-	return r.kind.name + " " + how
 }
 
 // workers is how many moments are played back at the same time.
@@ -254,10 +246,10 @@ func (r *recording) mustPlay(t *testing.T, all []moment) int {
 	if err != nil {
 		dir, derr := os.MkdirTemp("", "holdfast-recording-")
 		ok(t, derr)
-		t.Fatalf("%s: power cut after entry %d of %d: %v\n%s", r, at.n, len(r.log), err, r.keep(t, dir, at))
+		t.Fatalf("%s: power cut after entry %d of %d: %v\n%s", r.mode, at.n, len(r.log), err, r.keep(t, dir, at))
 	}
 	t.Logf("%s: %d entries, %d KiB, up to seq %d; played %d moments back, %v each",
-		r, len(r.log), r.time(len(r.log))>>10, len(r.history.rows)-1, n, time.Since(begun)/time.Duration(max(n, 1)))
+		r.mode, len(r.log), r.time(len(r.log))>>10, len(r.history.rows)-1, n, time.Since(begun)/time.Duration(max(n, 1)))
 	return n
 }
 
@@ -277,21 +269,23 @@ func TestReplays(t *testing.T) {
 	seed := seeded(t)
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	modes := []struct {
-		kind     kind
-		buffered bool
-	}{{ext4, false}, {ext4, true}, {xfs, false}, {xfs, true}}
+	modes := []mode{{ext4, false}, {ext4, true}, {xfs, false}, {xfs, true}}
 	done, want := 0, tally.Want(t, name)
 	for done < want {
 		for i, m := range modes {
 			share := min(perRecording, (want-done+len(modes)-i-1)/(len(modes)-i))
-			r := newRecording(t, m.kind, m.buffered, false, rnd.Uint64())
-			all := r.moments(t, (share+1)/2, rnd)
-			done += r.mustPlay(t, all)
-			if len(all) < share {
-				r = r.after(t, all[rnd.IntN(len(all))], rnd.Uint64())
-				done += r.mustPlay(t, r.moments(t, share-len(all), rnd))
-			}
+			t.Run(m.String(), func(t *testing.T) { // its end gives images and devices back
+				r := newRecording(t, m, false, rnd.Uint64())
+				all := r.moments(t, (share+1)/2, rnd)
+				done += r.mustPlay(t, all)
+				if len(all) < share {
+					r = r.after(t, all[rnd.IntN(len(all))], rnd.Uint64())
+					done += r.mustPlay(t, r.moments(t, share-len(all), rnd))
+				}
+			})
+		}
+		if t.Failed() {
+			return
 		}
 	}
 	tally.Done(t, name, done, fmt.Sprintf("HOLDFAST_SEED=%d go test -run TestReplays, in test/blocks", seed))
@@ -303,7 +297,7 @@ func TestReplays(t *testing.T) {
 func TestHarnessBites(t *testing.T) {
 	for _, k := range []kind{ext4, xfs} {
 		seed := seeded(t)
-		r := newRecording(t, k, false, true, seed)
+		r := newRecording(t, mode{k, false}, true, seed)
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		var all []moment
 		for _, n := range r.during(phaseAck) {
@@ -311,16 +305,16 @@ func TestHarnessBites(t *testing.T) {
 		}
 		n, at, err := r.playAll(t, all)
 		if err == nil {
-			t.Fatalf("%s: rows that were acked before their flush outlived %d power cuts (seed %d)", r, n, seed)
+			t.Fatalf("%s: rows that were acked before their flush outlived %d power cuts (seed %d)", r.mode, n, seed)
 		}
 		if !errors.Is(err, errBroken) {
-			t.Fatalf("%s: entry %d: the replays find something else (seed %d): %v", r, at.n, seed, err)
+			t.Fatalf("%s: entry %d: the replays find something else (seed %d): %v", r.mode, at.n, seed, err)
 		}
-		t.Logf("%s: found after %d replays: %v", r, n, err)
+		t.Logf("%s: found after %d replays: %v", r.mode, n, err)
 		dir := workDir(t)
 		r.keep(t, dir, at)
 		if again := playKept(t, dir); again == nil || again.Error() != err.Error() {
-			t.Fatalf("%s: entry %d: kept and played back again it is another failure (seed %d): %v", r, at.n, seed, again)
+			t.Fatalf("%s: entry %d: kept and played back again it is another failure (seed %d): %v", r.mode, at.n, seed, again)
 		}
 	}
 }

@@ -22,10 +22,10 @@ const segmentSize = 256 << 10
 const share = 50
 
 // newRecording records a journal at work on a new file system.
-func newRecording(t *testing.T, k kind, buffered, hasty bool, seed uint64) *recording {
+func newRecording(t *testing.T, m mode, hasty bool, seed uint64) *recording {
 	t.Helper()
-	r := &recording{kind: k, buffered: buffered, history: &history{}}
-	r.record(t, k.makeImage(t, workDir(t)), hasty, seed)
+	r := &recording{mode: m, history: &history{}}
+	r.record(t, m.kind.makeImage(t, workDir(t)), hasty, seed)
 	return r
 }
 
@@ -36,7 +36,7 @@ func (r *recording) after(t *testing.T, m moment, seed uint64) *recording {
 	p := newPlayer(t, r)
 	left, err := p.left(m)
 	ok(t, err)
-	next := &recording{kind: r.kind, buffered: r.buffered, history: r.history.upTo(left, r.time(m.n))}
+	next := &recording{mode: r.mode, history: r.history.upTo(left, r.time(m.n))}
 	next.record(t, p.file.Name(), false, seed)
 	return next
 }
