@@ -45,6 +45,8 @@ type Options struct {
 	// Fold, where set, returns what a sink takes a table's name for; a new table
 	// that folds like a known one is refused. It must be safe for concurrent use.
 	Fold func(table string) string
+	// Scrub reads sealed segments again in the background; the zero value does not.
+	Scrub Scrub
 	// Log gets what no caller can be told; nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -185,7 +187,7 @@ func (db *DB) openStream(o Stream) error {
 	if err != nil {
 		return fmt.Errorf("open directory of stream %q: %w", o.Name, err)
 	}
-	s.journal, err = journal.Open(d, journal.Options{Name: o.Name, Limits: journal.Limits(o.Limits), Log: db.o.Log})
+	s.journal, err = journal.Open(d, journal.Options{Name: o.Name, Limits: journal.Limits(o.Limits), Scrub: journal.Scrub(db.o.Scrub), Log: db.o.Log})
 	if err != nil {
 		if s.fs != nil {
 			err = errors.Join(err, s.fs.Close())

@@ -19,12 +19,16 @@ type ReadOptions struct {
 	Follow bool   // wait for more rows at the end, until the context ends
 }
 
-// DamageError is what Read gives in the place of rows that cannot be read.
+// DamageError is what Read gives in the place of rows that cannot be read, or,
+// where Damage.Gap is set, of rows that Repair gave up.
 type DamageError struct{ Damage row.Damage }
 
 // Error names the place and the rows.
 func (e *DamageError) Error() string {
 	d := e.Damage
+	if d.Gap {
+		return fmt.Sprintf("rows %d to %d of stream %q are a gap: repair gave them up: %s", d.First, d.Last, d.Stream, d.What)
+	}
 	return fmt.Sprintf("rows %d to %d of stream %q cannot be read: segment %d, offset %d: %s", d.First, d.Last, d.Stream, d.Segment, d.Offset, d.What)
 }
 

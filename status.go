@@ -32,6 +32,9 @@ type StreamStatus struct {
 	Error    string       // why it is not "ok"
 	Oldest   time.Time    // receipt of the oldest row kept; zero: unknown, or none
 	Damage   []row.Damage // found since Open
+	Gaps     []row.Damage // rows that Repair gave up, the newest ranges
+	GapRows  uint64       // in all of them that are still met
+	Scrub    Scrubbed
 
 	Appended  uint64        // rows committed since Open
 	Written   uint64        // bytes written for them
@@ -60,6 +63,7 @@ type SinkStatus struct {
 	Retries   uint64    // attempts that failed since Open
 	Rows      uint64    // committed since Open
 	Commits   uint64    // since Open
+	GapRows   uint64    // passed over since Open, because Repair gave them up
 	Size      int64     // bytes on this machine's disk; 0: unknown
 }
 
@@ -86,6 +90,7 @@ func (s *stream) status() StreamStatus {
 	out := StreamStatus{
 		Name: s.Name, ID: s.journal.ID(), FirstSeq: j.FirstSeq, EndSeq: j.EndSeq, Segments: j.Segments,
 		Bytes: j.Bytes, Limit: j.Limit, Free: j.Free, State: j.State, Error: j.Error, Damage: j.Damage,
+		Gaps: j.Gaps, GapRows: j.GapRows, Scrub: Scrubbed(j.Scrub),
 		Appended: j.Appended, Written: j.AppendedBytes, Flushes: j.Flushes, FlushTime: j.FlushTime,
 	}
 	if j.OldestTime > 0 && j.FirstSeq <= j.EndSeq {
@@ -99,7 +104,7 @@ func (d *delivery) status() SinkStatus {
 	out := SinkStatus{
 		Name: s.Name, Stream: s.Stream, State: string(s.State), Reason: string(s.Reason), Since: s.Since,
 		Seq: s.Seq, LagRows: s.LagRows, LagBytes: s.LagBytes, Oldest: s.Oldest, LastError: s.LastError,
-		Retries: s.Retries, Rows: s.Rows, Commits: s.Commits,
+		Retries: s.Retries, Rows: s.Rows, Commits: s.Commits, GapRows: s.GapRows,
 	}
 	if k, ok := d.sink.(sink.Stats); ok {
 		// A size that cannot be told now is told as unknown.
@@ -121,62 +126,6 @@ func (s *stream) detached(known []SinkStatus) (out []SinkStatus) {
 		out = append(out, k)
 	}
 	return out
-}
-
-// Verified is how much Verify has read.
-type Verified struct {
-	Streams  int
-	Segments int
-	Rows     uint64 // that are readable
-	Bytes    int64
-	Damaged  int // places reported
-}
-
-// Verify reads everything that a stream keeps, all streams for "", and calls
-// report for each place that is not as it was written. It ends early with
-// report's error. Writers and sinks go on meanwhile.
-func (db *DB) Verify(ctx context.Context, name string, report func(row.Damage) error) (Verified, error) {
-	streams := db.streams
-	if name != "" {
-		s, err := db.find(name)
-		if err != nil {
-			return Verified{}, err
-		}
-		streams = []*stream{s}
-	}
-	var all Verified
-	for _, s := range streams {
-		if err := s.verify(ctx, &all, report); err != nil {
-			return all, err
-		}
-	}
-	return all, nil
-}
-
-func (s *stream) verify(ctx context.Context, all *Verified, report func(row.Damage) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var stopped error
-	v, err := s.journal.Verify(ctx, func(d row.Damage) {
-		if stopped != nil {
-			return
-		}
-		all.Damaged++
-		if stopped = report(d); stopped != nil {
-			cancel(stopped)
-		}
-	})
-	all.Streams++
-	all.Segments += v.Segments
-	all.Rows += v.Rows
-	all.Bytes += v.Bytes
-	switch {
-	case stopped != nil:
-		return stopped
-	case err != nil:
-		return fmt.Errorf("verify stream %q: %w", s.Name, err)
-	}
-	return nil
 }
 
 // Seal closes the active segment of each stream, so that it is immutable when

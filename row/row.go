@@ -104,7 +104,9 @@ type Damage struct {
 	Stream  string `json:"stream"`
 	Segment uint64 `json:"segment"`
 	Offset  int64  `json:"offset"`          // in the segment's file, bytes
+	Length  int64  `json:"length"`          // of what cannot be read there, bytes; 0: unknown, or nothing is there
 	First   uint64 `json:"first,omitempty"` // seq of the first row lost; 0: no row is lost
 	Last    uint64 `json:"last,omitempty"`
 	What    string `json:"what"`
+	Gap     bool   `json:"gap,omitempty"` // the rows were given up by repair: readers and sinks pass over them
 }

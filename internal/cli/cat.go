@@ -108,7 +108,9 @@ func word(s string) string {
 }
 
 func (p *printer) damage(d row.Damage) error {
-	p.damaged++
+	if !d.Gap {
+		p.damaged++
+	}
 	if p.json != nil {
 		return p.json.Encode(map[string]row.Damage{"damage": d})
 	}
@@ -116,7 +118,11 @@ func (p *printer) damage(d row.Damage) error {
 	if err := p.out.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(p.errs, "holdfast: damage: %s\n", oneLine(describe(d)))
+	what := "damage"
+	if d.Gap {
+		what = "gap"
+	}
+	_, err := fmt.Fprintf(p.errs, "holdfast: %s: %s\n", what, oneLine(describe(d)))
 	return err
 }
 
@@ -148,7 +154,14 @@ func describe(d row.Damage) string {
 	case d.First != 0:
 		rows = fmt.Sprintf("seq %d to %d", d.First, d.Last)
 	}
-	return fmt.Sprintf("stream %s, segment %d, offset %d, %s: %s", d.Stream, d.Segment, d.Offset, rows, d.What)
+	where := fmt.Sprintf("stream %s, segment %d, offset %d", d.Stream, d.Segment, d.Offset)
+	if d.Length > 0 {
+		where += ", " + plural(int(d.Length), "byte")
+	}
+	if d.Gap {
+		rows = "gap of " + rows
+	}
+	return fmt.Sprintf("%s, %s: %s", where, rows, d.What)
 }
 
 // ago tells how long something is past, in one unit.

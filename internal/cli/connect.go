@@ -94,6 +94,31 @@ func (s *settings) connect(env *Env) (Database, error) {
 	return env.Offline(env.Context, c)
 }
 
+// local is with for verbs that only the server's own user may use: where an
+// address is given instead, the server there says which data directory it has,
+// and is asked through the socket in it.
+func (s *settings) local(env *Env, addr string, do func(Database) error) error {
+	if addr == "" {
+		return s.with(env, do)
+	}
+	if s.data != "" {
+		return usage("give one of them", "--http and --data name two servers")
+	}
+	c := httpapi.NewTCP(addr)
+	defer c.Close()
+	st, err := c.Status(env.Context)
+	if err != nil {
+		return err
+	}
+	db := httpapi.NewUnix(config.AdminSocket(st.Data))
+	defer db.Close()
+	if own, err := db.Status(env.Context); err != nil || !own.Started.Equal(st.Started) {
+		return fault.New(fault.ConnectionFailure, "the server at %q has data directory %q, and cannot be reached through the socket in it", addr, st.Data).
+			Because(err).WithHint("run this on its machine and as its user, and name the directory with --data")
+	}
+	return do(db)
+}
+
 // answers returns nil where a server listens on the socket.
 func answers(ctx context.Context, path string) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", path)

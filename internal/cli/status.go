@@ -126,6 +126,12 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 		for _, d := range s.Damage {
 			fmt.Fprintf(w, "damage: %s\n", oneLine(describe(d)))
 		}
+		for _, d := range s.Gaps {
+			fmt.Fprintf(w, "gap: %s\n", oneLine(describe(d)))
+		}
+		if !s.Scrub.Ended.IsZero() {
+			fmt.Fprintf(w, "scrub of %s: the last full round ended %s ago\n", s.Name, ago(now.Sub(s.Scrub.Ended)))
+		}
 	}
 	for _, k := range st.Sinks {
 		if k.LastError != "" {

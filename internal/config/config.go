@@ -32,6 +32,8 @@ type Config struct {
 	Streams        map[string]*Stream `yaml:"streams" doc:"Streams by name; main takes every table that no other stream names."`
 	Sinks          map[string]*Sink   `yaml:"sinks" doc:"Destinations by name; without any, SQLite at <data>/holdfast.db."`
 	Drain          Duration           `yaml:"drain" doc:"How long a stop goes on delivering, at most."`
+	Scrub          Rate               `yaml:"scrub" doc:"How fast each stream's sealed segments are read again in the background to find damage, per second; or off."`
+	ScrubPause     Days               `yaml:"scrub_pause" doc:"From the end of one such round to the next."`
 	Log            Log                `yaml:"log" doc:"The server's log, on standard error."`
 	MaxConnections int                `yaml:"max_connections" doc:"Client connections at the same time, all doors together."`
 
@@ -91,6 +93,8 @@ func base() *Config {
 		Data:           "./holdfast-data",
 		Listen:         Listen{PG: "127.0.0.1:5433", HTTP: "127.0.0.1:8433"},
 		Drain:          defaultDrain,
+		Scrub:          defaultScrub,
+		ScrubPause:     defaultScrubPause,
 		Log:            Log{Format: "text", Level: "info"},
 		MaxConnections: 256,
 		given:          map[string]position{},

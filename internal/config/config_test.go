@@ -32,6 +32,8 @@ sinks:
   billing: {type: sqlite, path: /srv/billing.db, streams: [main, calls]}
   other: {type: sqlite, url: "sqlite:/srv/other.db", on_rewind: replay}
 drain: 1m
+scrub: 1 MB/s
+scrub_pause: 48h
 log: {format: json, level: debug}
 max_connections: 64
 `
@@ -64,7 +66,7 @@ func TestFullFile(t *testing.T) {
 			"billing": {Type: SQLite, File: "/srv/billing.db", Streams: []string{"main", "calls"}, OnRewind: StopOnRewind},
 			"other":   {Type: SQLite, File: "/srv/other.db", Streams: []string{"calls", "main", "quiet"}, OnRewind: ReplayOnRewind},
 		},
-		Drain: Duration(time.Minute), Log: Log{Format: "json", Level: "debug"}, MaxConnections: 64,
+		Drain: Duration(time.Minute), Scrub: 1 << 20, ScrubPause: Days(48 * time.Hour), Log: Log{Format: "json", Level: "debug"}, MaxConnections: 64,
 	}
 	c.given = nil
 	if !reflect.DeepEqual(c, want) {

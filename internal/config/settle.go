@@ -15,11 +15,15 @@ const MainStream = "main"
 const DefaultSink = "default"
 
 const (
-	defaultDrain         = Duration(10 * time.Second)
-	defaultWait          = Duration(5 * time.Second)
-	defaultHistory  Size = 1 << 30
-	maxConnections       = 10000
-	defaultSinkFile      = "holdfast.db"
+	defaultDrain        = Duration(10 * time.Second)
+	defaultWait         = Duration(5 * time.Second)
+	defaultHistory Size = 1 << 30
+	maxConnections      = 10000
+
+	defaultScrub      Rate = 8 << 20 // a TiB in a day and a half, and hardly felt by a disk
+	defaultScrubPause      = Days(24 * time.Hour)
+
+	defaultSinkFile = "holdfast.db"
 )
 
 // settle fills in what was not given and depends on other values. It can run

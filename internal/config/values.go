@@ -27,6 +27,8 @@ var (
 	_ scalar = (*Size)(nil)
 	_ scalar = (*MinFree)(nil)
 	_ scalar = (*Duration)(nil)
+	_ scalar = (*Rate)(nil)
+	_ scalar = (*Days)(nil)
 	_ scalar = (*Hot)(nil)
 	_ scalar = (*Address)(nil)
 	_ scalar = (*Glob)(nil)

@@ -35,7 +35,10 @@ type admin struct {
 	cfg    *config.Config // where server is nil
 }
 
-var _ httpapi.Admin = admin{}
+var (
+	_ httpapi.Admin    = admin{}
+	_ httpapi.Repairer = admin{}
+)
 
 // Status implements httpapi.Admin.
 func (a admin) Status(context.Context) (httpapi.Status, error) {
@@ -52,9 +55,13 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 		one := httpapi.StreamStatus{
 			Name: s.Name, ID: s.ID, FirstSeq: s.FirstSeq, EndSeq: s.EndSeq, Segments: s.Segments, Bytes: s.Bytes, LimitBytes: s.Limit,
 			FreeBytes: s.Free, State: s.State, Error: s.Error, ReplaySince: s.Oldest, Damage: s.Damage,
+			Gaps: s.Gaps, GapRows: s.GapRows, Scrub: httpapi.Scrub(s.Scrub),
 		}
 		if one.Damage == nil {
 			one.Damage = []row.Damage{}
+		}
+		if one.Gaps == nil {
+			one.Gaps = []row.Damage{}
 		}
 		st.Streams = append(st.Streams, one)
 	}
@@ -67,7 +74,7 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 func sinkStatus(k holdfast.SinkStatus, cfg *config.Config) httpapi.SinkStatus {
 	one := httpapi.SinkStatus{
 		Name: k.Name, Stream: k.Stream, State: k.State, Seq: k.Seq, LagRows: k.LagRows, LagBytes: max(0, k.LagBytes),
-		LastError: k.LastError, Since: k.Since, Retries: k.Retries, Rows: k.Rows, Commits: k.Commits, SizeBytes: k.Size,
+		LastError: k.LastError, Since: k.Since, Retries: k.Retries, Rows: k.Rows, Commits: k.Commits, GapRows: k.GapRows, SizeBytes: k.Size,
 	}
 	if c := cfg.Sinks[k.Name]; c != nil {
 		one.Type = string(c.Type)
@@ -84,7 +91,17 @@ func sinkStatus(k holdfast.SinkStatus, cfg *config.Config) httpapi.SinkStatus {
 // Verify implements httpapi.Admin.
 func (a admin) Verify(ctx context.Context, stream string, report func(row.Damage) error) (httpapi.Verified, error) {
 	v, err := a.db.Verify(ctx, stream, report)
-	return httpapi.Verified{Streams: v.Streams, Segments: v.Segments, Rows: int64(v.Rows), Bytes: v.Bytes, Damaged: v.Damaged}, err
+	return verified(v), err
+}
+
+func verified(v holdfast.Verified) httpapi.Verified {
+	return httpapi.Verified{Streams: v.Streams, Segments: v.Segments, Rows: int64(v.Rows), Bytes: v.Bytes, Damaged: v.Damaged, Gaps: v.Gaps}
+}
+
+// Repair implements httpapi.Repairer.
+func (a admin) Repair(ctx context.Context, stream string, apply bool, report func(httpapi.Repair) error) (httpapi.Verified, error) {
+	v, err := a.db.Repair(ctx, stream, apply, func(r holdfast.Repair) error { return report(httpapi.Repair(r)) })
+	return verified(v), err
 }
 
 // Seal implements httpapi.Admin.

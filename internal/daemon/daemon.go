@@ -87,6 +87,7 @@ func open(c *config.Config, log *slog.Logger, withSinks bool) (*holdfast.DB, err
 		o.Streams = append(o.Streams, one)
 	}
 	if withSinks {
+		o.Scrub = holdfast.Scrub{Rate: int64(c.Scrub), Pause: time.Duration(c.ScrubPause)}
 		for _, name := range c.SinkNames() {
 			k := c.Sinks[name]
 			to, err := sqlite.Open(k.File, sqlite.Options{})

@@ -22,9 +22,10 @@ type batch struct {
 	end   row.Position // of the last block begun
 	err   error
 
-	count uint64 // rows handed out
-	last  int64  // time of receipt of the last one
-	later error  // an error of the reader behind the end of this batch
+	gaps  []row.Damage // gaps passed over
+	count uint64       // rows handed out
+	last  int64        // time of receipt of the last one
+	later error        // an error of the reader behind the end of this batch
 }
 
 var _ sink.Batch = (*batch)(nil)
@@ -44,6 +45,12 @@ func (b *batch) begin(block *row.Block) {
 	b.block, b.at, b.end = block, -1, block.End
 	for b.at+1 < len(block.Rows) && block.Rows[b.at+1].Seq <= after {
 		b.at++
+	}
+	for _, d := range block.Damage {
+		if d.Gap && d.Last > after {
+			d.First = max(d.First, after+1)
+			b.gaps = append(b.gaps, d)
+		}
 	}
 	b.rows -= len(block.Rows)
 	b.bytes -= block.Bytes

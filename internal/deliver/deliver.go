@@ -11,6 +11,7 @@
 //	what (one row)                           as above, and say which row and why
 //	whose (fence, restored or foreign sink)  stop until an operator resumes
 //	damage, rows that are gone               stop in front of them, never skip
+//	a gap, made of damage by repair          pass over it, and say which rows
 //
 // docs/delivery.md tells operators what each of these looks like.
 package deliver

@@ -225,6 +225,7 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 		}
 		at = b.End()
 		d.reached(at, b.count, b.last)
+		d.passed(b.gaps)
 		if b.later != nil {
 			return b.later
 		}
@@ -296,6 +297,20 @@ func (d *Deliverer) reached(at row.Position, rows uint64, last int64) {
 		d.works()
 	}
 	d.cfg.Marked(at.Seq)
+}
+
+// passed tells which rows the sink will never have, now that its cursor is
+// behind them.
+func (d *Deliverer) passed(gaps []row.Damage) {
+	if len(gaps) == 0 {
+		return
+	}
+	d.works()
+	for _, g := range gaps {
+		d.cfg.Log.Warn("rows are missing in the sink: they were given up by repair", "sink", d.cfg.Name, "stream", d.cfg.Stream.Name(),
+			"first", g.First, "last", g.Last, "segment", g.Segment, "offset", g.Offset, "what", g.What)
+		d.update(func(s *Status) { s.GapRows += g.Last + 1 - g.First })
+	}
 }
 
 // works forgets what failed before.

@@ -93,7 +93,7 @@ func (d *Deliverer) checkCursor(at sink.Cursor) error {
 // it should. It is asked of each block, before a row of it goes anywhere.
 func checkBlock(b *row.Block, after uint64) error {
 	for _, lost := range b.Damage {
-		if lost.First != 0 && lost.Last > after {
+		if lost.First != 0 && lost.Last > after && !lost.Gap {
 			return halt(Damage, "rows %d to %d of stream %q cannot be read (segment %d, offset %d: %s)",
 				lost.First, lost.Last, lost.Stream, lost.Segment, lost.Offset, lost.What)
 		}
@@ -101,7 +101,13 @@ func checkBlock(b *row.Block, after uint64) error {
 	if b.First > after+1 {
 		return halt(Gap, "rows %d to %d are missing in front of the next block", after+1, b.First-1)
 	}
-	if want := b.End.Seq + 1 - b.First; b.Damage == nil && uint64(len(b.Rows)) != want {
+	known := uint64(len(b.Rows)) // of the rows from First to End: what became of them
+	for _, d := range b.Damage {
+		if d.First != 0 && d.Last >= b.First {
+			known += d.Last + 1 - max(d.First, b.First)
+		}
+	}
+	if want := b.End.Seq + 1 - b.First; known < want || b.Damage == nil && known != want {
 		return halt(Damage, "block of rows %d to %d holds %d rows", b.First, b.End.Seq, len(b.Rows))
 	}
 	return nil

@@ -17,6 +17,7 @@ type line struct {
 	*RowLine
 	Damage   *row.Damage  `json:"damage,omitempty"`
 	Verified *Verified    `json:"verified,omitempty"`
+	Repair   *Repair      `json:"repair,omitempty"`
 	Error    *errorFields `json:"error,omitempty"`
 }
 
@@ -133,6 +134,30 @@ func (a *API) verify(w http.ResponseWriter, r *http.Request) {
 	}
 	out.end(err)
 }
+
+// repair is POST /v1/repair.
+func (a *API) repair(w http.ResponseWriter, r *http.Request) {
+	able, ok := a.o.Admin.(Repairer)
+	if !ok {
+		fail(w, errNoRepair)
+		return
+	}
+	out := newLines(w, true)
+	if out.flush() != nil {
+		return
+	}
+	q := r.URL.Query()
+	v, err := able.Repair(r.Context(), q.Get("stream"), q.Get("apply") == "1", func(one Repair) error {
+		return out.send(line{Repair: &one})
+	})
+	if err == nil {
+		err = out.send(line{Verified: &v})
+	}
+	out.end(err)
+}
+
+// errNoRepair says that who answers is no Repairer.
+var errNoRepair = fault.New(fault.FeatureNotSupported, "this server cannot repair")
 
 // seal is POST /v1/seal.
 func (a *API) seal(w http.ResponseWriter, r *http.Request) {

@@ -104,15 +104,36 @@ func (c *Client) Rows(ctx context.Context, q RowsQuery, emit func(*RowLine) erro
 
 // Verify calls report for each damaged place.
 func (c *Client) Verify(ctx context.Context, stream string, report func(row.Damage) error) (Verified, error) {
+	return c.verified(ctx, "/v1/verify?stream="+url.QueryEscape(stream), func(one *line) error {
+		if one.Damage == nil {
+			return nil
+		}
+		return report(*one.Damage)
+	})
+}
+
+// Repair calls report for each damage, as Repairer does.
+func (c *Client) Repair(ctx context.Context, stream string, apply bool, report func(Repair) error) (Verified, error) {
+	path := "/v1/repair?stream=" + url.QueryEscape(stream)
+	if apply {
+		path += "&apply=1"
+	}
+	return c.verified(ctx, path, func(one *line) error {
+		if one.Repair == nil {
+			return nil
+		}
+		return report(*one.Repair)
+	})
+}
+
+// verified asks for a list that ends in how much was read.
+func (c *Client) verified(ctx context.Context, path string, each func(*line) error) (Verified, error) {
 	var v *Verified
-	err := c.lines(ctx, http.MethodPost, "/v1/verify?stream="+url.QueryEscape(stream), func(one *line) error {
-		switch {
-		case one.Damage != nil:
-			return report(*one.Damage)
-		case one.Verified != nil:
+	err := c.lines(ctx, http.MethodPost, path, func(one *line) error {
+		if one.Verified != nil {
 			v = one.Verified
 		}
-		return nil
+		return each(one)
 	})
 	if err == nil && v == nil {
 		err = errors.New("read the answer: it ends before all was verified")

@@ -80,6 +80,14 @@ type Admin interface {
 	Ready() error
 }
 
+// Repairer is implemented by an Admin that can repair.
+type Repairer interface {
+	// Repair calls report for each damage of the stream, of all streams where it
+	// is "", and says what there is to do about it; with apply set that is done
+	// first. It ends early with report's error.
+	Repair(ctx context.Context, stream string, apply bool, report func(Repair) error) (Verified, error)
+}
+
 // Options are what an API is made of. Store and Admin must be set; the zero
 // value of all else works.
 type Options struct {
@@ -131,6 +139,7 @@ func (a *API) Private() http.Handler {
 	a.routes(mux)
 	mux.Handle("/v1/streams/{stream}/rows", method(http.MethodGet, a.readRows))
 	mux.Handle("/v1/verify", method(http.MethodPost, a.verify))
+	mux.Handle("/v1/repair", method(http.MethodPost, a.repair))
 	mux.Handle("/v1/seal", method(http.MethodPost, a.seal))
 	return a.counted(mux)
 }

@@ -29,5 +29,13 @@ func (l *Local) Verify(ctx context.Context, stream string, report func(row.Damag
 	return l.Admin.Verify(ctx, stream, report)
 }
 
+// Repair calls report for each damage, as Repairer does.
+func (l *Local) Repair(ctx context.Context, stream string, apply bool, report func(Repair) error) (Verified, error) {
+	if able, ok := l.Admin.(Repairer); ok {
+		return able.Repair(ctx, stream, apply, report)
+	}
+	return Verified{}, errNoRepair
+}
+
 // Status returns how the data directory was left.
 func (l *Local) Status(ctx context.Context) (Status, error) { return l.Admin.Status(ctx) }

@@ -31,6 +31,13 @@ var (
 	descOK       = desc("stream_ok", "1 while the stream takes rows.", perStream)
 	descDamaged  = desc("stream_damaged_places", "Places found damaged since the start.", perStream)
 
+	descGaps     = desc("stream_gaps", "Ranges of rows given up by repair that readers still meet.", perStream)
+	descGapRows  = desc("stream_gap_rows", "Rows in them.", perStream)
+	descScrubbed = desc("stream_scrub_bytes_total", "Bytes of sealed segments read again by the scrubber.", perStream)
+	descRot      = desc("stream_scrub_damage_total", "Damaged places that the scrubber was the first to find.", perStream)
+	descRounds   = desc("stream_scrub_rounds_total", "Rounds that the scrubber has ended.", perStream)
+	descRound    = desc("stream_scrub_round_time_seconds", "When the last of them ended, Unix time; 0 before.", perStream)
+
 	descSeq      = desc("sink_committed_seq", "Last row that the sink has committed.", perSink)
 	descLagRows  = desc("sink_lag_rows", "Rows that the stream has and the sink has not.", perSink)
 	descLagBytes = desc("sink_lag_bytes", "Bytes of those rows, about.", perSink)
@@ -39,6 +46,7 @@ var (
 	descRetries  = desc("sink_retries_total", "Batches tried again since the start.", perSink)
 	descRows     = desc("sink_rows_total", "Rows committed since the start.", perSink)
 	descCommits  = desc("sink_commits_total", "Transactions committed since the start.", perSink)
+	descPassed   = desc("sink_gap_rows_total", "Rows that the sink will never have, because repair gave them up, passed over since the start.", perSink)
 	descSize     = desc("sink_size_bytes", "Bytes that the sink takes on this machine's disk.", perSink)
 )
 
@@ -83,6 +91,12 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		gauge(descFree, float64(st.FreeBytes), st.Name)
 		gauge(descOK, yes(st.State == "ok"), st.Name)
 		gauge(descDamaged, float64(len(st.Damage)), st.Name)
+		gauge(descGaps, float64(len(st.Gaps)), st.Name)
+		gauge(descGapRows, float64(st.GapRows), st.Name)
+		total(descScrubbed, st.Scrub.Bytes, st.Name)
+		total(descRot, st.Scrub.Damage, st.Name)
+		total(descRounds, st.Scrub.Rounds, st.Name)
+		gauge(descRound, unix(st.Scrub.Ended), st.Name)
 	}
 	for _, k := range s.Sinks {
 		gauge(descSeq, float64(k.Seq), k.Stream, k.Name)
@@ -94,7 +108,16 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		total(descRetries, k.Retries, k.Stream, k.Name)
 		total(descRows, k.Rows, k.Stream, k.Name)
 		total(descCommits, k.Commits, k.Stream, k.Name)
+		total(descPassed, k.GapRows, k.Stream, k.Name)
 	}
+}
+
+// unix returns t as Unix time, 0 for the zero time.
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
 }
 
 func yes(b bool) float64 {

@@ -45,6 +45,17 @@ type StreamStatus struct {
 	Error       string       `json:"error,omitempty"`       // why State is not "ok"
 	ReplaySince time.Time    `json:"replay_since,omitzero"` // receipt of the oldest row still stored
 	Damage      []row.Damage `json:"damage"`                // what was found damaged since the start
+	Gaps        []row.Damage `json:"gaps"`                  // rows that repair gave up, the newest ranges
+	GapRows     uint64       `json:"gap_rows"`              // in all of them that are still met
+	Scrub       Scrub        `json:"scrub"`
+}
+
+// Scrub is how far the scrubber got, which reads sealed segments again.
+type Scrub struct {
+	Bytes  uint64    `json:"bytes"`          // read since the start
+	Damage uint64    `json:"damage"`         // places that it was the first to find
+	Rounds uint64    `json:"rounds"`         // ended since the start
+	Ended  time.Time `json:"ended,omitzero"` // when the last full round did
 }
 
 // SinkStatus is one stream's rows in one sink.
@@ -62,16 +73,26 @@ type SinkStatus struct {
 	Retries    uint64    `json:"retries"`        // since the start
 	Rows       uint64    `json:"rows"`           // committed since the start
 	Commits    uint64    `json:"commits"`        // since the start
+	GapRows    uint64    `json:"gap_rows"`       // passed over since the start, because repair gave them up
 	SizeBytes  int64     `json:"size_bytes"`     // on this machine's disk; 0 where the sink is elsewhere
 }
 
-// Verified is how much Verify has read.
+// Verified is how much Verify, or Repair, has read.
 type Verified struct {
 	Streams  int   `json:"streams"`
 	Segments int   `json:"segments"`
 	Rows     int64 `json:"rows"`
 	Bytes    int64 `json:"bytes"`
-	Damaged  int   `json:"damaged"` // places reported
+	Damaged  int   `json:"damaged"` // places reported, gaps apart
+	Gaps     int   `json:"gaps"`    // ranges of rows given up before
+}
+
+// Repair is one damage, and what is, or would be, done about it.
+type Repair struct {
+	row.Damage
+	Do         string `json:"do"`                   // "gap" (the rows are given up), "set aside" (a file that is of no use), "renew" (the MANIFEST) or "leave" (no row is lost)
+	Quarantine string `json:"quarantine,omitempty"` // file in the stream's directory that the bytes go to
+	Done       bool   `json:"done"`
 }
 
 // RowsQuery says which rows are read.

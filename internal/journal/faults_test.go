@@ -168,6 +168,7 @@ func TestExchangedSegments(t *testing.T) {
 			if b == nil {
 				break
 			}
+			told += len(b.Damage)
 			for _, w := range b.Rows {
 				if got := string(w.Values[0].Text); got != fmt.Sprintf("row %d", w.Seq) {
 					t.Errorf("manifest %v: seq %d is %q", manifest, w.Seq, got)

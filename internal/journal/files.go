@@ -12,6 +12,8 @@ const (
 	spareSuffix    = ".spare" // <epoch>-<serial>.spare: written with zeros, or used before, and ready for use
 	stagedSuffix   = ".stage" // <epoch>-<serial>.stage: a large transaction that is not committed
 	manifestName   = "MANIFEST"
+	gapsName       = "GAPS"       // what repair has given up
+	quarantineDir  = "quarantine" // the bytes that it gave up, as they were
 	numberDigits   = 16
 	manifestLimit  = 64 << 20 // bytes; 100,000 segments take a tenth of it
 	manifestReckon = 64 << 10 // what the budget sets aside for the MANIFEST and its successor

@@ -2,9 +2,10 @@
 // groups of rows with one flush each, reserves and rotates segments, serves
 // readers with what is durable and complete, and removes what nobody needs.
 //
-// Three goroutines work for a journal: the committer (commit.go), the only one
+// Four goroutines work for a journal: the committer (commit.go), the only one
 // that writes to the active segment; the keeper (keeper.go), which seals,
-// reserves and removes off the path of the writers; and the hasher (hash.go).
+// reserves and removes off the path of the writers; the hasher (hash.go); and
+// the scrubber (scrub.go), which reads sealed segments again.
 package journal
 
 import (
@@ -36,6 +37,7 @@ type Limits struct {
 type Options struct {
 	Name        string
 	SegmentSize int64 // bytes; 0: min(64 MiB, Budget/32), at least 1 MiB
+	Scrub       Scrub
 	Limits      Limits
 	Log         *slog.Logger     // nil: none
 	Now         func() time.Time // nil: time.Now
@@ -79,6 +81,7 @@ type Journal struct {
 	serial   atomic.Uint64
 	schemas  schemas
 	ring     ring
+	scrub    scrubber
 
 	limits atomic.Pointer[Limits]
 	wake   chan struct{} // tells the committer that a group is open
@@ -91,8 +94,9 @@ type Journal struct {
 	// hashWake tells the hasher that there is enough for it.
 	hashWake chan struct{}
 
-	trim   sync.Mutex // held while a segment is removed; before mu
-	saving sync.Mutex // held while the MANIFEST is written; before mu
+	trim    sync.Mutex // held while a segment is removed; before mu
+	mending sync.Mutex // held while Repair works, or GAPS is written; before saving
+	saving  sync.Mutex // held while the MANIFEST is written; before mu
 
 	mu       sync.Mutex
 	filling  *group        // takes rows
@@ -108,10 +112,12 @@ type Journal struct {
 	marks    map[string]uint64
 	dirty    bool   // the MANIFEST is behind
 	claimed  bool   // the MANIFEST has this run's epoch
+	noted    uint64 // the lowest mark in it
 	newest   uint64 // number of the newest segment when Open returned
 	trouble  error  // why rows cannot be taken at the moment
 	stats    counters
 	damage   []row.Damage
+	gaps     gaps
 
 	// Only the committer touches these.
 	active  *seg
@@ -249,6 +255,7 @@ func (j *Journal) Close() error {
 	<-j.ended
 	<-j.kept
 	<-j.hashed
+	j.joinScrub()
 	return j.finish()
 }
 
@@ -264,6 +271,9 @@ type Status struct {
 	Error         string // why it is not ok
 	OldestTime    int64  // receipt of the oldest row kept, Unix microseconds; 0: unknown or none
 	Damage        []row.Damage
+	Gaps          []row.Damage // what repair gave up, the newest
+	GapRows       uint64       // in all of them
+	Scrub         Scrubbed
 	Appended      uint64 // rows committed since Open
 	AppendedBytes uint64 // bytes written for them
 	Flushes       uint64
@@ -280,6 +290,8 @@ func (j *Journal) Status() Status {
 		Free: room.Free, State: "ok", Damage: append([]row.Damage(nil), j.damage...),
 		Appended: j.stats.rows, AppendedBytes: j.stats.bytes, Flushes: j.stats.flushes, FlushTime: j.stats.flushTime,
 	}
+	s.Gaps, s.GapRows = j.gapStatusLocked()
+	s.Scrub = j.scrub.status()
 	if len(j.segs) > 0 {
 		s.FirstSeq, s.OldestTime = j.segs[0].first, j.segs[0].firstTime
 	}

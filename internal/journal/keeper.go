@@ -28,7 +28,7 @@ func (j *Journal) keep() {
 			<-j.ended
 			return
 		}
-		err := errors.Join(j.sealRetired(), j.trimHistory(), j.reserveAhead(), j.saveIfDirty())
+		err := errors.Join(j.sealRetired(), j.trimHistory(), j.reserveAhead(), j.trimGaps(), j.saveIfDirty())
 		if err == nil {
 			last = ""
 		} else if err.Error() != last {

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"maps"
+	"math"
 
 	"holdfast/internal/disk"
 	"holdfast/internal/segment"
@@ -48,24 +49,48 @@ var errManifest = errors.New("MANIFEST is damaged")
 // readManifest returns the MANIFEST; the zero manifest where there is none.
 func readManifest(d disk.FS) (manifest, error) {
 	var m manifest
-	b, err := disk.ReadFile(d, manifestName, manifestLimit)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch err := readChecked(d, manifestName, &m); {
+	case errors.Is(err, fs.ErrNotExist):
 		return m, nil
-	}
-	if err != nil {
+	case errors.Is(err, errChecked):
+		return manifest{}, errManifest
+	case err != nil:
 		return m, err
-	}
-	line, rest, _ := bytes.Cut(b, []byte("\n"))
-	if want := fmt.Sprintf("crc32c %08x\n", crc32.Checksum(line, castagnoli)); string(rest) != want {
-		return m, errManifest
-	}
-	if err := json.Unmarshal(line, &m); err != nil {
-		return manifest{}, fmt.Errorf("%w: %w", errManifest, err)
 	}
 	if m.Version != manifestVersion {
 		return manifest{}, fmt.Errorf("MANIFEST has version %d, this program knows %d: %w", m.Version, manifestVersion, segment.ErrVersion)
 	}
 	return m, nil
+}
+
+// errChecked says that a file is not as writeChecked wrote it.
+var errChecked = errors.New("checksum or content is not what was written")
+
+// readChecked reads a file that writeChecked wrote into v.
+func readChecked(d disk.FS, name string, v any) error {
+	b, err := disk.ReadFile(d, name, manifestLimit)
+	if err != nil {
+		return err
+	}
+	line, rest, _ := bytes.Cut(b, []byte("\n"))
+	if want := fmt.Sprintf("crc32c %08x\n", crc32.Checksum(line, castagnoli)); string(rest) != want {
+		return errChecked
+	}
+	if err := json.Unmarshal(line, v); err != nil {
+		return fmt.Errorf("%w: %w", errChecked, err)
+	}
+	return nil
+}
+
+// writeChecked puts v in place of a file: one line of JSON, and one with its
+// CRC32C. It returns the file's size.
+func writeChecked(d disk.FS, name string, v any) (int64, error) {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return 0, err
+	}
+	line = fmt.Appendf(line, "\ncrc32c %08x\n", crc32.Checksum(line, castagnoli))
+	return int64(len(line)), disk.Replace(d, "", name, line)
 }
 
 // saveManifest writes the MANIFEST anew.
@@ -85,18 +110,18 @@ func (j *Journal) saveManifest() error {
 	}
 	j.dirty = false
 	j.mu.Unlock()
-	line, err := json.Marshal(m)
-	if err == nil {
-		line = fmt.Appendf(line, "\ncrc32c %08x\n", crc32.Checksum(line, castagnoli))
-		err = disk.Replace(j.d, "", manifestName, line)
-	}
+	size, err := writeChecked(j.d, manifestName, m)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
 		j.dirty = true
 		return fmt.Errorf("write MANIFEST of stream %q: %w", j.o.Name, err)
 	}
-	j.manifest, j.claimed = int64(len(line)), true
+	j.manifest, j.claimed = size, true
+	j.noted = math.MaxUint64
+	for _, mark := range m.Marks {
+		j.noted = min(j.noted, mark)
+	}
 	return nil
 }
 

@@ -48,6 +48,7 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 	go j.run()
 	go j.keep()
 	go j.hashAlong()
+	j.startScrub()
 	j.chore()
 	return j, nil
 }
@@ -72,6 +73,9 @@ func (j *Journal) load() error {
 	j.newest = max(j.newest, m.Tail.Number, j.newestLocked())
 	j.number = j.newest
 	if err := j.loadTail(m); err != nil {
+		return err
+	}
+	if err := j.loadGaps(entries); err != nil {
 		return err
 	}
 	if err := j.loadSpares(entries); err != nil {
@@ -141,7 +145,7 @@ func (j *Journal) headerOf(number uint64) *segment.Header {
 // belongs tells whether a segment's header is that of number in this stream.
 func (j *Journal) belongs(number uint64, h *segment.Header) error {
 	if h.Number != number || h.Stream.ID != j.id && j.id != "" {
-		return fmt.Errorf("its file is segment %d of stream %q (%s): it was put in the place of another", h.Number, h.Stream.Name, h.Stream.ID)
+		return fmt.Errorf("its file is segment %d of stream %q (%s): %w", h.Number, h.Stream.Name, h.Stream.ID, errMisplaced)
 	}
 	return nil
 }

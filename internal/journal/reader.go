@@ -31,7 +31,7 @@ func (j *Journal) Reader(from uint64) (*Reader, error) {
 	from = max(from, 1)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if oldest := j.oldestLocked().Seq + 1; from < oldest {
+	if oldest := j.floorLocked() + 1; from < oldest {
 		return nil, fmt.Errorf("read stream %q from %d: %w; the oldest is %d", j.o.Name, from, ErrGone, oldest)
 	}
 	return &Reader{j: j, next: from}, nil
@@ -91,14 +91,33 @@ func (r *Reader) Next(ctx context.Context) (*row.Block, error) {
 }
 
 // TryNext returns the next block, or nil where there is none now. Blocks with
-// damage are returned with what is readable; an error is the disk's, or wraps
-// ErrGone where the rows were removed meanwhile.
+// damage are returned with what is readable, gaps marked as such; an error is
+// the disk's, or wraps ErrGone where the rows were removed meanwhile.
 func (r *Reader) TryNext() (*row.Block, error) {
+	b, err := r.tryNext()
+	if b != nil {
+		r.j.pass(b)
+		for _, d := range b.Damage {
+			if !d.Gap {
+				r.j.notice(d)
+			}
+		}
+	}
+	return b, err
+}
+
+func (r *Reader) tryNext() (*row.Block, error) {
 	for {
 		if r.seg == nil {
-			if found, err := r.enter(); err != nil {
+			found, err := r.enter()
+			var bad *lostSeg
+			if errors.As(err, &bad) {
+				return r.without(bad), nil
+			}
+			if err != nil {
 				return nil, err
-			} else if !found {
+			}
+			if !found {
 				return r.missing(), nil
 			}
 		}
@@ -124,9 +143,6 @@ func (r *Reader) TryNext() (*row.Block, error) {
 		}
 		if b != nil {
 			r.next = max(r.next, b.End.Seq+1)
-			for _, d := range b.Damage {
-				j.notice(d)
-			}
 			if b.End.Seq == last { // known for sure, even where that block is damaged
 				b.End.Chain = chain
 			}
@@ -143,24 +159,57 @@ func (r *Reader) TryNext() (*row.Block, error) {
 func (r *Reader) missing() *row.Block {
 	j := r.j
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	end, number := j.end, uint64(0)
+	end, number := j.end, j.newestLocked()
+	var behind *seg
 	for _, s := range j.segs {
 		if s.first > r.next {
-			end = row.Position{Seq: s.first - 1, Chain: s.header.Before.Chain}
-			number = s.number
+			behind = s
 			break
 		}
 		if s.last() >= r.next {
+			j.mu.Unlock()
 			return nil // it came meanwhile
 		}
+	}
+	j.mu.Unlock()
+	if behind != nil {
+		// Its header tells the chain value; one that is not readable is met next.
+		_ = j.describeSeg(behind)
+		j.mu.Lock()
+		end, number = row.Position{Seq: behind.first - 1, Chain: behind.header.Before.Chain}, behind.number
+		j.mu.Unlock()
 	}
 	if end.Seq < r.next {
 		return nil
 	}
-	b := &row.Block{First: r.next, End: end, Damage: []row.Damage{{
-		Stream: j.o.Name, Segment: number, First: r.next, Last: end.Seq, What: "the segments that held these rows are missing",
-	}}}
+	return r.skip(end, row.Damage{Segment: number, What: "the segments that held these rows are missing"})
+}
+
+// lostSeg is a segment of which nothing can be read.
+type lostSeg struct {
+	seg *seg
+	error
+}
+
+// Unwrap returns why.
+func (l *lostSeg) Unwrap() error { return l.error }
+
+// without returns a block that names the rows of a lost segment, nil where it
+// has none for this reader.
+func (r *Reader) without(bad *lostSeg) *row.Block {
+	r.j.mu.Lock()
+	d, end := r.j.wholly(bad.seg, bad.error), bad.seg.position()
+	r.j.mu.Unlock()
+	if end.Seq < r.next {
+		return nil
+	}
+	return r.skip(end, d)
+}
+
+// skip returns a block of damage d from the next row to end.
+func (r *Reader) skip(end row.Position, d row.Damage) *row.Block {
+	d.Stream, d.First, d.Last = r.j.o.Name, r.next, end.Seq
+	b := &row.Block{First: r.next, End: end, Damage: []row.Damage{d}}
 	r.next = end.Seq + 1
 	return b
 }
@@ -190,7 +239,7 @@ func (r *Reader) enter() (found bool, err error) {
 	for {
 		j.mu.Lock()
 		s := j.findLocked(r.next)
-		oldest := j.oldestLocked().Seq + 1
+		oldest := j.floorLocked() + 1
 		if s != nil {
 			s.readers++
 		}
@@ -209,6 +258,9 @@ func (r *Reader) enter() (found bool, err error) {
 		j.mu.Lock()
 		gone := s.gone
 		j.mu.Unlock()
+		if !gone && lost(err) {
+			return false, &lostSeg{s, err}
+		}
 		if !gone || !errors.Is(err, fs.ErrNotExist) {
 			return false, fmt.Errorf("read stream %q: segment %d: %w", j.o.Name, s.number, err)
 		}
@@ -279,7 +331,7 @@ func (j *Journal) describeSeg(s *seg) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if sum.Header.FirstSeq != s.first {
-		return fmt.Errorf("its file begins with seq %d, not %d: it was put in the place of another", sum.Header.FirstSeq, s.first)
+		return fmt.Errorf("its file begins with seq %d, not %d: %w", sum.Header.FirstSeq, s.first, errMisplaced)
 	}
 	s.header = sum.Header
 	if h == nil {
@@ -340,10 +392,19 @@ func (j *Journal) Check(pos row.Position) error {
 		return fmt.Errorf("seq %d, chain %08x: %w, which ends at seq %d, chain %08x", pos.Seq, pos.Chain, ErrOtherJournal, end.Seq, end.Chain)
 	}
 	oldest := j.Oldest()
+	j.mu.Lock()
+	floor := j.floorLocked()
+	j.mu.Unlock()
+	if pos.Seq < oldest.Seq && pos.Seq >= floor {
+		return nil // in a gap: nothing is left to compare it with
+	}
 	if pos.Seq < oldest.Seq {
 		return fmt.Errorf("rows behind seq %d: %w; the oldest is %d", pos.Seq, ErrGone, oldest.Seq+1)
 	}
 	have, err := j.positionAt(pos.Seq, oldest)
+	if errors.Is(err, errUnsure) {
+		return nil // rows around it are lost; those behind it tell the reader so
+	}
 	if err != nil {
 		return err
 	}
@@ -353,9 +414,17 @@ func (j *Journal) Check(pos row.Position) error {
 	return nil
 }
 
-// positionAt returns the end of the block that holds seq.
+// errUnsure says that a position stands where rows cannot be read.
+var errUnsure = errors.New("rows around the position cannot be read")
+
+// positionAt returns the end of the block that holds seq. The error is
+// errUnsure where rows of that block, or its whole segment, cannot be read:
+// damage may stand for several blocks, and its chain value for none.
 func (j *Journal) positionAt(seq uint64, oldest row.Position) (row.Position, error) {
 	if seq == oldest.Seq {
+		if seq > 0 && oldest.Chain == 0 { // its header is not readable
+			return oldest, errUnsure
+		}
 		return oldest, nil
 	}
 	r, err := j.Reader(seq)
@@ -368,8 +437,13 @@ func (j *Journal) positionAt(seq uint64, oldest row.Position) (row.Position, err
 		if err != nil || b == nil {
 			return row.Position{}, errors.Join(err, r.Close())
 		}
+		for _, d := range b.Damage {
+			if d.First != 0 {
+				err = errUnsure
+			}
+		}
 		if b.End.Seq >= seq {
-			return b.End, nil
+			return b.End, err
 		}
 	}
 }

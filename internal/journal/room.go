@@ -169,6 +169,13 @@ func (j *Journal) removeOldest() (bool, error) {
 	defer j.trim.Unlock()
 	j.mu.Lock()
 	s := j.removableLocked()
+	if s != nil && s.last() > j.noted {
+		// Otherwise a start after a crash finds rows missing that a sink needs, by
+		// its mark. A disk without room for the MANIFEST must get room all the same.
+		j.mu.Unlock()
+		_ = j.saveManifest()
+		j.mu.Lock()
+	}
 	if s == nil {
 		j.mu.Unlock()
 		return false, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"holdfast/internal/disk"
 	"holdfast/internal/segment"
 	"holdfast/row"
 )
@@ -18,104 +19,231 @@ type Verified struct {
 }
 
 // Verify reads everything that is durable, checks each checksum and digest,
-// and hands whatever is not as it was written to report. The stream goes on
-// meanwhile. An error is the disk's.
+// and hands whatever is not as it was written to report, gaps marked as such.
+// The stream goes on meanwhile. An error is the disk's.
 func (j *Journal) Verify(ctx context.Context, report func(row.Damage)) (Verified, error) {
-	var v Verified
+	e := examination{j: j, whole: true}
+	err := e.all(ctx, func(_ *seg, found []row.Damage) error {
+		for _, d := range found {
+			report(d)
+			if !d.Gap {
+				j.notice(d)
+			}
+		}
+		return nil
+	})
+	return e.v, err
+}
+
+// examination reads segments and finds what is damaged.
+type examination struct {
+	j     *Journal
+	v     Verified
+	whole bool                      // compare the digest of the content too, which reads it twice
+	file  func(disk.File) disk.File // what the file is read through; nil: directly
+	found []row.Damage              // in the segment at hand
+}
+
+// all hands to each what was found in every segment, in order; s is nil for
+// what is in none.
+func (e *examination) all(ctx context.Context, each func(s *seg, found []row.Damage) error) error {
+	j := e.j
 	j.mu.Lock()
 	segs := append([]*seg(nil), j.segs...)
 	known := append([]row.Damage(nil), j.recovery.Damage...)
-	j.mu.Unlock()
-	seen := map[row.Damage]bool{}
-	tell := func(d row.Damage) {
-		if !seen[d] {
-			seen[d] = true
-			report(d)
-			j.notice(d)
-		}
-	}
-	for i, s := range segs {
-		if err := ctx.Err(); err != nil {
-			return v, err
-		}
-		if i > 0 && s.first != segs[i-1].last()+1 {
-			tell(row.Damage{Stream: j.o.Name, Segment: s.number, First: segs[i-1].last() + 1, Last: s.first - 1, What: "segments are missing before this one"})
-		}
-		if err := j.verifySeg(s, &v, tell); err != nil {
-			return v, err
-		}
+	end, newest, next := j.end.Seq, j.newestLocked(), j.neededLocked()
+	if len(segs) > 0 {
+		next = min(next, segs[0].first)
 	}
 	for _, d := range known {
-		if d.First == 0 && d.Offset == 0 { // a whole segment that could not be opened
-			tell(d)
+		if d.Segment == 0 && len(segs) > 0 { // the MANIFEST was lost, and with it how far sinks are
+			next = segs[0].first
 		}
 	}
-	return v, nil
+	j.mu.Unlock()
+	if err := e.checkManifest(); err != nil {
+		return err
+	}
+	for _, d := range known {
+		if d.First == 0 && d.Offset == 0 { // a file that was of no use at the start
+			e.tell(d)
+		}
+	}
+	if err := each(nil, e.take()); err != nil {
+		return err
+	}
+	for _, s := range segs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s.first > next {
+			e.tell(row.Damage{Stream: j.o.Name, Segment: s.number, First: next, Last: s.first - 1, What: "segments are missing before this one"})
+		}
+		next = s.last() + 1
+		if err := e.segment(s); err != nil {
+			return err
+		}
+		if err := each(s, e.take()); err != nil {
+			return err
+		}
+	}
+	if next <= end {
+		e.tell(row.Damage{Stream: j.o.Name, Segment: newest, First: next, Last: end, What: "rows that were durable are missing at the end"})
+	}
+	return each(nil, e.take())
 }
 
-// notice puts damage into Status, unless it stands there already.
-func (j *Journal) notice(d row.Damage) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, have := range j.damage {
-		if have == d {
+// tell adds d to what was found. What goes on where the last damage ended is
+// one with it: both are lost, and with them what is between.
+func (e *examination) tell(d row.Damage) {
+	if n := len(e.found); n > 0 && d.First != 0 && d.Length > 0 {
+		last := &e.found[n-1]
+		if last.Segment == d.Segment && last.Last+1 == d.First && last.First != 0 && last.Length > 0 && d.Offset > last.Offset {
+			last.Last, last.Length = d.Last, d.Offset+d.Length-last.Offset
 			return
 		}
 	}
-	j.damagedLocked(d)
+	e.found = append(e.found, d)
 }
 
-func (j *Journal) verifySeg(s *seg, v *Verified, tell func(row.Damage)) error {
-	j.mu.Lock()
-	gone := s.gone
-	if !gone {
-		s.readers++ // so that its file is not used again meanwhile
+// take returns what was found since it was called last, gaps apart.
+func (e *examination) take() (found []row.Damage) {
+	e.j.mu.Lock()
+	list := e.j.gaps.list
+	e.j.mu.Unlock()
+	for _, d := range e.found {
+		found = append(found, apart(list, d)...)
 	}
+	e.found = nil
+	return found
+}
+
+// checkManifest reads the MANIFEST back: what is in memory is right, but the
+// next start has nothing else.
+func (e *examination) checkManifest() error {
+	j := e.j
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	m, err := readManifest(j.d)
+	switch {
+	case errors.Is(err, errManifest):
+	case err != nil:
+		return err
+	case m.Version == 0:
+		err = errors.New("MANIFEST is missing")
+	case m.ID != j.id || m.Stream != j.o.Name:
+		err = errors.New("MANIFEST is of another stream")
+	}
+	if err != nil {
+		e.tell(row.Damage{Stream: j.o.Name, What: err.Error()})
+	}
+	return nil
+}
+
+// notice puts damage into Status and the log, unless it stands there already.
+// It tells whether it is new.
+func (j *Journal) notice(d row.Damage) bool {
+	j.mu.Lock()
+	for _, have := range j.damage {
+		if have == d {
+			j.mu.Unlock()
+			return false
+		}
+	}
+	j.damagedLocked(d)
 	j.mu.Unlock()
-	if gone {
+	j.o.Log.Error("damage found", "stream", d.Stream, "segment", d.Segment, "offset", d.Offset, "length", d.Length, "first", d.First, "last", d.Last, "what", d.What)
+	return true
+}
+
+// hold keeps a segment's file from being used again until leaveSeg. It returns
+// false where the segment was removed.
+func (j *Journal) hold(s *seg) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !s.gone {
+		s.readers++
+	}
+	return !s.gone
+}
+
+// errMisplaced says that a file is another than its name says.
+var errMisplaced = errors.New("it was put in the place of another")
+
+// lost tells whether err says that nothing of a segment can be read: its file
+// is missing, or without a header. Any other error is the disk's.
+func lost(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, segment.ErrNoHeader) || errors.Is(err, errMisplaced)
+}
+
+// wholly names all of a segment as damaged.
+func (j *Journal) wholly(s *seg, why error) row.Damage {
+	d := row.Damage{Stream: j.o.Name, Segment: s.number, Length: s.size, First: s.first, Last: s.last(), What: why.Error()}
+	if errors.Is(why, fs.ErrNotExist) {
+		d.Length, d.What = 0, "the segment's file is missing"
+	}
+	return d
+}
+
+// segment reads one segment.
+func (e *examination) segment(s *seg) error {
+	j := e.j
+	if !j.hold(s) {
 		return nil
 	}
 	defer j.leaveSeg(s)
-	f, err := j.d.Open(s.name(), false)
-	if errors.Is(err, fs.ErrNotExist) {
-		j.mu.Lock()
-		gone = s.gone
-		j.mu.Unlock()
-		if gone {
-			return nil
-		}
-		tell(row.Damage{Stream: j.o.Name, Segment: s.number, First: s.first, Last: s.last(), What: "the segment's file is missing"})
-		return nil
+	err := j.describeSeg(s)
+	var f disk.File
+	if err == nil {
+		f, err = j.d.Open(s.name(), false)
 	}
 	if err != nil {
-		return err
+		j.mu.Lock()
+		gone, d := s.gone, j.wholly(s, err)
+		j.mu.Unlock()
+		switch {
+		case gone || d.Last < d.First: // removed meanwhile, or without a row
+			return nil
+		case lost(err):
+			e.tell(d)
+			return nil
+		}
+		return fmt.Errorf("verify segment %d: %w", s.number, err)
+	}
+	if e.file != nil {
+		f = e.file(f)
 	}
 	defer f.Close()
+	return e.content(s, f)
+}
+
+// content reads the blocks of a segment, and its footer where it has one.
+func (e *examination) content(s *seg, f disk.File) error {
+	j := e.j
 	j.mu.Lock()
 	sealed := s.sealed
+	src := segment.Source{File: f, Header: s.header, End: s.end, Rows: s.rows, Schemas: j.lookup(s)}
+	size := s.size
 	j.mu.Unlock()
 	var footer *segment.Summary
 	if sealed {
 		sum, _, err := segment.ReadFooter(f)
-		if err != nil {
-			tell(row.Damage{Stream: j.o.Name, Segment: s.number, Offset: s.end, What: "footer: " + err.Error()})
-		} else {
+		var failed *fs.PathError
+		switch {
+		case errors.As(err, &failed):
+			return fmt.Errorf("verify segment %d: %w", s.number, err)
+		case err != nil:
+			e.tell(row.Damage{Stream: j.o.Name, Segment: s.number, Offset: src.End, Length: size - src.End, What: "footer: " + err.Error() + "; no row is affected"})
+		case e.whole:
 			footer = &sum
 		}
 	}
-	if err := j.describeSeg(s); err != nil {
-		tell(row.Damage{Stream: j.o.Name, Segment: s.number, First: s.first, Last: s.last(), What: err.Error()})
-		return nil
-	}
-	j.mu.Lock()
-	src := segment.Source{File: f, Header: s.header, End: s.end, Rows: s.rows, Schemas: j.lookup(s)}
-	j.mu.Unlock()
-	rows, err := segment.Verify(src, footer, tell)
+	rows, err := segment.Verify(src, footer, e.tell)
 	if err != nil {
 		return fmt.Errorf("verify segment %d: %w", s.number, err)
 	}
-	v.Segments++
-	v.Rows += rows
-	v.Bytes += src.End
+	e.v.Segments++
+	e.v.Rows += rows
+	e.v.Bytes += src.End
 	return nil
 }

@@ -49,8 +49,8 @@ const DataStart = headerSize
 // ErrVersion says that a file was written by a newer Holdfast.
 var ErrVersion = errors.New("was written by a newer version of Holdfast; upgrade the program")
 
-// errNoHeader says that no readable header is there.
-var errNoHeader = errors.New("no segment header is readable")
+// ErrNoHeader says that neither copy of a segment's header is readable.
+var ErrNoHeader = errors.New("no segment header is readable")
 
 // Identity tells one segment's blocks from those of every other, in a stream:
 // the epoch rises with each start, the serial with each file made in it.
@@ -148,7 +148,7 @@ func headerSum(b []byte) uint32 {
 // decodeHeader reads whichever copy in b is whole, and tells whether both are.
 func decodeHeader(b []byte) (h *Header, both bool, err error) {
 	whole := 0
-	err = errNoHeader
+	err = ErrNoHeader
 	for at := 0; at+headerCopy <= len(b); at += headerCopy {
 		got, e := decodeCopy(b[at : at+headerCopy])
 		if e == nil {
@@ -165,22 +165,22 @@ func decodeHeader(b []byte) (h *Header, both bool, err error) {
 
 func decodeCopy(b []byte) (*Header, error) {
 	if string(b[:8]) != magic {
-		return nil, errNoHeader
+		return nil, ErrNoHeader
 	}
 	le := binary.LittleEndian
 	n := int(le.Uint32(b[12:]))
 	if n < headerHead || n > len(b) {
-		return nil, fmt.Errorf("segment header says length %d: %w", n, errNoHeader)
+		return nil, fmt.Errorf("segment header says length %d: %w", n, ErrNoHeader)
 	}
 	if le.Uint32(b[16:]) != headerSum(b[:n]) {
-		return nil, fmt.Errorf("segment header checksum does not match: %w", errNoHeader)
+		return nil, fmt.Errorf("segment header checksum does not match: %w", ErrNoHeader)
 	}
 	if v := le.Uint16(b[8:]); v != Version {
 		return nil, fmt.Errorf("segment has format version %d, this program knows %d: %w", v, Version, ErrVersion)
 	}
 	extra := int(le.Uint32(b[100:]))
 	if headerHead+extra != n {
-		return nil, fmt.Errorf("segment header says %d bytes of state in %d: %w", extra, n, errNoHeader)
+		return nil, fmt.Errorf("segment header says %d bytes of state in %d: %w", extra, n, ErrNoHeader)
 	}
 	h := &Header{
 		Identity: Identity{Epoch: le.Uint64(b[24:]), Serial: le.Uint64(b[32:])}, Salt: le.Uint32(b[20:]),

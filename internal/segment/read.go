@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"holdfast/internal/disk"
 	"holdfast/row"
@@ -159,7 +160,7 @@ func (r *Reader) decode(info blockInfo, b []byte, damage error) *row.Block {
 			r.mendChain(info, b[:info.length])
 		}
 	}
-	s.report(missing, start, damage)
+	s.report(missing, row.Damage{Offset: start, Length: int64(info.length)}, damage)
 	return r.finish()
 }
 
@@ -227,7 +228,7 @@ func (r *Reader) definitions(info blockInfo, b []byte, at int64, damage error) *
 	if damage == nil {
 		return nil
 	}
-	return r.only(row.Damage{Offset: at, What: damage.Error()})
+	return r.only(row.Damage{Offset: at, Length: int64(info.length), What: damage.Error()})
 }
 
 // only returns a block that holds nothing but damage.
@@ -257,7 +258,7 @@ func (r *Reader) withoutHead(why error) (*row.Block, error) {
 	}
 	rows := int64(next.firstRow) - int64(r.nextRow)
 	if rows <= 0 {
-		return r.only(row.Damage{Offset: start, What: why.Error()}), nil
+		return r.only(row.Damage{Offset: start, Length: r.pos - start, What: why.Error()}), nil
 	}
 	n := min(r.pos-start, MaxBlock)
 	b, err := r.win.at(start, int(n))
@@ -267,13 +268,24 @@ func (r *Reader) withoutHead(why error) (*row.Block, error) {
 	first := r.nextRow
 	r.begin(first, uint64(rows), next.prev)
 	r.block.Bytes = r.pos - start
-	s := salvage{r: r, base: start, first: first, rows: uint32(min(rows, int64(n/row.RecordHead)))}
+	s := salvage{r: r, base: start, first: first, rows: uint32(min(rows, math.MaxUint32))}
 	s.search(b)
+	if r.pos-start > disk.Align && (len(r.block.Rows) == 0 || r.block.Rows[len(r.block.Rows)-1].Seq < r.block.End.Seq) {
+		// Several headers may be gone, and rows are numbered within their block: only
+		// where the last one is found is it sure that all of it was one block.
+		clear(r.values)
+		r.values, r.block.Rows = r.values[:0], r.block.Rows[:0]
+		s.next, s.lost = 0, nil
+		s.lose(s.rows, span{0, len(b)}, why.Error())
+	}
+	if k := len(s.lost); k > 0 && s.lost[k-1].end == start+n { // more than one read takes
+		s.lost[k-1].end = r.pos
+	}
 	for _, found := range r.block.Rows { // what the header said of the transaction, its rows know
 		r.open = (r.open || found.Flags&row.TxBegin != 0) && found.Flags&row.TxEnd == 0
 	}
 	r.block.Open = r.open
-	s.report(row.Damage{}, start, why)
+	s.report(row.Damage{}, row.Damage{Offset: start, Length: r.pos - start}, why)
 	return r.finish(), nil
 }
 
@@ -321,7 +333,7 @@ type salvage struct {
 // lost is a run of rows that cannot be read.
 type lost struct {
 	from, to uint32 // indexes, to excluded
-	at       int64  // where the first would start, in the block
+	at, end  int64  // offsets: where the first would start, and where what is readable goes on
 	why      string
 }
 
@@ -334,7 +346,7 @@ func (s *salvage) walk(b []byte) {
 			err = s.take(b[at : at+n])
 		}
 		if err != nil {
-			s.lose(s.next+1, at, err.Error())
+			s.lose(s.next+1, span{at, at + max(n, row.RecordHead)}, err.Error())
 		}
 		if n == 0 {
 			break
@@ -342,7 +354,7 @@ func (s *salvage) walk(b []byte) {
 		at += n
 	}
 	if s.next < s.rows {
-		s.lose(s.rows, at, "block has fewer rows than its header says")
+		s.lose(s.rows, span{at, len(b)}, "block has fewer rows than its header says")
 	}
 }
 
@@ -360,10 +372,10 @@ func (s *salvage) search(b []byte) {
 				err = fmt.Errorf("record says that it is row %d of the block", index)
 			} else if _, err = row.Parse(b[at:at+n], s.r.src.Header.Salt); err == nil {
 				if index > s.next {
-					s.lose(index, from, why)
+					s.lose(index, span{from, at}, why)
 				}
 				if err = s.take(b[at : at+n]); err != nil {
-					s.lose(index+1, at, err.Error())
+					s.lose(index+1, span{at, at + n}, err.Error())
 				}
 				at += n
 				from, why = at, ""
@@ -376,7 +388,7 @@ func (s *salvage) search(b []byte) {
 		at++
 	}
 	if s.next < s.rows {
-		s.lose(s.rows, from, why)
+		s.lose(s.rows, span{from, len(b)}, why)
 	}
 }
 
@@ -404,23 +416,27 @@ func (s *salvage) take(rec []byte) error {
 	return nil
 }
 
-func (s *salvage) lose(to uint32, at int, why string) {
-	s.lost = append(s.lost, lost{from: s.next, to: to, at: s.base + int64(at), why: why})
+// span is a stretch of a block, in bytes.
+type span struct{ from, to int }
+
+func (s *salvage) lose(to uint32, where span, why string) {
+	s.lost = append(s.lost, lost{from: s.next, to: to, at: s.base + int64(where.from), end: s.base + int64(where.to), why: why})
 	s.next = to
 }
 
 // report puts damage into the block: missing rows in front of it, those lost
-// in it, and, where no row was, the block's own damage at offset at.
-func (s *salvage) report(missing row.Damage, at int64, why error) {
+// in it, and, where no row was, the block's own damage.
+func (s *salvage) report(missing, block row.Damage, why error) {
 	if missing.First != 0 {
-		missing.Offset, missing.What = at, "rows before this block are missing"
+		missing.Offset, missing.What = block.Offset, "rows before this block are missing"
 		s.r.damaged(missing)
 	}
 	base := s.r.src.Header.FirstSeq + s.first
 	for _, l := range s.lost {
-		s.r.damaged(row.Damage{Offset: l.at, First: base + uint64(l.from), Last: base + uint64(l.to) - 1, What: l.why})
+		s.r.damaged(row.Damage{Offset: l.at, Length: l.end - l.at, First: base + uint64(l.from), Last: base + uint64(l.to) - 1, What: l.why})
 	}
 	if why != nil && len(s.lost) == 0 {
-		s.r.damaged(row.Damage{Offset: at, What: why.Error()})
+		block.What = why.Error()
+		s.r.damaged(block)
 	}
 }

@@ -25,7 +25,9 @@ func Verify(src Source, footer *Summary, report func(row.Damage)) (uint64, error
 	if _, both, err := ReadHeader(src.File); err != nil {
 		tell(name(0, "%v", err))
 	} else if !both {
-		tell(name(0, "one of the two copies of the segment header is damaged"))
+		d := name(0, "one of the two copies of the segment header is damaged; the other one is used")
+		d.Length = headerSize
+		tell(d)
 	}
 	rows := uint64(0)
 	r := NewReader(Source{File: src.File, Header: src.Header, End: src.End, Rows: src.Rows, Schemas: src.Schemas}, 0)
