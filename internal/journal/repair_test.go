@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -465,5 +467,37 @@ func TestScrubIsSlow(t *testing.T) {
 	// The last read is not waited for, and is at most a segment's content.
 	if least := time.Duration(float64(read)/(1<<20)*float64(time.Second)) - 100*time.Millisecond; took < least {
 		t.Errorf("%d bytes in %v, want at least %v at 1 MiB/s", read, took, least)
+	}
+}
+
+// TestFormatDocumentGaps holds that the GAPS shown in the format document is
+// what this program reads and would write, and that the row in it stands where
+// the document's hex example shows it.
+func TestFormatDocumentGaps(t *testing.T) {
+	text := string(must(os.ReadFile("../../docs/format.md")))
+	_, shown, _ := strings.Cut(text, "\n```gaps\n")
+	shown, _, found := strings.Cut(shown, "```\n")
+	if !found {
+		t.Fatal("the document shows no GAPS")
+	}
+	mem := disk.NewMem()
+	must(0, disk.Replace(mem, "", gapsName, []byte(shown)))
+	var f gapsFile
+	if err := readChecked(mem, gapsName, &f); err != nil {
+		line, _, _ := strings.Cut(shown, "\n")
+		t.Fatalf("read the GAPS shown: %v; its checksum is crc32c %08x", err, crc32.Checksum([]byte(line), castagnoli))
+	}
+	must(writeChecked(mem, gapsName, f))
+	if got := string(must(disk.ReadFile(mem, gapsName, 1<<20))); got != shown {
+		t.Errorf("written anew it is\n%s\nthe document shows\n%s", got, shown)
+	}
+	golden := must(os.ReadFile("../segment/testdata/version1.seg"))
+	g := f.Gaps[0]
+	p, err := row.Parse(golden[g.Offset:g.Offset+g.Length], 0)
+	if err != nil || f.Version != gapsVersion || g.Segment != 3 || g.First != 101 || p.Index != 0 {
+		t.Errorf("the row shown is %+v, %v, in %+v", p, err, f)
+	}
+	if g.Quarantine != quarantineName(g.Damage) || time.UnixMicro(g.Made).Year() != 2023 {
+		t.Errorf("the gap shown is %+v", g)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // TestHelp holds that each verb explains itself, with an example.
 func TestHelp(t *testing.T) {
 	general := holdfast(t, 0, "--help").stdout
-	for _, verb := range []string{"serve", "put", "cat", "tail", "status", "verify", "config", "bench", "completion", "version"} {
+	for _, verb := range []string{"serve", "put", "cat", "tail", "status", "verify", "repair", "config", "bench", "completion", "version"} {
 		if !strings.Contains(general, "\n  "+verb+" ") {
 			t.Errorf("holdfast --help does not list %s", verb)
 		}

@@ -97,7 +97,10 @@ var disasters = []struct {
 	lost []uint64
 }{
 	{"row", func(t *testing.T, data string) { flip(t, data, "needle-0030-needle") }, []uint64{30}},
-	{"two rows", func(t *testing.T, data string) { flip(t, data, "needle-0025-needle"); flip(t, data, "needle-0041-needle") }, []uint64{25, 41}},
+	{"two rows", func(t *testing.T, data string) {
+		flip(t, data, "needle-0025-needle")
+		flip(t, data, "needle-0041-needle")
+	}, []uint64{25, 41}},
 	{"block", func(t *testing.T, data string) {
 		content, err := os.ReadFile(segments(t, data, "main")[1])
 		if err != nil {
