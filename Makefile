@@ -61,14 +61,19 @@ faults: deps
 	export HOLDFAST_AMOUNT=$(AMOUNT) HOLDFAST_TALLY="$$tally"; \
 	scripts/faults; go run ./test/tally/check
 
+# The other journals are in a module of their own, which is large to download
+# and to build; -quick takes a minute instead of eight.
+PEERS ?=
 bench: build
 	$(BIN) bench
 	go test -run '^$$' -bench . -benchmem ./...
+	cd test/peers && go vet ./... && go run . -dir "$(CURDIR)/bin" $(PEERS)
 
 # What takes too long for each push: the long forms of the tests, all under the
 # race detector, then each fuzz target for FUZZTIME.
-nightly: deps lint
+nightly: deps lint build
 	HOLDFAST_LONG=1 go test -count=1 -timeout 60m -race ./...
+	cd test/peers && go vet ./... && go test -count=1 ./... && go run . -dir "$(CURDIR)/bin" -flushes
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
 
 install: build
