@@ -220,8 +220,8 @@ func (c *campaign) work(j *journal.Journal) error {
 	share := 1 + c.rnd.IntN(30)
 	acked := make(chan struct{}, 4*share)
 	for w := range 1 + c.rnd.IntN(4) {
-		rnd := rand.New(rand.NewPCG(c.rnd.Uint64(), 1))
-		writers.Go(func() { c.write(j, rnd, fmt.Sprintf("cut %d writer %d", c.cuts, w), share, acked) })
+		rnd, name := rand.New(rand.NewPCG(c.rnd.Uint64(), 1)), fmt.Sprintf("cut %d writer %d", c.cuts, w)
+		writers.Go(func() { c.write(j, rnd, name, share, acked) })
 	}
 	go func() {
 		writers.Wait()
