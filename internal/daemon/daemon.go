@@ -60,7 +60,10 @@ func Run(ctx context.Context, o Config) error {
 	if err := s.cfg.Check(); err != nil {
 		return err
 	}
-	var err error
+	_, err := shareOut(descriptors(), s.cfg)
+	if err != nil {
+		return err
+	}
 	if s.db, err = open(s.cfg, s.log, true); err != nil {
 		return err
 	}

@@ -23,7 +23,8 @@ const (
 	// smallest limit of the systems that we run on, less its terminator.
 	maxSocketPath = 103
 	// maxAdmins bounds the connections of the admin socket, which do not count
-	// with those of clients: who looks after a full server must get in.
+	// with those of clients: who looks after a full server must get in. Few
+	// descriptors lower it.
 	maxAdmins = 64
 )
 
@@ -92,6 +93,10 @@ func listenAdmin(path string) (net.Listener, error) {
 
 // openDoors opens all doors; from then on clients are served.
 func (s *server) openDoors() error {
+	room, err := s.share(s.cfg)
+	if err != nil {
+		return err
+	}
 	l, err := s.listen()
 	if err != nil {
 		return err
@@ -101,9 +106,9 @@ func (s *server) openDoors() error {
 		broken:    make(chan error, 3),
 	}
 	s.doors = d
-	d.max.Store(int64(s.cfg.MaxConnections))
+	d.max.Store(int64(room.clients))
 	d.pg = pgwire.New(pgwire.Options{
-		Store: pgStore{s.db}, Logger: s.log, MaxConns: s.cfg.MaxConnections,
+		Store: pgStore{s.db}, Logger: s.log, MaxConns: room.clients, Starting: room.starting,
 		Others: func() int { return int(d.webConns.Load()) },
 	})
 	registry := prometheus.NewRegistry()
@@ -119,7 +124,7 @@ func (s *server) openDoors() error {
 	})
 	d.serve("admin socket", func() error {
 		enter := func() bool {
-			if d.admins.Add(1) > maxAdmins {
+			if d.admins.Add(1) > int64(room.admins) {
 				d.admins.Add(-1)
 				return false
 			}

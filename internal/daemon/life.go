@@ -99,7 +99,9 @@ func (s *server) apply(next *config.Config) {
 		}
 		was.History, was.MinFree, was.Wait, was.Keep = is.History, is.MinFree, is.Wait, is.Keep
 	}
-	s.doors.setMaxConns(next.MaxConnections)
+	if room, err := s.share(next); err == nil { // a start with as many streams and sinks had enough
+		s.doors.setMaxConns(room.clients)
+	}
 	if s.o.Level != nil {
 		s.o.Level.Set(next.Log.Level.Slog())
 	}

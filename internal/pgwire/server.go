@@ -30,6 +30,10 @@ type Options struct {
 	// Others returns how many connections of other doors count towards
 	// MaxConns; nil: none do.
 	Others func() int
+	// Starting is how many connections above MaxConns may be in their start-up,
+	// so that they can be told why they are refused, and cancel requests get
+	// through; 0: 64.
+	Starting int
 	// Memory is how many bytes all sessions together may hold in messages and
 	// COPY lines above 64 KiB; 0: 128 MiB. What does not fit is refused with
 	// 53200.
@@ -41,10 +45,6 @@ type Options struct {
 	Now func() time.Time
 }
 
-// startingExtra is how many connections above MaxConns may be in their
-// start-up, so that they can be told why, and cancel requests get through.
-const startingExtra = 64
-
 // Server speaks to any number of clients. Its methods are safe for concurrent
 // use.
 type Server struct {
@@ -52,6 +52,7 @@ type Server struct {
 	log     *slog.Logger
 	max     atomic.Int64
 	others  func() int
+	extra   int // Options.Starting
 	startup time.Duration
 	now     func() time.Time
 	memory  memory
@@ -72,7 +73,7 @@ type Server struct {
 // New returns a Server that appends to o.Store.
 func New(o Options) *Server {
 	s := &Server{
-		store: o.Store, log: o.Logger, others: o.Others, startup: o.StartupTimeout, now: o.Now,
+		store: o.Store, log: o.Logger, others: o.Others, extra: o.Starting, startup: o.StartupTimeout, now: o.Now,
 		listeners: make(map[net.Listener]bool), conns: make(map[*session]bool), byPID: make(map[uint32]*session),
 	}
 	if s.log == nil {
@@ -84,6 +85,9 @@ func New(o Options) *Server {
 	s.max.Store(int64(o.MaxConns))
 	if s.others == nil {
 		s.others = func() int { return 0 }
+	}
+	if s.extra <= 0 {
+		s.extra = 64
 	}
 	if s.startup <= 0 {
 		s.startup = 10 * time.Second
@@ -158,8 +162,9 @@ func (s *Server) accept(ln net.Listener) error {
 func (s *Server) open(conn net.Conn) {
 	s.stats.accepted.Add(1)
 	sn := newSession(s, conn)
+	others := s.others()
 	s.mu.Lock()
-	full := s.stopping.Load() || int64(len(s.conns)) >= s.max.Load()+startingExtra
+	full := s.stopping.Load() || int64(len(s.conns)+others) >= s.max.Load()+int64(s.extra)
 	if !full {
 		s.conns[sn] = true
 		s.wg.Add(1)

@@ -211,6 +211,25 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
+// TestCrowdStarting: connections that say nothing are bounded together with
+// those of the other doors, and one that is beyond the bound is closed.
+func TestCrowdStarting(t *testing.T) {
+	srv, addr := startServer(t, newMemStore(true), func(o *Options) {
+		o.MaxConns, o.Starting, o.Others = 3, 1, func() int { return 2 }
+	})
+	for range 2 { // 3 + 1 are let in, of which 2 are elsewhere
+		dial(t, addr)
+	}
+	for deadline := time.Now().Add(5 * time.Second); srv.Stats().Connections < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are open, want 2", srv.Stats().Connections)
+		}
+	}
+	if got := exchange(t, addr, ""); got != "" || srv.Stats().Refused != 1 {
+		t.Errorf("one beyond the bound got %q, %+v", got, srv.Stats())
+	}
+}
+
 // TestCancel: a cancel request with the right key ends the wait for the disk,
 // or for COPY's data, and nothing else.
 func TestCancel(t *testing.T) {
