@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"regexp"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -25,6 +26,7 @@ type settings struct {
 	quick  bool
 	seed   uint64
 	only   string
+	works  string
 	rounds int
 	turn   time.Duration
 	cold   int64
@@ -40,6 +42,7 @@ func main() {
 	flag.BoolVar(&s.quick, "quick", false, "about 40 s instead of 8 min: fewer and shorter rounds, 256 MiB read back instead of 1 GiB")
 	flag.Uint64Var(&s.seed, "seed", 0, "seed of the order of turns; 0: drawn")
 	flag.StringVar(&s.only, "only", "", "regular expression; only peers whose names match, besides the bare file and Holdfast")
+	flag.StringVar(&s.works, "works", "", "regular expression; only works whose names match, as \"256\" or \"batches\"; \"^$\" leaves the reading back")
 	flag.IntVar(&s.rounds, "rounds", 0, "rounds of each work; 0: 7, or 3 with -quick")
 	flag.DurationVar(&s.turn, "turn", 0, "how long a turn takes; 0: 400ms, or 60ms with -quick")
 	flag.Int64Var(&s.cold, "cold", -1, "bytes to read back cold; 0: none; -1: 1 GiB, or 256 MiB with -quick")
@@ -117,7 +120,12 @@ func run(s settings) (err error) {
 func (s settings) measure(dir string, all []contender) error {
 	say := func(format string, a ...any) { fmt.Fprintf(os.Stderr, "peers: "+format+"\n", a...) }
 	say("seed %d, in %s", s.seed, dir)
-	b := &bench{dir: dir, all: all, rounds: s.rounds, time: s.turn, random: rand.New(rand.NewPCG(s.seed, 0)), say: say}
+	pick, err := regexp.Compile(s.works)
+	if err != nil {
+		return fmt.Errorf("-works: %w", err)
+	}
+	these := slices.DeleteFunc(slices.Clone(works), func(w work) bool { return !pick.MatchString(w.name) })
+	b := &bench{dir: dir, all: all, works: these, rounds: s.rounds, time: s.turn, random: rand.New(rand.NewPCG(s.seed, 0)), say: say}
 	r := &report{
 		Machine: fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
 		Seed:    s.seed, Rounds: s.rounds, Turn: s.turn.Seconds(), Lines: linesOf(b.run()),

@@ -38,7 +38,7 @@ func TestEachHoldsWhatItAcked(t *testing.T) {
 // TestCheckFindsALoss holds that a peer that lost a record is an error.
 func TestCheckFindsALoss(t *testing.T) {
 	lossy := asTheyCome("lossy", "", func(string, work) (peer, error) { return &lossyPeer{}, nil })
-	b := &bench{dir: t.TempDir(), all: []contender{lossy}, rounds: 1, time: time.Millisecond, random: rand.New(rand.NewPCG(1, 1)), say: t.Logf}
+	b := &bench{dir: t.TempDir(), all: []contender{lossy}, works: works, rounds: 1, time: time.Millisecond, random: rand.New(rand.NewPCG(1, 1)), say: t.Logf}
 	for _, o := range b.run() {
 		if o.err == nil || !strings.Contains(o.err.Error(), "holds ") {
 			t.Errorf("%s: a record was lost, and the error is %v", o.work.name, o.err)

@@ -130,7 +130,9 @@ func (r *report) markdown(w io.Writer) {
 	if r.Cold != nil {
 		r.Cold.markdown(w)
 	}
-	r.verdict(w)
+	if len(r.Lines) > 0 {
+		r.verdict(w)
+	}
 }
 
 // verdict says for each durable peer whether Holdfast is ahead of it, and

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,6 +19,7 @@ import (
 type bench struct {
 	dir    string // its own
 	all    []contender
+	works  []work
 	rounds int
 	time   time.Duration // of a turn
 	random *rand.Rand
@@ -50,7 +52,7 @@ type outcome struct {
 func (b *bench) run() []*outcome {
 	b.stay = map[string]*resident{}
 	var all []*outcome
-	for _, w := range works {
+	for _, w := range b.works {
 		started := time.Now()
 		var these []*outcome
 		for _, c := range b.all {
@@ -125,6 +127,9 @@ func (b *bench) measure(c contender, w work) (t turn, err error) {
 			defer os.RemoveAll(dir)
 		}
 	}
+	if err := settle(b.dir); err != nil {
+		return t, err
+	}
 	_, n, err := drive(r.session, w, b.time/4)
 	r.appended += n
 	if err != nil {
@@ -137,6 +142,16 @@ func (b *bench) measure(c contender, w work) (t turn, err error) {
 		err = check(r.session, r.appended)
 	}
 	return t, err
+}
+
+// settle waits until the file system has written what others left behind, the
+// removal of their files above all, so that nobody pays for it but they.
+func settle(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }
 
 // drive lets all writers of w append for about d, and returns how many
