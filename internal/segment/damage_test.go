@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"strings"
 	"testing"
@@ -191,6 +192,55 @@ func TestDamagedRegions(t *testing.T) {
 					t.Fatalf("pages %d+%d: with a successor %d rows, end %d", first, n, again.Summary.Rows, again.Summary.Tail.End)
 				}
 			}
+		}
+	}
+}
+
+// TestTwoHeadersGone writes over the end of one block and the beginning of the
+// next. Records are numbered within their block, so that those left of the
+// second must not come out as rows of the first.
+func TestTwoHeadersGone(t *testing.T) {
+	m := disk.NewMem()
+	f, err := m.Create(name)
+	ok(t, err)
+	w := NewWriter(f, header(), 1<<20)
+	ok(t, w.Begin())
+	ok(t, w.Define(w.Missing([]*row.Schema{calls}), received(0)))
+	const each = 30
+	for i := range 3 {
+		var batch row.Batch
+		for k := range each {
+			r := calling(fmt.Sprintf("%d %s", i*each+k, strings.Repeat("x", 400)), "1")
+			ok(t, batch.Add(r.Schema, 0, r.Values))
+		}
+		b := NewBlock(0)
+		b.AppendRows(batch.Bytes(), batch.Rows())
+		_, err := w.Write(b, received(i), true)
+		ok(t, err)
+	}
+	sum := w.Summary()
+	content, err := disk.ReadFile(m, name, 1<<20)
+	ok(t, err)
+	first := DataStart + disk.Align
+	second := first + bytes.Index(content[first+1:], []byte("HFBK")) + 1
+	for at := first; at <= second; at += disk.Align {
+		damaged := bytes.Clone(content)
+		clear(damaged[first : first+disk.Align])
+		clear(damaged[at : second+disk.Align])
+		got := read(t, source(fileOf(t, damaged), &sum), 0)
+		named := 0
+		for _, r := range got.rows {
+			if want := fmt.Sprintf("%d ", r.Seq-101); !strings.HasPrefix(string(r.Values[0].Text), want) {
+				t.Fatalf("zeros from %d to %d: seq %d is %.10q", at, second+disk.Align, r.Seq, r.Values[0].Text)
+			}
+		}
+		for _, d := range got.damage {
+			if d.First != 0 {
+				named += int(d.Last + 1 - d.First)
+			}
+		}
+		if named+len(got.rows) != 3*each || len(got.rows) < each {
+			t.Fatalf("zeros from %d: %d rows and %d named of %d", at, len(got.rows), named, 3*each)
 		}
 	}
 }
