@@ -288,7 +288,7 @@ func (r *Reader) open(s *seg) error {
 	if err := r.j.describeSeg(s); err != nil {
 		return err
 	}
-	f, err := r.j.d.Open(s.name(), false)
+	f, err := r.j.openSeg(s)
 	if err != nil {
 		return err
 	}
@@ -303,6 +303,15 @@ func (r *Reader) open(s *seg) error {
 	return nil
 }
 
+// openSeg opens a segment's file for reading around what the disk cannot give.
+func (j *Journal) openSeg(s *seg) (*disk.Salvaged, error) {
+	f, err := j.d.Open(s.name(), false)
+	if err != nil {
+		return nil, err
+	}
+	return disk.Salvage(f), nil
+}
+
 // describeSeg reads header and footer of a segment that the MANIFEST alone has
 // described so far.
 func (j *Journal) describeSeg(s *seg) error {
@@ -312,7 +321,7 @@ func (j *Journal) describeSeg(s *seg) error {
 	if known {
 		return nil
 	}
-	f, err := j.d.Open(s.name(), false)
+	f, err := j.openSeg(s)
 	if err != nil {
 		return err
 	}

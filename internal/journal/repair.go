@@ -181,7 +181,7 @@ func (j *Journal) quarantine(s *seg, r *Repair) error {
 	if err := j.makeQuarantine(); err != nil {
 		return err
 	}
-	from, err := j.d.Open(s.name(), false)
+	from, err := j.openSeg(s)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (j *Journal) quarantine(s *seg, r *Repair) error {
 	if err != nil {
 		return fmt.Errorf("copy %d bytes at offset %d of segment %d aside: %w", n, r.Offset, s.number, err)
 	}
-	return j.describeAside(r, sum)
+	return j.describeAside(r, sum, from.Bad())
 }
 
 // makeQuarantine makes the directory.
@@ -277,7 +277,7 @@ func (j *Journal) setAside(r *Repair) error {
 		return err
 	}
 	r.Length = size
-	if err := j.describeAside(r, ""); err != nil {
+	if err := j.describeAside(r, "", 0); err != nil {
 		return err
 	}
 	if err := j.d.Rename(name, r.Quarantine); err != nil {
@@ -287,14 +287,16 @@ func (j *Journal) setAside(r *Repair) error {
 	return errors.Join(j.d.SyncDir(quarantineDir), j.d.SyncDir(""))
 }
 
-// describeAside writes beside a quarantined file what it is.
-func (j *Journal) describeAside(r *Repair, sum string) error {
+// describeAside writes beside a quarantined file what it is, and how much of it
+// is zeros because the disk could not give the bytes.
+func (j *Journal) describeAside(r *Repair, sum string, bad int64) error {
 	text, err := json.Marshal(struct {
 		row.Damage
-		StreamID string `json:"stream_id"`
-		SHA256   string `json:"sha256,omitempty"`
-		Made     int64  `json:"made"`
-	}{r.Damage, j.id, sum, j.o.Now().UnixMicro()})
+		StreamID   string `json:"stream_id"`
+		SHA256     string `json:"sha256,omitempty"`
+		Unreadable int64  `json:"unreadable,omitempty"`
+		Made       int64  `json:"made"`
+	}{r.Damage, j.id, sum, bad, j.o.Now().UnixMicro()})
 	if err != nil {
 		return err
 	}

@@ -193,9 +193,9 @@ func (e *examination) segment(s *seg) error {
 	}
 	defer j.leaveSeg(s)
 	err := j.describeSeg(s)
-	var f disk.File
+	var whole *disk.Salvaged
 	if err == nil {
-		f, err = j.d.Open(s.name(), false)
+		whole, err = j.openSeg(s)
 	}
 	if err != nil {
 		j.mu.Lock()
@@ -210,10 +210,11 @@ func (e *examination) segment(s *seg) error {
 		}
 		return fmt.Errorf("verify segment %d: %w", s.number, err)
 	}
+	defer whole.Close()
+	f := disk.File(whole)
 	if e.file != nil {
 		f = e.file(f)
 	}
-	defer f.Close()
 	return e.content(s, f)
 }
 

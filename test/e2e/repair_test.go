@@ -291,3 +291,34 @@ func delivers(t *testing.T, data string, lost []uint64) {
 		t.Errorf("the sink has %d rows, want %d: lost are %v\ngot %v", len(got), len(want), lost, got)
 	}
 }
+
+// TestScrubber damages a row under a running server: the scrubber names it, in
+// log, status and metrics, and what comes after is delivered as ever.
+func TestScrubber(t *testing.T) {
+	data := dataDir(t)
+	s := start(t, data, options{config: configure(t, data, "tables: {auto: true}\nscrub: 1 GB/s\nscrub_pause: 1s\n")})
+	c := s.client()
+	for i := 1; i <= 50; i++ {
+		execute(t, c, fmt.Sprintf("INSERT INTO calls (caller) VALUES ('needle-%04d-needle')", i))
+	}
+	s.delivered(20 * time.Second)
+	seal(s, 1)
+	_, offset := flip(t, data, "needle-0017-needle")
+	s.logged(20*time.Second, "damage found", `"segment":1`, `"first":17`, `"last":17`)
+	eventually(t, 10*time.Second, "status to tell of a round", func() (bool, string) {
+		out := holdfast(t, 0, "status", "--data", data).stdout
+		return strings.Contains(out, "last full round") && strings.Contains(out, "seq 17"), out
+	})
+	metrics := command(t, t.TempDir(), nil, "curl", "-s", s.url("/metrics")).stdout
+	for _, want := range []string{`holdfast_stream_scrub_damage_total{stream="main"} 1`, `holdfast_stream_damaged_places{stream="main"} 1`} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	found := readRepairs(t, holdfast(t, 3, "verify", "--json", "--data", data).stdout)
+	if len(found) != 1 || found[0].Offset > int64(offset) || found[0].Offset+found[0].Length <= int64(offset) {
+		t.Errorf("the byte changed is at %d, verify names %+v", offset, found)
+	}
+	execute(t, c, "INSERT INTO calls (caller) VALUES ('after the damage')")
+	s.delivered(20 * time.Second)
+}
