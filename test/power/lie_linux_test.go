@@ -40,24 +40,34 @@ func TestPageCacheLies(t *testing.T) {
 	const name = "page cache lies"
 	rnd, seed := seeded(t)
 	t.Log(replay(t, seed))
-	shown := 0
+	need(t)
+	told, shown := 0, 0
 	for n := range tally.Want(t, name) {
 		buffered := n%2 == 0
-		l := newLie(t, rnd)
-		if n%4 > 1 { // else the next segment does not tell where the good rows end
-			l.after = 1 + rnd.IntN(10)
-		}
-		if err := l.tell(buffered, func(d disk.FS, _ string) disk.FS { return d }); err != nil {
-			t.Fatalf("lie %d, buffered %v: %v\nreplay: %s", n, buffered, err, replay(t, seed))
-		}
-		if l.shown {
-			shown++
-		} else if buffered {
-			t.Errorf("lie %d: the page cache does not show the row whose flush failed, so nothing was tried", n)
+		t.Run(fmt.Sprint(n), func(t *testing.T) { // at its end the volume gives its memory back
+			l := newLie(t, rnd)
+			if n%4 > 1 { // else the next segment does not tell where the good rows end
+				l.after = 1 + rnd.IntN(10)
+			}
+			if err := l.tell(buffered, func(d disk.FS, _ string) disk.FS { return d }); err != nil {
+				t.Fatalf("lie %d, buffered %v: %v", n, buffered, err)
+			}
+			told++
+			if l.shown {
+				shown++
+			} else if buffered {
+				t.Errorf("lie %d: the page cache does not show the row whose flush failed, so nothing was tried", n)
+			}
+		})
+		if t.Failed() {
+			t.Fatalf("replay: %s", replay(t, seed))
 		}
 	}
+	if told == 0 {
+		skip(t, "no volume for a lie was to be had")
+	}
 	t.Logf("the page cache showed %d rows that were not on the disk", shown)
-	tally.Done(t, name, tally.Want(t, name), replay(t, seed))
+	tally.Done(t, name, told, replay(t, seed))
 }
 
 // TestPageCacheLieBites lets the journal read what the page cache shows: the
