@@ -141,6 +141,14 @@ func Stamp(rec []byte, index, salt uint32) {
 	binary.LittleEndian.PutUint32(rec[offSum:], s^index*indexMix^salt)
 }
 
+// Bind ties the checksum of a stamped record to the place it is written to,
+// given as a number; a second time with the same number takes that back. Parse
+// is told the place with the salt: the XOR of both.
+func Bind(rec []byte, place uint32) {
+	s := binary.LittleEndian.Uint32(rec[offSum:])
+	binary.LittleEndian.PutUint32(rec[offSum:], s^place)
+}
+
 // setFlags adds flags to a record with index 0 and renews its checksum.
 func setFlags(rec []byte, flags Flags) {
 	f := binary.LittleEndian.Uint16(rec[offFlags:])

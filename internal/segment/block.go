@@ -59,6 +59,7 @@ type Block struct {
 	rows    uint32
 	open    bool
 	salt    uint32
+	bound   uint32 // to which place the records are bound; 0: to none
 }
 
 // NewBlock returns an empty block with room for Target bytes, for segments
@@ -87,7 +88,7 @@ func (b *Block) Reset() {
 	if len(b.buf) > Target {
 		b.buf = disk.Buffer(Target)
 	}
-	b.n, b.records, b.rows, b.open = blockHead, 0, 0, false
+	b.n, b.records, b.rows, b.open, b.bound = blockHead, 0, 0, false, 0
 }
 
 // AppendRows copies the records of rows into the block, stamping each with its
@@ -128,6 +129,27 @@ func (b *Block) Restore(written []byte) {
 		b.buf = disk.Buffer(b.n)
 	}
 	copy(b.buf, written[:b.n])
+	b.bound = Identity{Epoch: le.Uint64(written[40:]), Serial: le.Uint64(written[48:])}.place(int64(le.Uint64(written[56:])))
+}
+
+// place is the number that the records of the block at offset are bound to.
+// Where a block's checksum fails, each record must prove by itself that it was
+// written here: one of another block of the same run, put here by a disk that
+// missed its place, has the right salt, and perhaps the right index.
+func (id Identity) place(offset int64) uint32 {
+	var b [24]byte // as they stand in the block's header
+	binary.LittleEndian.PutUint64(b[0:], id.Epoch)
+	binary.LittleEndian.PutUint64(b[8:], id.Serial)
+	binary.LittleEndian.PutUint64(b[16:], uint64(offset))
+	return crc32.Checksum(b[:], castagnoli)
+}
+
+// bind binds the records to a place, and to no other any more.
+func (b *Block) bind(place uint32) {
+	for at := blockHead; at < b.n; at += int(binary.LittleEndian.Uint32(b.buf[at:])) {
+		row.Bind(b.buf[at:], b.bound^place)
+	}
+	b.bound = place
 }
 
 // place is what a block is told about where it is written.
@@ -143,6 +165,7 @@ type place struct {
 // seal writes header and checksums and returns the bytes to write and the
 // block's chain value.
 func (b *Block) seal(p place) ([]byte, uint32) {
+	b.bind(p.id.place(p.offset))
 	h := b.buf
 	le := binary.LittleEndian
 	flags := uint32(0)

@@ -441,6 +441,25 @@ func TestRecordOfAnotherRow(t *testing.T) {
 	}
 }
 
+// TestRecordsOfAnotherBlock puts the records of one block, header left out,
+// over those of another: the same run wrote them, so salt and indexes fit, and
+// they are rows of that place all the same.
+func TestRecordsOfAnotherBlock(t *testing.T) {
+	_, sum, content := sealed(t)
+	first := DataStart + disk.Align // behind the definitions
+	for to := range commits {
+		for from := range commits {
+			b := bytes.Clone(content)
+			at := first + to*disk.Align
+			copy(b[at+blockHead:at+disk.Align], content[first+from*disk.Align+blockHead:first+(from+1)*disk.Align])
+			missing := subset(t, read(t, source(fileOf(t, b), &sum), 0).rows, wantRows(len(commits)))
+			if want := len(commits[to]); from != to && len(missing) != want {
+				t.Errorf("block %d over block %d: rows %v are missing, want %d", from, to, missing, want)
+			}
+		}
+	}
+}
+
 func TestVersions(t *testing.T) {
 	s := write(t, 1)
 	content, err := disk.ReadFile(s.m, name, 1<<20)

@@ -140,6 +140,9 @@ func (h *Header) encode() ([]byte, error) {
 	return buf, nil
 }
 
+// recordSalt is what the records of the block at offset are parsed with.
+func (h *Header) recordSalt(offset int64) uint32 { return h.Salt ^ h.Identity.place(offset) }
+
 func headerSum(b []byte) uint32 {
 	s := crc32.Update(0, castagnoli, b[8:16])
 	return crc32.Update(s, castagnoli, b[20:])

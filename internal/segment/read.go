@@ -151,7 +151,7 @@ func (r *Reader) decode(info blockInfo, b []byte, damage error) *row.Block {
 	r.open = info.flags&flagOpen != 0
 	r.block.Open = r.open
 	r.block.Bytes = info.padded()
-	s := salvage{r: r, base: start, received: info.received, first: info.firstRow, rows: info.rows}
+	s := salvage{r: r, base: start, salt: r.src.Header.recordSalt(start), received: info.received, first: info.firstRow, rows: info.rows}
 	if damage == nil {
 		s.walk(b[:info.length])
 	} else {
@@ -221,7 +221,7 @@ func (r *Reader) finish() *row.Block {
 
 // definitions takes a block without rows: schemas, state or nothing.
 func (r *Reader) definitions(info blockInfo, b []byte, at int64, damage error) *row.Block {
-	eachSchema(b[blockHead:info.length], r.src.Header.Salt, func(s *row.Schema) {
+	eachSchema(b[blockHead:info.length], r.src.Header.recordSalt(at), func(s *row.Schema) {
 		s.Stream = r.src.Header.Stream.Name
 		r.schemas[s.ID] = s
 	})
@@ -268,7 +268,7 @@ func (r *Reader) withoutHead(why error) (*row.Block, error) {
 	first := r.nextRow
 	r.begin(first, uint64(rows), next.prev)
 	r.block.Bytes = r.pos - start
-	s := salvage{r: r, base: start, first: first, rows: uint32(min(rows, math.MaxUint32))}
+	s := salvage{r: r, base: start, salt: r.src.Header.recordSalt(start), first: first, rows: uint32(min(rows, math.MaxUint32))}
 	s.search(b)
 	if r.pos-start > disk.Align && (len(r.block.Rows) == 0 || r.block.Rows[len(r.block.Rows)-1].Seq < r.block.End.Seq) {
 		// Several headers may be gone, and rows are numbered within their block: only
@@ -323,6 +323,7 @@ func (r *Reader) schema(id uint32) *row.Schema {
 type salvage struct {
 	r        *Reader
 	base     int64 // the block's offset
+	salt     uint32
 	received int64
 	first    uint64 // number of the block's first row
 	rows     uint32
@@ -370,7 +371,7 @@ func (s *salvage) search(b []byte) {
 			index := binary.LittleEndian.Uint32(b[at+4:])
 			if index < s.next || index >= s.rows {
 				err = fmt.Errorf("record says that it is row %d of the block", index)
-			} else if _, err = row.Parse(b[at:at+n], s.r.src.Header.Salt); err == nil {
+			} else if _, err = row.Parse(b[at:at+n], s.salt); err == nil {
 				if index > s.next {
 					s.lose(index, span{from, at}, why)
 				}
@@ -394,7 +395,7 @@ func (s *salvage) search(b []byte) {
 
 // take decodes one record as row number next.
 func (s *salvage) take(rec []byte) error {
-	p, err := row.Parse(rec, s.r.src.Header.Salt)
+	p, err := row.Parse(rec, s.salt)
 	if err != nil {
 		return err
 	}
@@ -433,6 +434,9 @@ func (s *salvage) report(missing, block row.Damage, why error) {
 	}
 	base := s.r.src.Header.FirstSeq + s.first
 	for _, l := range s.lost {
+		if l.why == "" && why != nil { // not a byte of it is there
+			l.why = why.Error()
+		}
 		s.r.damaged(row.Damage{Offset: l.at, Length: l.end - l.at, First: base + uint64(l.from), Last: base + uint64(l.to) - 1, What: l.why})
 	}
 	if why != nil && len(s.lost) == 0 {

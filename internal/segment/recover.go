@@ -154,7 +154,9 @@ func (s *scan) accept(info blockInfo, b []byte) {
 	}
 }
 
-func (s *scan) define(records []byte) { eachSchema(records, s.h.Salt, s.out.Summary.define) }
+func (s *scan) define(records []byte) {
+	eachSchema(records, s.h.recordSalt(s.pos), s.out.Summary.define)
+}
 
 // prove looks through all that lies behind pos for a block which says that
 // what is at pos was flushed, and notes how much of the rest looks written.
