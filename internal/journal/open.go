@@ -177,12 +177,16 @@ func (j *Journal) loadSegments(entries []disk.Entry, m manifest) error {
 			continue
 		}
 		j.bytes += e.Size
-		if k, ok := known[number]; ok && k.Size == e.Size {
+		k, ok := known[number]
+		if ok && k.Size == e.Size {
 			j.segs = append(j.segs, &seg{
 				number: number, size: e.Size, sealed: true, first: k.FirstSeq, rows: k.LastSeq + 1 - k.FirstSeq,
 				end: k.End, chain: k.Chain, firstTime: k.FirstTime, lastTime: k.LastTime,
 			})
 			continue
+		}
+		if ok { // no crash changes a segment that was sealed
+			j.name(row.Damage{Segment: number, Offset: min(k.Size, e.Size), What: fmt.Sprintf("its file has %d bytes, had %d when it was sealed", e.Size, k.Size)})
 		}
 		s, err := j.readSegment(number, e.Size)
 		if err != nil {
