@@ -2,9 +2,11 @@ package journal
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/fault"
 )
 
 // TestShownAfterStartIsDurable kills the process while rows are written but
@@ -38,5 +40,34 @@ func TestShownAfterStartIsDurable(t *testing.T) {
 			t.Errorf("seed %d: showed %d rows, after a power cut there are %d", seed, shown, got)
 		}
 		closeJournal(t, j)
+	}
+}
+
+// TestPageCacheLies fails a flush, kills the process and starts again: what
+// the start shows must outlive a power cut. Direct reads show the platter, so
+// it does. The same start with reads from the page cache serves the row whose
+// flush had failed, flushes a file that the kernel takes for clean, and loses
+// what it has shown: that the test sees it is what makes it one.
+func TestPageCacheLies(t *testing.T) {
+	for _, buffered := range []bool{false, true} {
+		mem := disk.NewMem()
+		mem.SetBuffered(buffered)
+		f := disk.NewFaulty(mem)
+		j := open(t, f, Options{SegmentSize: 24 << 10})
+		mustAppend(t, j, "one")
+		awaitMarker(t, f)
+		f.Fail(disk.Fault{Kind: disk.CallWriteSync, N: 1, Err: syscall.EIO})
+		if _, err := j.Append(t.Context(), batch(t, j, "two"), true); fault.Code(err) != fault.OutcomeUnknown {
+			t.Fatalf("a failed flush is answered %v", err)
+		}
+		killed := mem.Kill()
+		closeJournal(t, j)
+		j = open(t, killed, Options{SegmentSize: 24 << 10})
+		shown := j.End()
+		cut := killed.Crash(1)
+		closeJournal(t, j)
+		if err := endsAt(cut, shown); (err != nil) != buffered || (shown.Seq == 2) != buffered {
+			t.Errorf("read from the page cache %v: showed %+v, after a power cut: %v", buffered, shown, err)
+		}
 	}
 }
