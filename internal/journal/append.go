@@ -147,7 +147,7 @@ func (j *Journal) take() *group {
 	if j.filling = j.spare; j.filling == nil {
 		j.filling = newGroup(j.salt)
 	}
-	j.spare = nil
+	j.spare, j.writing = nil, g
 	close(j.taken)
 	j.taken = make(chan struct{})
 	return g
@@ -161,6 +161,6 @@ func (j *Journal) release(g *group, first uint64, err error) {
 	clear(g.schemas)
 	next := &group{block: g.block, schemas: g.schemas[:0], done: make(chan struct{})}
 	j.mu.Lock()
-	j.spare = next
+	j.spare, j.writing = next, nil
 	j.mu.Unlock()
 }

@@ -101,6 +101,7 @@ type Journal struct {
 	mu       sync.Mutex
 	filling  *group        // takes rows
 	spare    *group        // the one that is not filling, while it is not being written
+	writing  *group        // the one that is being written; nil: none
 	taken    chan struct{} // closed when filling was taken away to be written
 	closed   bool
 	segs     []*seg // in order; the last may be active
@@ -298,6 +299,9 @@ func (j *Journal) Status() Status {
 	if err == nil {
 		err = j.trouble
 	}
+	if err == nil {
+		err = j.stalledLocked()
+	}
 	if err != nil {
 		s.State, s.Error = "failing", err.Error()
 		if fault.Code(err) == fault.DiskFull {
@@ -305,6 +309,27 @@ func (j *Journal) Status() Status {
 		}
 	}
 	return s
+}
+
+// stall is how long a disk may take for a flush before status speaks of it:
+// far beyond what a busy one takes, and well below what writers put up with.
+const stall = 2 * time.Second
+
+// stalledLocked returns why no row is acknowledged although nothing has gone
+// wrong yet: a flush, or a write, that does not return.
+func (j *Journal) stalledLocked() error {
+	g := j.writing
+	if g == nil {
+		g = j.filling
+		if g.block.Empty() {
+			return nil
+		}
+	}
+	if age := time.Since(g.began); age > stall {
+		return fault.New(fault.IOError, "the disk has not answered a flush for %v", age.Round(time.Second)).
+			WithHint("writers wait, and are acknowledged when it does; look at the disk")
+	}
+	return nil
 }
 
 // mostDamage bounds what Status lists: a disk that fails for hours must not
