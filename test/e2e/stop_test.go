@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -106,6 +107,56 @@ func TestDrain(t *testing.T) {
 	if n := count(t, openSink(t, s.data), "calls"); n != rows {
 		t.Errorf("%d rows are in the sink after the stop, want %d", n, rows)
 	}
+}
+
+// TestStopUnderLoad freezes the server under load (a second one must not take
+// the data meanwhile), lets it go on, and stops it under load. Two seconds
+// frozen, a minute with HOLDFAST_LONG.
+func TestStopUnderLoad(t *testing.T) {
+	frozen := 2 * time.Second
+	if long() {
+		frozen = time.Minute
+	}
+	rng := seeded(t)
+	s := start(t, dataDir(t), options{})
+	declareWriters(t, s)
+	goal := &target{ended: make(chan struct{})}
+	goal.address.Store(&s.pg)
+	writers := newWriters(rng, goal)
+	wait := writeAll(t.Context(), writers)
+	progress := func() uint64 {
+		st, err := s.status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.end("main")
+	}
+	eventually(t, 10*time.Second, "load", func() (bool, string) { return progress() > 500, "too few rows" })
+
+	s.signal(syscall.SIGSTOP)
+	begun := time.Now()
+	second := spawn(t, s.data, options{})
+	select {
+	case <-second.exited:
+	case <-time.After(20 * time.Second):
+		t.Error("a second server takes the data of a frozen one")
+	}
+	time.Sleep(time.Until(begun.Add(frozen)))
+	s.signal(syscall.SIGCONT)
+	before := progress()
+	eventually(t, 10*time.Second, "the server to go on", func() (bool, string) { return progress() > before+500, "too few rows" })
+
+	begun = time.Now()
+	s.stop()
+	if took := time.Since(begun); took > 12*time.Second {
+		t.Errorf("the stop under load took %v, drain is 10 s", took)
+	}
+	s = start(t, s.data, options{}) // the writers find nobody any more
+	close(goal.ended)
+	wait()
+	s.delivered(time.Minute)
+	s.stop()
+	verify(t, openSink(t, s.data), writers)
 }
 
 // TestModes holds that nobody else on the machine can read what is stored.

@@ -94,12 +94,15 @@ func (w *teller) tell(rows []string, send func(rows []string) error) {
 }
 
 // overHTTP posts rows as lines of JSON.
-func (w *teller) overHTTP(rows []string) error {
+func (w *teller) overHTTP(rows []string) error { return w.overHTTPFor(rows, 20*time.Second) }
+
+// overHTTPFor is overHTTP for a client with patience of its own.
+func (w *teller) overHTTPFor(rows []string, patience time.Duration) error {
 	var body bytes.Buffer
 	for _, r := range rows {
 		fmt.Fprintf(&body, "{\"v\":%q}\n", r)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, "POST", w.server.url("/v1/tables/"+w.table+"/rows"), &body)
 	if err != nil {
