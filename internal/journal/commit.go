@@ -156,6 +156,11 @@ func (e *noRoom) Error() string { return e.refusal.Error() }
 // first row.
 func (j *Journal) write(g *group) (uint64, error) {
 	s, err := j.writable(g.block.Len(), g.schemas)
+	if err == nil && g.block.Len() > segment.Target && !j.announceLarge(s) {
+		if err = j.retireActive(); err == nil {
+			s, err = j.writable(g.block.Len(), g.schemas)
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -244,6 +249,7 @@ func (j *Journal) publish(s *seg) {
 	scarce := j.reserve == nil && s.end > s.size/4
 	unhashed := s.end - s.hashedTo
 	j.mu.Unlock()
+	j.checkpoint(s)
 	if scarce {
 		j.chore()
 	}

@@ -14,6 +14,7 @@ const (
 	manifestName   = "MANIFEST"
 	gapsName       = "GAPS"       // what repair has given up
 	quarantineDir  = "quarantine" // the bytes that it gave up, as they were
+	checkpointName = "CHECKPOINT" // how far the newest segment was flushed
 	numberDigits   = 16
 	manifestLimit  = 64 << 20 // bytes; 100,000 segments take a tenth of it
 	manifestReckon = 64 << 10 // what the budget sets aside for the MANIFEST and its successor

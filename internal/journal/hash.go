@@ -32,6 +32,7 @@ func (j *Journal) hashAlong() {
 	for {
 		more := true
 		for more {
+			j.saveCheckpoint()
 			more, buf = j.hashOne(buf)
 		}
 		select {

@@ -82,6 +82,7 @@ type Journal struct {
 	schemas  schemas
 	ring     ring
 	scrub    scrubber
+	checks   checkpoints
 
 	limits atomic.Pointer[Limits]
 	wake   chan struct{} // tells the committer that a group is open

@@ -96,7 +96,7 @@ func (j *Journal) sealFile(s *seg) (sum segment.Summary, size int64, err error) 
 	known := s.summary
 	j.mu.Unlock()
 	if known == nil {
-		r, rerr := segment.Recover(f, s.header, s.end)
+		r, rerr := segment.Recover(f, s.header, s.end, nil)
 		if rerr != nil {
 			return sum, 0, errors.Join(rerr, f.Close())
 		}
@@ -217,7 +217,7 @@ func (j *Journal) finish() error {
 	if r != nil {
 		errs = append(errs, r.file.Close())
 	}
-	errs = append(errs, j.d.SyncDir(""))
+	errs = append(errs, j.closeCheckpoints(), j.d.SyncDir(""))
 	return errors.Join(errs...)
 }
 

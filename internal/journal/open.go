@@ -41,6 +41,7 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 		if j.reserve != nil {
 			err = errors.Join(err, j.reserve.file.Close())
 		}
+		err = errors.Join(err, j.closeCheckpoints())
 		return nil, fmt.Errorf("open stream %q: %w", o.Name, err)
 	}
 	j.damagedLocked(j.recovery.Damage...)
@@ -70,9 +71,13 @@ func (j *Journal) load() error {
 		j.id = newID()
 	}
 	j.epoch++
+	from := j.loadCheckpoint()
+	if from != nil && from.Tail().LastSeq > m.Tail.LastSeq { // flushed, and noted so, since the MANIFEST was written
+		m.Tail = from.Tail()
+	}
 	j.newest = max(j.newest, m.Tail.Number, j.newestLocked())
 	j.number = j.newest
-	if err := j.loadTail(m); err != nil {
+	if err := j.loadTail(m, from); err != nil {
 		return err
 	}
 	if err := j.loadGaps(entries); err != nil {
@@ -308,7 +313,7 @@ func (j *Journal) followHeaders() error {
 			s.end, s.chain, s.rows = b.End, b.Chain, b.LastSeq+1-s.first
 			continue
 		}
-		if err := j.recoverTail(s); err != nil {
+		if err := j.recoverTail(s, nil); err != nil {
 			return err
 		}
 	}
@@ -316,12 +321,12 @@ func (j *Journal) followHeaders() error {
 }
 
 // loadTail recovers the last segment and sets where the stream ends.
-func (j *Journal) loadTail(m manifest) error {
+func (j *Journal) loadTail(m manifest, from *segment.Checkpoint) error {
 	j.tail = m.Tail
 	if n := len(j.segs); n > 0 {
 		s := j.segs[n-1]
 		if !s.sealed {
-			if err := j.recoverTail(s); err != nil {
+			if err := j.recoverTail(s, from); err != nil {
 				return err
 			}
 		}
@@ -357,7 +362,8 @@ func (j *Journal) nameMissing(m manifest) {
 
 // recoverTail finds the end of a segment that was being written when the last
 // run ended. It is flushed first, so that what is found cannot go away again.
-func (j *Journal) recoverTail(s *seg) error {
+// from saves reading what stands before it.
+func (j *Journal) recoverTail(s *seg, from *segment.Checkpoint) error {
 	f, err := j.d.Open(s.name(), true)
 	if err != nil {
 		return err
@@ -365,13 +371,16 @@ func (j *Journal) recoverTail(s *seg) error {
 	if err := f.Sync(); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	r, err := segment.Recover(f, s.header, 0)
+	r, err := segment.Recover(f, s.header, 0, from)
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
 	j.recovery.Damage = append(j.recovery.Damage, r.Damage...)
 	j.recovery.Cut += r.Cut
 	s.take(&r.Summary)
+	if r.Partial { // the rest is read when the segment is sealed, or by whom it concerns
+		s.summary = nil
+	}
 	return f.Close()
 }
 

@@ -27,9 +27,10 @@ type seg struct {
 	hashedTo  int64   // how far the hasher was sent
 	sum       *digest // finished
 
-	w      *segment.Writer // of the active one
-	proved int64           // end of the marker block written last
-	file   disk.File       // open while there is something to write
+	w       *segment.Writer // of the active one
+	proved  int64           // end of the marker block written last
+	checked int64           // end that the last checkpoint noted
+	file    disk.File       // open while there is something to write
 }
 
 // last returns the seq of the last durable row; first-1 where there is none.

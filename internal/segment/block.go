@@ -47,7 +47,7 @@ const MaxBlock = row.MaxBytes + 2<<20
 // MaxUnflushed bounds how many bytes of blocks a writer may have written and
 // not flushed, before the block that makes it flush. Recovery relies on it.
 // Staged transactions, which end in a marker, are not bound by it.
-const MaxUnflushed = 4 << 20
+const MaxUnflushed = 1 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -125,7 +125,7 @@ func TestEveryFlippedBitBeforeSealing(t *testing.T) {
 		damaged := bytes.Clone(content)
 		damaged[bit/8] ^= 1 << (bit % 8)
 		f := fileOf(t, damaged)
-		r, err := Recover(f, header(), 0)
+		r, err := Recover(f, header(), 0, nil)
 		ok(t, err)
 		if r.Cut != 0 || r.Summary.Rows != 11 || r.Summary.Tail != sum.Tail || len(r.Summary.Schemas) != 2 {
 			t.Fatalf("bit %d at offset %d: cut %d, %d rows, %d schemas, tail %+v, want %+v", bit, bit/8, r.Cut, r.Summary.Rows, len(r.Summary.Schemas), r.Summary.Tail, sum.Tail)
@@ -171,7 +171,7 @@ func TestDamagedRegions(t *testing.T) {
 				at := DataStart + first*disk.Align
 				copy(damaged[at:], bytes.Repeat([]byte{fill}, n*disk.Align))
 				f := fileOf(t, damaged)
-				r, err := Recover(f, header(), 0)
+				r, err := Recover(f, header(), 0, nil)
 				ok(t, err)
 				if r.Cut != 0 || r.Summary.Tail.End != sum.Tail.End || r.Summary.Rows != 11 || len(r.Damage) == 0 {
 					t.Fatalf("pages %d+%d: cut %d, end %d of %d, %d rows, damage %v", first, n, r.Cut, r.Summary.Tail.End, sum.Tail.End, r.Summary.Rows, r.Damage)
@@ -186,7 +186,7 @@ func TestDamagedRegions(t *testing.T) {
 				if missing := subset(t, got.rows, wantRows(len(commits))); len(missing) != lost {
 					t.Fatalf("pages %d+%d: rows %v are missing, want %d of them", first, n, missing, lost)
 				}
-				again, err := Recover(f, header(), sum.Tail.End) // with a successor to prove it all
+				again, err := Recover(f, header(), sum.Tail.End, nil) // with a successor to prove it all
 				ok(t, err)
 				if again.Summary.Rows != 11 || again.Summary.Tail.End != sum.Tail.End {
 					t.Fatalf("pages %d+%d: with a successor %d rows, end %d", first, n, again.Summary.Rows, again.Summary.Tail.End)
@@ -263,7 +263,7 @@ func TestTornTail(t *testing.T) {
 		states++
 		f, err := c.Open(name, false)
 		ok(t, err)
-		r, err := Recover(f, header(), 0)
+		r, err := Recover(f, header(), 0, nil)
 		ok(t, err)
 		if r.Damage != nil {
 			t.Fatalf("a torn tail is called damage: %v", r.Damage)
@@ -296,7 +296,7 @@ func TestTruncation(t *testing.T) {
 		if _, _, err := ReadHeader(f); (err == nil) != (size >= disk.Align) {
 			t.Fatalf("cut at %d: header: %v", size, err)
 		}
-		r, err := Recover(f, header(), sum.Tail.End)
+		r, err := Recover(f, header(), sum.Tail.End, nil)
 		ok(t, err)
 		rows := read(t, source(f, &sum), 0).rows
 		missing := subset(t, rows, wantRows(len(commits)))
@@ -312,7 +312,7 @@ func TestTruncation(t *testing.T) {
 		if len(rows) < whole {
 			t.Fatalf("cut at %d: %d rows, %d were whole", size, len(rows), whole)
 		}
-		alone, err := Recover(f, header(), 0)
+		alone, err := Recover(f, header(), 0, nil)
 		ok(t, err)
 		if alone.Summary.Rows > 11 || alone.Summary.Tail.End > int64(disk.Up(max(size, DataStart))) {
 			t.Fatalf("cut at %d: recovered %+v", size, alone.Summary.Tail)
@@ -332,7 +332,7 @@ func TestMarkerProves(t *testing.T) {
 		content, err := disk.ReadFile(s.m, name, 1<<20)
 		ok(t, err)
 		content[end-disk.Align+blockHead+30] ^= 1
-		r, err := Recover(fileOf(t, content), header(), 0)
+		r, err := Recover(fileOf(t, content), header(), 0, nil)
 		ok(t, err)
 		if marked && (r.Summary.Rows != 4 || len(r.Damage) != 1 || r.Damage[0].Offset != end-disk.Align) {
 			t.Fatalf("with a marker: %d rows, damage %v", r.Summary.Rows, r.Damage)
@@ -378,7 +378,7 @@ func TestForeignBlocks(t *testing.T) {
 		{"garbage", bytes.Repeat([]byte("HFBK"), 2*disk.Align)},
 	} {
 		f := fileOf(t, append(bytes.Clone(own), c.behind...))
-		r, err := Recover(f, header(), 0)
+		r, err := Recover(f, header(), 0, nil)
 		ok(t, err)
 		if r.Summary.Tail != live.w.Tail() || r.Damage != nil || r.Cut != 0 {
 			t.Errorf("%s behind the end: recovered %+v, damage %v, cut %d", c.what, r.Summary.Tail, r.Damage, r.Cut)
@@ -386,7 +386,7 @@ func TestForeignBlocks(t *testing.T) {
 	}
 	// Two segments exchanged: the name says one thing, the blocks another.
 	other := stale(func(h *Header) { h.Serial++ })
-	r, err := Recover(fileOf(t, append(bytes.Clone(own[:DataStart]), other[DataStart:]...)), header(), 0)
+	r, err := Recover(fileOf(t, append(bytes.Clone(own[:DataStart]), other[DataStart:]...)), header(), 0, nil)
 	ok(t, err)
 	if r.Summary.Rows != 0 || r.Summary.Tail.End != DataStart {
 		t.Errorf("blocks of another segment: %d rows", r.Summary.Rows)
@@ -394,7 +394,7 @@ func TestForeignBlocks(t *testing.T) {
 	// A block in the middle that belongs elsewhere is damage.
 	mixed := stale(func(*Header) {})
 	copy(mixed[DataStart+2*disk.Align:], other[DataStart+2*disk.Align:][:disk.Align])
-	if r, err = Recover(fileOf(t, mixed), header(), 0); err != nil || len(r.Damage) != 1 || r.Damage[0].First != 104 || r.Damage[0].Last != 104 {
+	if r, err = Recover(fileOf(t, mixed), header(), 0, nil); err != nil || len(r.Damage) != 1 || r.Damage[0].First != 104 || r.Damage[0].Last != 104 {
 		t.Errorf("a foreign block in the middle: damage %+v, error %v", r.Damage, err)
 	}
 }
@@ -412,7 +412,7 @@ func TestCutIsReported(t *testing.T) {
 	binary.LittleEndian.PutUint32(reseal[12:], headSum(reseal))
 	n := binary.LittleEndian.Uint32(reseal[8:])
 	binary.LittleEndian.PutUint32(reseal[4:], crcOf(reseal[8:n]))
-	r, err := Recover(fileOf(t, content), header(), 0)
+	r, err := Recover(fileOf(t, content), header(), 0, nil)
 	ok(t, err)
 	if r.Cut != 2*disk.Align || r.Damage != nil || r.Summary.Tail.End != int64(last-disk.Align) {
 		t.Fatalf("cut %d, damage %v, tail %+v", r.Cut, r.Damage, r.Summary.Tail)

@@ -60,7 +60,7 @@ func TestFormatDocument(t *testing.T) {
 		t.Fatalf("the header shown is %+v (both %t), error %v", h, both, err)
 	}
 	// Only the first commit is shown: it and the definitions are a segment.
-	r, err := Recover(f, *h, DataStart+2*4096)
+	r, err := Recover(f, *h, DataStart+2*4096, nil)
 	ok(t, err)
 	if len(r.Damage) > 0 || len(r.Summary.Schemas) != 2 || r.Summary.Rows != 3 {
 		t.Fatalf("recovered %+v, damage %v", r.Summary, r.Damage)

@@ -50,12 +50,12 @@ func FuzzRecover(f *testing.F) {
 		file := damaged(t, body, fix)
 		size := int64(DataStart + disk.Up(len(body)))
 		for _, end := range []int64{0, size} {
-			r, err := Recover(file, header(), end)
+			r, err := Recover(file, header(), end, nil)
 			ok(t, err)
 			if r.Summary.Tail.End > size || r.Summary.Tail.End < DataStart || r.Cut < 0 || r.Summary.Tail.End+r.Cut > size {
 				t.Fatalf("recovered up to %d, cut %d, of %d bytes", r.Summary.Tail.End, r.Cut, size)
 			}
-			again, err := Recover(file, header(), end)
+			again, err := Recover(file, header(), end, nil)
 			ok(t, err)
 			if again.Summary.Tail != r.Summary.Tail || again.Cut != r.Cut || len(again.Damage) != len(r.Damage) {
 				t.Fatalf("recovering twice gives %+v and %+v", r, again)

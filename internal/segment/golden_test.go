@@ -36,7 +36,7 @@ func TestGoldenVersion1(t *testing.T) {
 	if rows, err := Verify(src, &foot, func(d row.Damage) { t.Errorf("damage in the golden file: %+v", d) }); rows != 11 || err != nil {
 		t.Fatalf("verified %d rows, error %v", rows, err)
 	}
-	r, err := Recover(f, foot.Header, 0)
+	r, err := Recover(f, foot.Header, 0, nil)
 	ok(t, err)
 	if r.Summary.Tail != sum.Tail {
 		t.Fatalf("recovered tail %+v, want %+v", r.Summary.Tail, sum.Tail)

@@ -13,6 +13,7 @@ type Recovered struct {
 	Summary Summary
 	Damage  []row.Damage // below what was provably flushed; none of it is cut
 	Cut     int64        // bytes behind the end that look written and are void; 0: a clean end
+	Partial bool         // only what follows the checkpoint was read: Summary has neither all of the index nor all schemas
 }
 
 // Recover finds the end of a segment that was not sealed. end is where its
@@ -23,7 +24,10 @@ type Recovered struct {
 // says that it was flushed: that is the torn tail of a crash, and nobody was
 // told that it is safe. Below what a later block, or the successor, proves to
 // have been flushed it is damage, is named, and is kept.
-func Recover(f disk.File, h Header, end int64) (Recovered, error) {
+//
+// from, where it is of this segment, saves reading what stands before it; nil
+// where there is none.
+func Recover(f disk.File, h Header, end int64, from *Checkpoint) (Recovered, error) {
 	size, err := f.Size()
 	if err != nil {
 		return Recovered{}, err
@@ -34,6 +38,9 @@ func Recover(f disk.File, h Header, end int64) (Recovered, error) {
 	s.out.Summary.Header = h
 	if end != 0 {
 		s.size, s.win.end, s.proven = end, end, end
+	}
+	if from.of(&h) && from.End >= DataStart && from.End <= s.size {
+		s.resume(from)
 	}
 	for s.pos < s.size {
 		more, err := s.step()
@@ -62,7 +69,15 @@ type scan struct {
 	proven int64  // everything before it was flushed
 	mend   bool   // last is the claim of a damaged block; the next one knows better
 	loose  bool   // damage was stepped over: the next block need not name the one before it
+	small  bool   // no block longer than Target follows
 	out    Recovered
+}
+
+// resume starts where a checkpoint was taken.
+func (s *scan) resume(c *Checkpoint) {
+	s.pos, s.proven, s.rows, s.chain, s.last, s.small = c.End, c.End, c.Rows, c.Chain, c.Last, !c.Large
+	s.out.Partial = true
+	s.out.Summary.FirstTime, s.out.Summary.LastTime = c.FirstTime, c.LastTime
 }
 
 // step takes the block at pos. It returns false at the end.
@@ -168,10 +183,7 @@ func (s *scan) define(records []byte) {
 // that flush, which says so, would start in it or right behind it. Only damage
 // to each of its blocks could hide them all, and that is no flipped bit.
 func (s *scan) prove() error {
-	span := s.size
-	if s.h.Parts == 0 { // a staged transaction has its only proof at its end
-		span = 2*MaxUnflushed + 2*MaxBlock
-	}
+	span := s.span()
 	quiet := s.pos // no block is readable from here on
 	for at := s.pos; at < s.size && at-quiet <= span; {
 		info, _, why, err := s.read(at)
@@ -191,6 +203,17 @@ func (s *scan) prove() error {
 		s.out.Cut = 0
 	}
 	return nil
+}
+
+// span is how long a stretch without a readable block prove reads.
+func (s *scan) span() int64 {
+	switch {
+	case s.h.Parts != 0: // a staged transaction has its only proof at its end
+		return s.size
+	case s.small:
+		return 2*MaxUnflushed + 2*Target
+	}
+	return 2*MaxUnflushed + 2*MaxBlock
 }
 
 // skip steps over damage below what was proven to be flushed. Where the

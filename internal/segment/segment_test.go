@@ -383,7 +383,7 @@ func TestAdopt(t *testing.T) {
 	}
 	sum := w.Summary()
 	wantAll(t, read(t, source(f, &sum), 0).rows, wantRows(len(commits)))
-	r, err := Recover(f, *got, 0)
+	r, err := Recover(f, *got, 0, nil)
 	ok(t, err)
 	if r.Summary.Tail != sum.Tail {
 		t.Fatalf("recovered tail %+v, want %+v", r.Summary.Tail, sum.Tail)
@@ -432,7 +432,7 @@ func TestFlushCoversTheHole(t *testing.T) {
 	for seed := range uint64(50) {
 		f, err := s.m.Crash(seed).Open(name, false)
 		ok(t, err)
-		r, err := Recover(f, header(), 0)
+		r, err := Recover(f, header(), 0, nil)
 		ok(t, err)
 		if r.Summary.Rows != 6 || r.Damage != nil || r.Cut != 0 {
 			t.Fatalf("seed %d: recovered %d rows, damage %v, cut %d", seed, r.Summary.Rows, r.Damage, r.Cut)
