@@ -77,7 +77,7 @@ func (j *Journal) Append(ctx context.Context, b *row.Batch, durable bool) (uint6
 // enter copies the rows into the group that is being filled. n is how many
 // rows the group has with them.
 func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *group, n uint32, err error) {
-	var deadline <-chan time.Time
+	var deadline *time.Timer
 	var began time.Time
 	for {
 		j.mu.Lock()
@@ -89,22 +89,22 @@ func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *gro
 		if g.block.Empty() || g.block.Fits(b.Len()) {
 			break
 		}
-		taken, trouble := j.taken, j.trouble
+		taken := j.taken
 		j.mu.Unlock()
-		if began.IsZero() {
+		if deadline == nil {
 			began = time.Now()
-		}
-		if trouble != nil && deadline == nil {
-			t := time.NewTimer(j.limits.Load().Wait)
-			defer t.Stop()
-			deadline = t.C
+			deadline = time.NewTimer(j.limits.Load().Wait)
+			defer deadline.Stop()
 		}
 		select {
 		case <-taken:
 		case <-ctx.Done():
 			return nil, 0, fault.New(fault.QueryCanceled, "cancelled while waiting for room; nothing was stored")
-		case <-deadline:
-			return nil, 0, j.refusal(trouble)
+		case <-deadline.C:
+			if err := j.refusal(); err != nil {
+				return nil, 0, err
+			}
+			deadline.Reset(again) // the disk is slow, not stuck
 		}
 	}
 	empty := g.block.Empty()
@@ -128,12 +128,19 @@ func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *gro
 	return g, n, nil
 }
 
-// refusal is what a writer is told whose rows were not taken because of err.
-func (j *Journal) refusal(err error) error {
-	if err == nil {
-		return fault.New(fault.DiskFull, "no room for the row").WithHint("see holdfast status")
+// refusal is what a writer is told that has waited for long enough and whose
+// rows were not taken; nil while there is nothing but other writers to wait for.
+func (j *Journal) refusal() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.trouble != nil {
+		return j.trouble
 	}
-	return err
+	if age := j.stalledLocked(); age > max(stall, j.limits.Load().Wait) {
+		return fault.New(fault.IOError, "the disk has not answered a flush for %v", age.Round(time.Second)).
+			WithHint("nothing of this statement was stored; look at the disk, and try again")
+	}
+	return nil
 }
 
 // take hands the filled group to the committer; nil where nothing is there.

@@ -10,8 +10,8 @@ import (
 	"holdfast/internal/segment"
 )
 
-// checkpointParts is how many checkpoints a segment sees: a start reads about
-// such a part of the newest one.
+// checkpointParts is how many checkpoints a segment sees, besides the one
+// behind its first rows: a start reads about such a part of the newest one.
 const checkpointParts = 32
 
 // checkpoints is the file CHECKPOINT: two pages, written in turn, so that one
@@ -83,7 +83,7 @@ func (c *checkpoints) open(d disk.FS) error {
 // checkpoint notes that s is flushed up to its end, where that is worth it.
 // The hasher writes it, so that no writer waits.
 func (j *Journal) checkpoint(s *seg) {
-	if s.end-s.checked < j.segmentSize()/checkpointParts {
+	if s.checked != 0 && s.end-s.checked < j.segmentSize()/checkpointParts {
 		return
 	}
 	if c, ok := s.w.Checkpoint(); ok {
@@ -91,6 +91,7 @@ func (j *Journal) checkpoint(s *seg) {
 		j.checks.mu.Lock()
 		j.checks.due = &c
 		j.checks.mu.Unlock()
+		j.hashSoon()
 	}
 }
 

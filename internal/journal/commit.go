@@ -323,9 +323,8 @@ func (j *Journal) activate(n int64) error {
 	j.mu.Unlock()
 	if err != nil {
 		j.chore()
-		return err
 	}
-	return j.rewrite()
+	return err
 }
 
 func (j *Journal) activateOnce(n int64) error {
@@ -343,6 +342,9 @@ func (j *Journal) activateOnce(n int64) error {
 	}
 	w := segment.NewWriter(r.file, h, r.size)
 	err = w.Begin()
+	if err == nil { // before it has its name: a start that finds it finds them too
+		err = j.rewrite(w)
+	}
 	if err == nil {
 		err = j.d.Rename(r.name, segmentName(number))
 	}
@@ -365,29 +367,28 @@ func (j *Journal) activateOnce(n int64) error {
 	j.segs = append(j.segs, s)
 	j.changedLocked()
 	j.mu.Unlock()
+	if !w.Empty() {
+		j.publish(s)
+	}
 	j.chore()
 	return nil
 }
 
 // rewrite puts blocks that were acked, but lost with a poisoned segment, into
-// the new one, so that they keep their seqs.
-func (j *Journal) rewrite() error {
-	lost := j.saved
-	if len(lost) == 0 {
-		return nil
-	}
+// the new one, and flushes them, so that they keep their seqs.
+func (j *Journal) rewrite(w *segment.Writer) error {
 	b := segment.NewBlock(j.salt)
-	for i, l := range lost {
-		if err := j.define(l.schemas); err != nil {
-			return err
+	for i, l := range j.saved {
+		if missing := w.Missing(l.schemas); len(missing) > 0 {
+			if err := w.Define(missing, j.now()); err != nil {
+				return err
+			}
 		}
 		b.Restore(l.bytes)
-		if _, err := j.active.w.Write(b, j.now(), i == len(lost)-1); err != nil {
-			j.poison(err)
-			return unknown(err)
+		if _, err := w.Write(b, j.now(), i == len(j.saved)-1); err != nil {
+			return err
 		}
 	}
-	j.publish(j.active)
 	return nil
 }
 

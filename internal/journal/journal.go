@@ -301,7 +301,7 @@ func (j *Journal) Status() Status {
 		err = j.trouble
 	}
 	if err == nil {
-		err = j.stalledLocked()
+		err = j.stallLocked()
 	}
 	if err != nil {
 		s.State, s.Error = "failing", err.Error()
@@ -316,17 +316,22 @@ func (j *Journal) Status() Status {
 // far beyond what a busy one takes, and well below what writers put up with.
 const stall = 2 * time.Second
 
-// stalledLocked returns why no row is acknowledged although nothing has gone
-// wrong yet: a flush, or a write, that does not return.
-func (j *Journal) stalledLocked() error {
+// stalledLocked returns since when writers wait for the disk; 0 where none does.
+func (j *Journal) stalledLocked() time.Duration {
 	g := j.writing
 	if g == nil {
 		g = j.filling
 		if g.block.Empty() {
-			return nil
+			return 0
 		}
 	}
-	if age := time.Since(g.began); age > stall {
+	return time.Since(g.began)
+}
+
+// stallLocked returns why no row is acknowledged although nothing has gone
+// wrong yet: a flush, or a write, that does not return.
+func (j *Journal) stallLocked() error {
+	if age := j.stalledLocked(); age > stall {
 		return fault.New(fault.IOError, "the disk has not answered a flush for %v", age.Round(time.Second)).
 			WithHint("writers wait, and are acknowledged when it does; look at the disk")
 	}

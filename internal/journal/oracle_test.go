@@ -248,7 +248,7 @@ func consistent(d disk.FS) error {
 			delete(sizes, e.Name)
 		case strings.HasSuffix(e.Name, spareSuffix):
 			spares++
-		case e.Name != manifestName:
+		case e.Name != manifestName && e.Name != checkpointName:
 			return fmt.Errorf("%q of %d bytes is not what the MANIFEST describes: %+v", e.Name, e.Size, m.Segments)
 		}
 	}
