@@ -144,6 +144,10 @@ func (e *examination) checkManifest() error {
 // It tells whether it is new.
 func (j *Journal) notice(d row.Damage) bool {
 	j.mu.Lock()
+	if len(unrepaired(j.gaps.list, []row.Damage{d})) == 0 { // given up since it was read
+		j.mu.Unlock()
+		return false
+	}
 	for _, have := range j.damage {
 		if have == d {
 			j.mu.Unlock()
