@@ -169,6 +169,50 @@ func (t *Tx) Commit(ctx context.Context, durable bool) error {
 	return err
 }
 
+// Pending is a commit that Send has begun.
+type Pending struct {
+	rows journal.Pending
+	over bool // there was nothing to wait for
+	err  error
+}
+
+// done is what a Pending without anything to wait for returns.
+var done = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// Done is closed when Err can tell. Commits that are flushed together share
+// one channel, so a goroutine that has many under way wakes once for them.
+func (p *Pending) Done() <-chan struct{} {
+	if p.over {
+		return done
+	}
+	return p.rows.Done()
+}
+
+// Err returns, once Done is closed, what Commit would have returned.
+func (p *Pending) Err() error {
+	if p.over {
+		return p.err
+	}
+	_, err := p.rows.Result()
+	return err
+}
+
+// Send is Commit without waiting for the flush: for a caller that makes many
+// transactions and does not want a goroutine for each. It waits only for a
+// place among the rows of the next flush, or, with more than 1 MiB of rows,
+// as Commit does. The Tx is empty afterwards.
+func (t *Tx) Send(ctx context.Context, durable bool) Pending {
+	if t.failed != nil || t.rows == 0 || t.stage != nil {
+		return Pending{over: true, err: t.Commit(ctx, durable)}
+	}
+	defer t.clear()
+	if t.rows > 1 {
+		t.batch.MarkLast(row.TxEnd)
+	}
+	rows, err := t.stream.journal.Send(ctx, t.batch, durable)
+	return Pending{rows: rows, over: err != nil, err: err}
+}
+
 // Rollback drops the rows.
 func (t *Tx) Rollback() {
 	if err := t.abort(); err != nil {

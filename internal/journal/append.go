@@ -52,26 +52,50 @@ func (j *Journal) Append(ctx context.Context, b *row.Batch, durable bool) (uint6
 	if b.Rows() == 0 {
 		return j.End().Seq, nil
 	}
-	if b.Len() > MaxBatch && b.Rows() > 1 {
-		return 0, fault.New(fault.LimitExceeded, "transaction of %d bytes is larger than %d", b.Len(), MaxBatch)
-	}
-	g, n, err := j.enter(ctx, b, durable)
+	p, err := j.Send(ctx, b, durable)
 	if err != nil {
 		return 0, err
 	}
 	if cancelled := ctx.Done(); cancelled == nil {
-		<-g.done // a select costs a tenth of an append among many writers
+		<-p.Done() // a select costs a tenth of an append among many writers
 	} else {
 		select {
-		case <-g.done:
+		case <-p.Done():
 		case <-cancelled:
 			return 0, fault.New(fault.QueryCanceled, "cancelled while the rows were being written; they may be stored nonetheless")
 		}
 	}
-	if g.err != nil {
-		return 0, g.err
+	return p.Result()
+}
+
+// Send hands over what Append commits, and does not wait for it: one goroutine
+// can have as many commits under way as fit into a group, and those of a group
+// are answered together, by one channel. It waits only while the group that is
+// being filled has no room. b may be reused when it returns; it must not be
+// empty. With an error nothing was handed over.
+func (j *Journal) Send(ctx context.Context, b *row.Batch, durable bool) (Pending, error) {
+	if b.Len() > MaxBatch && b.Rows() > 1 {
+		return Pending{}, fault.New(fault.LimitExceeded, "transaction of %d bytes is larger than %d", b.Len(), MaxBatch)
 	}
-	return g.first + uint64(n) - 1, nil
+	g, n, err := j.enter(ctx, b, durable)
+	return Pending{g, n}, err
+}
+
+// Pending is rows that Send has handed over.
+type Pending struct {
+	g *group
+	n uint32 // rows of the group up to the last one of these
+}
+
+// Done is closed when Result can tell.
+func (p Pending) Done() <-chan struct{} { return p.g.done }
+
+// Result returns, once Done is closed, what Append would have returned.
+func (p Pending) Result() (uint64, error) {
+	if p.g.err != nil {
+		return 0, p.g.err
+	}
+	return p.g.first + uint64(p.n) - 1, nil
 }
 
 // enter copies the rows into the group that is being filled. n is how many

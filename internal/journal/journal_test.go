@@ -365,9 +365,36 @@ func appendBench(b *testing.B, writers int) {
 	})
 }
 
+func BenchmarkAppend1(b *testing.B)   { appendBench(b, 1) }
 func BenchmarkAppend2(b *testing.B)   { appendBench(b, 2) }
 func BenchmarkAppend64(b *testing.B)  { appendBench(b, 64) }
 func BenchmarkAppend256(b *testing.B) { appendBench(b, 256) }
+
+// BenchmarkAppendSend is one goroutine that has a thousand rows under way, each
+// a transaction of its own.
+func BenchmarkAppendSend(b *testing.B) {
+	j := open(b, real(b), Options{})
+	defer closeJournal(b, j)
+	one := batch(b, j, fmt.Sprintf("%0180d", 1))
+	pending := make([]Pending, 0, 1000)
+	b.ReportAllocs()
+	for n := range b.N {
+		p, err := j.Send(context.Background(), one, true)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if pending = append(pending, p); len(pending) < cap(pending) && n+1 < b.N {
+			continue
+		}
+		for _, p := range pending {
+			<-p.Done()
+			if _, err := p.Result(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		pending = pending[:0]
+	}
+}
 
 func BenchmarkAppendBatch(b *testing.B) {
 	j := open(b, real(b), Options{})
