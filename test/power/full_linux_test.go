@@ -61,22 +61,22 @@ func (f *filling) append() error {
 
 // untilRefused writes until a row is refused, and returns the refusal and how
 // long that row had waited.
-func (f *filling) untilRefused() (error, time.Duration) {
+func (f *filling) untilRefused() (time.Duration, error) {
 	f.t.Helper()
 	for range 10_000 {
 		begun := time.Now()
 		if err := f.append(); err != nil {
-			return err, time.Since(begun)
+			return time.Since(begun), err
 		}
 	}
 	f.t.Fatal("10000 rows were taken")
-	return nil, 0
+	return 0, nil
 }
 
 // wantFull writes until a row is refused for want of room, after the wait.
 func (f *filling) wantFull() {
 	f.t.Helper()
-	err, took := f.untilRefused()
+	took, err := f.untilRefused()
 	if fault.Code(err) != fault.DiskFull {
 		f.t.Fatalf("refused with %q: %v", fault.Code(err), err)
 	}

@@ -170,11 +170,8 @@ func readOnce(j *journal.Journal) (first uint64, values []string, err error) {
 // was at least tried, is there once, and its transaction whole. What it finds
 // is shown thereby, and what it does not find must never come up.
 func (o *oracle) judge(j *journal.Journal) error {
-	for _, d := range j.Recovery().Damage {
-		if d.First != 0 {
-			return fmt.Errorf("lost: the start says so: %+v", d)
-		}
-		return fmt.Errorf("the start calls it damage: %+v", d)
+	if found := j.Recovery().Damage; len(found) > 0 {
+		return fmt.Errorf("the start calls it damage: %+v", found)
 	}
 	first, values, err := read(j)
 	if err != nil {
