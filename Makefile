@@ -21,7 +21,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=$(VCS) -ldflags '-s -w'
 RACED   := row|internal/(disk|segment|journal|catalog|deliver|pgwire|daemon)
 FUZZTIME ?= 60s
 
-.PHONY: build run test unit race e2e faults lint bench nightly install clean deps
+.PHONY: build run test unit race e2e faults mutants lint bench nightly install clean deps
 
 build:
 	@$(GOBUILD) -o $(BIN) ./cmd/holdfast
@@ -60,6 +60,12 @@ faults: deps
 	@tally=$$(mktemp); trap 'rm -f "$$tally"' EXIT; \
 	export HOLDFAST_AMOUNT=$(AMOUNT) HOLDFAST_TALLY="$$tally"; \
 	scripts/faults; go run ./test/tally/check
+
+# Whether those tests notice anything: bugs that journals have had are put in,
+# one at a time (BUGS="4 23" for these alone), and each must be caught.
+BUGS ?=
+mutants: deps
+	scripts/mutants $(BUGS)
 
 # The other journals are in a module of their own, which is large to download
 # and to build; -quick takes a minute instead of eight.

@@ -352,6 +352,22 @@ func TestFailedFlushLies(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
+	t.Run("behind the writer", func(t *testing.T) {
+		m := NewMem()
+		d := NewFaulty(m)
+		f := create(t, d, "a", filled('a', 1))
+		ok(t, f.Sync())
+		ok(t, d.SyncDir(""))
+		d.Fail(Fault{Kind: CallWrite, N: 1, Err: syscall.EIO, Behind: true})
+		ok(t, f.WriteAt(filled('b', 1), 0))
+		other, err := d.Open("a", true)
+		ok(t, err)
+		defer other.Close()
+		ok(t, other.Sync()) // nobody tells it
+		wantErr(t, "flush by who wrote", f.Sync(), syscall.EIO)
+		ok(t, f.Sync()) // it was told
+		wantFile(t, m.Crash(1), "a", filled('a', 1))
+	})
 	t.Run("once, of any kind", func(t *testing.T) {
 		d := NewFaulty(NewMem())
 		d.Fail(Fault{N: 2, Err: syscall.EMFILE})

@@ -13,6 +13,8 @@ import (
 	"io/fs"
 	"syscall"
 	"unsafe"
+
+	"holdfast/internal/mutant"
 )
 
 // Align is the grain of direct input and output: offsets, lengths and buffer
@@ -130,6 +132,9 @@ func ReadFile(d FS, name string, limit int64) ([]byte, error) {
 // the old content or the new one: written beside, flushed, renamed, and the
 // directory flushed.
 func Replace(d FS, dir, name string, content []byte) error {
+	if mutant.On(15) {
+		return overwrite(d, dir, name, content)
+	}
 	tmp := name + ".tmp"
 	if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -155,6 +160,9 @@ func Replace(d FS, dir, name string, content []byte) error {
 	}
 	if err != nil {
 		return errors.Join(err, ignoreMissing(d.Remove(tmp)))
+	}
+	if mutant.On(5) {
+		return nil
 	}
 	return d.SyncDir(dir)
 }

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -40,6 +41,7 @@ type Fault struct {
 	Forever bool  // those behind the N-th fail too
 	Short   int   // of a write: so many bytes are written first, whole pages only
 	Late    bool  // the call does its work, and only its answer is wrong
+	Behind  bool  // of a WriteAt: it succeeds, and what it wrote is lost behind it, as told by the next Sync of its descriptor alone
 }
 
 // Call is one call that arrives at a Faulty.
@@ -242,6 +244,9 @@ type faultyFile struct {
 	f    File
 	s    *faults
 	name string
+
+	mu     sync.Mutex
+	behind error // what the next Sync is to tell; see Fault.Behind
 }
 
 // lossy is a file that can do what a failed flush does to it.
@@ -260,6 +265,16 @@ func (f *faultyFile) WriteAt(p []byte, off int64) error {
 	hit := f.s.arrive(CallWrite, f.name)
 	if hit == nil {
 		return f.f.WriteAt(p, off)
+	}
+	if l, ok := f.f.(lossy); ok && hit.Behind {
+		if err := f.f.WriteAt(p, off); err != nil {
+			return err
+		}
+		l.failFlush(off, off+int64(len(p)))
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.behind = fail(string(CallSync), f.name, hit.Err)
+		return nil
 	}
 	return f.partly(hit, p, off)
 }
@@ -304,8 +319,12 @@ func (f *faultyFile) WriteSyncAt(p []byte, off int64) error {
 // Sync implements File.
 func (f *faultyFile) Sync() error {
 	hit := f.s.arrive(CallSync, f.name)
+	f.mu.Lock()
+	behind := f.behind
+	f.behind = nil
+	f.mu.Unlock()
 	if hit == nil {
-		return f.f.Sync()
+		return errors.Join(f.f.Sync(), behind)
 	}
 	if hit.Late {
 		if err := f.f.Sync(); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/mutant"
 )
 
 // Real is a directory of the machine's file system, opened through os.Root so
@@ -43,6 +45,9 @@ func OpenExisting(dir string) (*Real, error) { return openRoot(dir, directFlag) 
 func OpenBuffered(dir string) (*Real, error) { return openRoot(dir, 0) }
 
 func openRoot(dir string, flag int) (*Real, error) {
+	if mutant.On(13) {
+		flag = 0
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -61,6 +66,9 @@ func mkdirDurable(dir string) error {
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
+	}
+	if mutant.On(7) {
+		return nil
 	}
 	p, err := os.Open(parent)
 	if err != nil {
@@ -108,7 +116,7 @@ func (r *Real) Mkdir(name string) error {
 		parent := made
 		made = path.Join(made, part)
 		err := r.root.Mkdir(made, 0o700)
-		if errors.Is(err, fs.ErrExist) {
+		if errors.Is(err, fs.ErrExist) || err == nil && mutant.On(7) {
 			continue
 		}
 		if err != nil {
@@ -162,7 +170,7 @@ func (r *Real) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f); err != nil {
+	if err := flock(f); err != nil && !mutant.On(20) {
 		return nil, errors.Join(fmt.Errorf("lock %q: %w", path.Join(r.path, name), err), f.Close())
 	}
 	return f, nil
@@ -200,7 +208,7 @@ type realFile struct {
 }
 
 func (f *realFile) ReadAt(p []byte, off int64) (int, error) {
-	if !f.direct {
+	if !f.direct && !mutant.On(13) {
 		dropCache(f.f)
 	}
 	return readAt(f.f, p, off)

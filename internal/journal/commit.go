@@ -8,6 +8,7 @@ import (
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
+	"holdfast/internal/mutant"
 	"holdfast/internal/segment"
 	"holdfast/row"
 )
@@ -134,6 +135,10 @@ func (j *Journal) commit(g *group) {
 			j.release(g, first, err)
 			return
 		}
+		if mutant.On(18) {
+			j.release(g, j.tail.LastSeq+1, nil)
+			return
+		}
 		if stopping || time.Since(g.began) >= j.limits.Load().Wait {
 			j.release(g, 0, full.refusal)
 			return
@@ -164,7 +169,7 @@ func (j *Journal) write(g *group) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	durable := g.durable || j.overdue(g.block.Len())
+	durable := (g.durable || j.overdue(g.block.Len())) && !mutant.On(1)
 	start := time.Now()
 	at, err := s.w.Write(g.block, j.now(), durable)
 	if err != nil {
@@ -229,7 +234,7 @@ func (j *Journal) now() int64 {
 
 // publish lets readers see what is flushed.
 func (j *Journal) publish(s *seg) {
-	if !s.w.Flushed() {
+	if !s.w.Flushed() && !mutant.On(16) {
 		return
 	}
 	clear(j.saved)
@@ -340,6 +345,12 @@ func (j *Journal) activateOnce(n int64) error {
 		Identity: segment.Identity{Epoch: j.epoch, Serial: r.serial}, Salt: j.salt, Number: number, FirstSeq: j.tail.LastSeq + 1,
 		Created: j.now(), Before: j.tail, Stream: j.describe(),
 	}
+	if mutant.On(17) {
+		h.FirstSeq = uint64(h.Created)
+	}
+	if mutant.On(19) {
+		r.file = disk.FlushElsewhere(j.d, &r.name, r.file)
+	}
 	w := segment.NewWriter(r.file, h, r.size)
 	err = w.Begin()
 	if err == nil { // before it has its name: a start that finds it finds them too
@@ -350,6 +361,8 @@ func (j *Journal) activateOnce(n int64) error {
 	}
 	if err == nil {
 		r.name = segmentName(number)
+	}
+	if err == nil && !mutant.On(4) {
 		err = j.d.SyncDir("")
 	}
 	if err != nil {
@@ -398,7 +411,7 @@ func (j *Journal) rewrite(w *segment.Writer) error {
 // where it really ends.
 func (j *Journal) poison(err error) {
 	s := j.active
-	if s == nil {
+	if s == nil || mutant.On(3) || mutant.On(14) {
 		return
 	}
 	j.active = nil

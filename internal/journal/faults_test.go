@@ -454,6 +454,38 @@ func TestFlushFails(t *testing.T) {
 	closeJournal(t, j)
 }
 
+// TestWritebackFails loses, behind the writer's back, a row that was acked
+// before its flush. Only the descriptor that wrote it is told, by its next
+// flush: the row must go into another segment, whoever that flush was for.
+func TestWritebackFails(t *testing.T) {
+	mem := disk.NewMem()
+	f := disk.NewFaulty(mem)
+	j := open(t, f, Options{SegmentSize: 1 << 20})
+	mustAppend(t, j, "one")
+	awaitMarker(t, f)
+	f.Fail(disk.Fault{Kind: disk.CallWrite, N: 1, Err: syscall.EIO, Behind: true})
+	must(j.Append(t.Context(), batch(t, j, "two"), false))
+	if f.Failed()[disk.CallWrite] != 1 {
+		t.Fatal("the row without a flush met no fault, so nothing is tried")
+	}
+	_, err := j.Append(t.Context(), batch(t, j, "three"), true)
+	if err != nil && fault.Code(err) != fault.OutcomeUnknown {
+		t.Fatalf("a failed flush is answered %v", err)
+	}
+	want := "[one two three four]" // where silence made the flush before the row came
+	if err != nil {
+		want = "[one two four]"
+	}
+	mustAppend(t, j, "four")
+	cut := mem.Crash(7)
+	closeJournal(t, j)
+	j = open(t, cut, Options{SegmentSize: 1 << 20})
+	if got := fmt.Sprint(readAll(t, j, 1)); got != want {
+		t.Fatalf("after a power cut rows are %s, want %s", got, want)
+	}
+	closeJournal(t, j)
+}
+
 // TestWithdrawnCommit lets the directory flushes of a large commit fail, from
 // each of them on, and cuts the power: the transaction is there whole or not
 // at all, and what is left of its files is not called damage.

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/mutant"
 	"holdfast/row"
 )
 
@@ -137,6 +138,9 @@ func (b *Block) Restore(written []byte) {
 // written here: one of another block of the same run, put here by a disk that
 // missed its place, has the right salt, and perhaps the right index.
 func (id Identity) place(offset int64) uint32 {
+	if mutant.On(22) || mutant.On(9) {
+		id = Identity{}
+	}
 	var b [24]byte // as they stand in the block's header
 	binary.LittleEndian.PutUint64(b[0:], id.Epoch)
 	binary.LittleEndian.PutUint64(b[8:], id.Serial)
@@ -188,14 +192,32 @@ func (b *Block) seal(p place) ([]byte, uint32) {
 	le.PutUint32(h[72:], p.prev)
 	le.PutUint32(h[76:], flags)
 	le.PutUint32(h[12:], headSum(h))
-	sum := crc32.Checksum(h[8:b.n], castagnoli)
+	sum := blockSum(h[:b.n])
 	le.PutUint32(h[4:], sum)
 	end := disk.Up(b.n)
 	clear(b.buf[b.n:end])
 	return b.buf[:end], sum
 }
 
+// blockSum is the checksum of a whole block, b.
+func blockSum(b []byte) uint32 {
+	if mutant.On(8) {
+		return crc32.Checksum(b[blockHead:], castagnoli)
+	}
+	if mutant.On(9) {
+		return crc32.Update(headSum(b), castagnoli, b[blockHead:])
+	}
+	return crc32.Checksum(b[8:], castagnoli)
+}
+
 func headSum(h []byte) uint32 {
+	if mutant.On(8) {
+		return 0
+	}
+	if mutant.On(9) {
+		s := crc32.Update(crc32.Checksum(h[8:12], castagnoli), castagnoli, h[16:24])
+		return crc32.Update(crc32.Update(s, castagnoli, h[32:40]), castagnoli, h[56:blockHead])
+	}
 	s := crc32.Update(0, castagnoli, h[8:12])
 	return crc32.Update(s, castagnoli, h[16:blockHead])
 }
@@ -215,7 +237,12 @@ type blockInfo struct {
 }
 
 // padded returns the block's length on disk.
-func (i blockInfo) padded() int64 { return int64(disk.Up(i.length)) }
+func (i blockInfo) padded() int64 {
+	if mutant.On(21) {
+		return int64(disk.Up(i.length + 1))
+	}
+	return int64(disk.Up(i.length))
+}
 
 // parseHead checks the header at the start of h against its checksum and
 // against where it was found. It does not look at the records.
@@ -230,7 +257,7 @@ func parseHead(h []byte, id Identity, offset int64) (blockInfo, error) {
 	if got := le.Uint32(h[12:]); got != headSum(h) {
 		return blockInfo{}, fmt.Errorf("block header checksum %08x does not match", got)
 	}
-	if e, s := le.Uint64(h[40:]), le.Uint64(h[48:]); e != id.Epoch || s != id.Serial {
+	if e, s := le.Uint64(h[40:]), le.Uint64(h[48:]); (e != id.Epoch || s != id.Serial) && !mutant.On(22) {
 		return blockInfo{}, fmt.Errorf("block belongs to segment %d/%d, not to %d/%d", e, s, id.Epoch, id.Serial)
 	}
 	i := blockInfo{
@@ -241,7 +268,7 @@ func parseHead(h []byte, id Identity, offset int64) (blockInfo, error) {
 	if i.offset != offset {
 		return blockInfo{}, fmt.Errorf("block was written at offset %d", i.offset)
 	}
-	if i.length < blockHead || i.length > MaxBlock || i.rows > i.records || i.records > uint32(i.length/row.RecordHead) {
+	if i.length < blockHead || i.length > MaxBlock && !mutant.On(10) || i.rows > i.records || i.records > uint32(i.length/row.RecordHead) {
 		return blockInfo{}, fmt.Errorf("block header says length %d, %d records, %d rows", i.length, i.records, i.rows)
 	}
 	return i, nil
@@ -290,7 +317,7 @@ func eachSchema(records []byte, salt uint32, define func(*row.Schema)) {
 
 // check compares the whole block, b, with its checksum.
 func (i blockInfo) check(b []byte) error {
-	if got := crc32.Checksum(b[8:i.length], castagnoli); got != i.sum {
+	if got := blockSum(b[:i.length]); got != i.sum {
 		return fmt.Errorf("block checksum %08x does not match its bytes", i.sum)
 	}
 	return nil

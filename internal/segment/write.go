@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/mutant"
 	"holdfast/row"
 )
 
@@ -158,12 +159,18 @@ func (w *Writer) Write(b *Block, received int64, durable bool) (Written, error) 
 // follows unflushed ones ends in a flush of the file: no hole may stand
 // before an acked row.
 func (w *Writer) put(p []byte, durable bool) error {
-	direct := durable && w.flushed == w.end
+	direct := durable && (w.flushed == w.end || mutant.On(24))
 	var err error
 	if direct {
 		err = w.f.WriteSyncAt(p, w.end)
 	} else {
 		err = w.f.WriteAt(p, w.end)
+	}
+	if err != nil && direct && mutant.On(2) {
+		err = w.f.Sync()
+	}
+	if err != nil && mutant.On(14) {
+		w.end += int64(len(p))
 	}
 	if err != nil {
 		return err
@@ -180,7 +187,11 @@ func (w *Writer) put(p []byte, durable bool) error {
 }
 
 func (w *Writer) sync() error {
-	if err := w.f.Sync(); err != nil {
+	err := w.f.Sync()
+	if err != nil && mutant.On(2) {
+		err = w.f.Sync()
+	}
+	if err != nil {
 		return err
 	}
 	w.flushed = w.end
@@ -208,6 +219,9 @@ func (w *Writer) Mark(received int64) error {
 func NewMarker() *Block { return &Block{buf: disk.Buffer(disk.Align), n: blockHead} }
 
 func (w *Writer) fail(what string, err error) error {
+	if mutant.On(3) || mutant.On(14) {
+		return err
+	}
 	if err != nil && w.err == nil {
 		w.err = fmt.Errorf("%s segment %d: %w", what, w.sum.Header.Number, err)
 	}

@@ -33,6 +33,11 @@ func TestInstall(t *testing.T) {
 	if libraries, err := binary.ImportedLibraries(); err != nil || len(libraries) > 0 {
 		t.Errorf("the binary is not static: it needs %q (%v)", libraries, err)
 	}
+	for _, trace := range []string{"internal/mutant", "HOLDFAST_MUTANT", "flushedElsewhere"} {
+		if code, err := os.ReadFile(filepath.Join(dir, "built")); err != nil || strings.Contains(string(code), trace) {
+			t.Errorf("the binary that is installed holds %q, of the seeded bugs (%v)", trace, err)
+		}
+	}
 	unit, err := os.ReadFile(filepath.Join(dir, "opt/holdfast/lib/systemd/system/holdfast.service"))
 	if err != nil {
 		t.Fatal(err)
