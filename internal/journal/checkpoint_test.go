@@ -170,7 +170,10 @@ func TestLargeBlockBehindCheckpoint(t *testing.T) {
 		if want := map[bool]int{false: 1, true: 2}[fails]; segs != want {
 			t.Errorf("note fails %t: %d segments, want %d", fails, segs, want)
 		}
-		if !fails && !j.checks.last.Large {
+		j.checks.mu.Lock()
+		large := j.checks.last.Large
+		j.checks.mu.Unlock()
+		if !fails && !large {
 			t.Error("no checkpoint says that blocks are large")
 		}
 		if n := len(readAll(t, j, 1)); n != 2 {

@@ -279,8 +279,8 @@ func (o *oracle) work(t *testing.T, j *Journal, rnd *rand.Rand, share int) {
 			}
 		})
 	}
-	if rnd.IntN(3) != 0 {
-		writers.Go(func() { o.staged(j, o.enter(fmt.Sprintf("s%d", j.epoch), 1+rnd.IntN(30), 2000, true)) })
+	if rows := 1 + rnd.IntN(30); rnd.IntN(3) != 0 {
+		writers.Go(func() { o.staged(j, o.enter(fmt.Sprintf("s%d", j.epoch), rows, 2000, true)) })
 	}
 	sealing := rnd.IntN(3) == 0
 	others.Go(func() {

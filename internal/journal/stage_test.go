@@ -86,8 +86,8 @@ func TestStageDamage(t *testing.T) {
 		flip(t, d, segmentName(1), page*disk.Align+200)
 		j := open(t, d, Options{SegmentSize: 1 << 20})
 		got, err := readDamaged(t, j)
-		if err != nil || len(got) != 20 || len(j.Recovery().Damage) == 0 {
-			t.Errorf("page %d: %d rows, %v, damage %+v", page, len(got), err, j.Recovery().Damage)
+		if err != nil || len(got) != 20 || len(j.Status().Damage) == 0 {
+			t.Errorf("page %d: %d rows, %v, damage %+v", page, len(got), err, j.Status().Damage)
 		}
 		closeJournal(t, j)
 	}
