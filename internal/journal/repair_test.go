@@ -269,7 +269,9 @@ func TestRepairCrash(t *testing.T) {
 			})
 			repairs(t, j, true)
 			f.OnCall(nil)
+			mu.Lock() // a call of the keeper may still be on its way
 			states = append(states, mem.Crash(1))
+			mu.Unlock()
 			closeJournal(t, j)
 			made := 0
 			for i, d := range states {

@@ -17,9 +17,10 @@ type window struct {
 	buf    []byte
 	off    int64
 	n      int
-	stream bool   // fetch the next piece while this one is worked on
-	next   *piece // being fetched; nil: none
-	free   []byte // of the piece fetched last, for the next one
+	stream bool      // fetch the next piece while this one is worked on
+	next   *piece    // being fetched; nil: none
+	bufs   [2][]byte // of pieces, used in turn: one is fetched while the other is copied
+	turn   int
 }
 
 // piece is what is fetched ahead. The goroutine that fills it owns it until
@@ -54,8 +55,8 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 		err = nil
 	}
 	w.off, w.n = off, have
-	if w.stream && onward && err == nil {
-		w.fetch()
+	if w.stream && onward && err == nil && w.next == nil && w.n%disk.Align == 0 {
+		w.fetch(w.off + int64(w.n))
 	}
 	return w.buf[:min(n, w.n)], err
 }
@@ -80,18 +81,17 @@ func (w *window) keep(off int64, want int) int {
 	return len(rest) + copy(w.buf[len(rest):], ahead)
 }
 
-// fetch begins to read what follows the window.
-func (w *window) fetch() {
-	from := w.off + int64(w.n)
+// fetch begins to read from an offset on, which is aligned.
+func (w *window) fetch(from int64) {
 	size := min(readAhead, w.end-from)
-	if size <= 0 || w.n%disk.Align != 0 || w.next != nil {
+	if size <= 0 {
 		return
 	}
-	if int64(len(w.free)) < size {
-		w.free = disk.Buffer(int(size))
+	if int64(len(w.bufs[w.turn])) < size {
+		w.bufs[w.turn] = disk.Buffer(int(size))
 	}
-	p := &piece{off: from, buf: w.free, done: make(chan struct{})}
-	w.next = p
+	p := &piece{off: from, buf: w.bufs[w.turn], done: make(chan struct{})}
+	w.next, w.turn = p, 1-w.turn
 	f := w.f
 	go func() {
 		defer close(p.done)
@@ -100,7 +100,8 @@ func (w *window) fetch() {
 }
 
 // fetched waits for what is being fetched and returns it where it starts at
-// off; whole pages only. It is valid until the next fetch.
+// off; whole pages only. It is valid until the fetch after the next, which
+// begins here, so that the disk does not wait until the piece is taken.
 func (w *window) fetched(off int64) []byte {
 	p := w.next
 	if p == nil {
@@ -111,7 +112,9 @@ func (w *window) fetched(off int64) []byte {
 	if p.off != off || p.err != nil && p.err != io.EOF {
 		return nil // it is read again, and the error met again, where it is needed
 	}
-	return p.buf[:p.n&^(disk.Align-1)]
+	got := p.buf[:p.n&^(disk.Align-1)]
+	w.fetch(off + int64(len(got)))
+	return got
 }
 
 // close waits for what is being fetched: the file may be closed then.
