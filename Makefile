@@ -79,6 +79,7 @@ bench: build
 # race detector, then each fuzz target for FUZZTIME.
 nightly: deps lint build
 	HOLDFAST_LONG=1 go test -count=1 -timeout 60m -race ./...
+	MUTANTS_ALL=1 scripts/mutants
 	cd test/peers && go vet ./... && go test -count=1 ./... && go run . -dir "$(CURDIR)/bin" -flushes
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
 

@@ -5,13 +5,16 @@ package mutant
 import (
 	"os"
 	"strconv"
+	"sync"
 )
 
 // Variable names the environment variable that chooses a bug by its number.
 const Variable = "HOLDFAST_MUTANT"
 
-// chosen is the bug that this process has; 0: none.
-var chosen = choose(os.Getenv(Variable))
+// chosen returns the bug that this process has; 0: none. It looks when it is
+// first asked, because go test takes a result from its cache without regard to
+// what was read before the tests began.
+var chosen = sync.OnceValue(func() int { return choose(os.Getenv(Variable)) })
 
 func choose(s string) int {
 	if s == "" {
@@ -25,4 +28,4 @@ func choose(s string) int {
 }
 
 // On tells whether bug n was asked for.
-func On(n int) bool { return n == chosen }
+func On(n int) bool { return n == chosen() }
