@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 
 	"holdfast/internal/disk"
 	"holdfast/internal/segment"
@@ -18,12 +19,13 @@ const checkpointParts = 32
 // of them is whole whenever the power goes. What it says only saves reading,
 // and proves; a stream without it starts as well, but slower.
 type checkpoints struct {
-	mu    sync.Mutex
-	file  disk.File           // nil: there is none, or it failed
-	page  []byte              // to write from
-	last  segment.Checkpoint  // written last, or found at start
-	large segment.Identity    // the segment that was said to have large blocks
-	due   *segment.Checkpoint // to be written by the hasher
+	due atomic.Pointer[segment.Checkpoint] // to be written by the hasher
+
+	mu    sync.Mutex         // held while a page is written; writers of small blocks do not take it
+	file  disk.File          // nil: there is none, or it failed
+	page  []byte             // to write from
+	last  segment.Checkpoint // written last, or found at start
+	large segment.Identity   // the segment that was said to have large blocks
 }
 
 // loadCheckpoint opens the file, making it where it is new, and returns the
@@ -88,9 +90,7 @@ func (j *Journal) checkpoint(s *seg) {
 	}
 	if c, ok := s.w.Checkpoint(); ok {
 		s.checked = s.end
-		j.checks.mu.Lock()
-		j.checks.due = &c
-		j.checks.mu.Unlock()
+		j.checks.due.Store(&c)
 		j.hashSoon()
 	}
 }
@@ -100,11 +100,11 @@ func (j *Journal) saveCheckpoint() {
 	c := &j.checks
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.due == nil || c.file == nil {
+	due := c.due.Swap(nil)
+	if due == nil || c.file == nil {
 		return
 	}
-	next := *c.due
-	c.due = nil
+	next := *due
 	next.Large = next.Identity == c.large
 	j.writeCheckpointLocked(next)
 }

@@ -156,7 +156,7 @@ func TestLargeBlockBehindCheckpoint(t *testing.T) {
 		mustAppend(t, j, "small")
 		for done := false; !done; time.Sleep(time.Millisecond) {
 			j.checks.mu.Lock()
-			done = j.checks.due == nil && j.checks.last.Count > 0
+			done = j.checks.due.Load() == nil && j.checks.last.Count > 0
 			j.checks.mu.Unlock()
 		}
 		awaitMarker(t, f)

@@ -171,6 +171,9 @@ func readOnce(j *journal.Journal) (first uint64, values []string, err error) {
 // is shown thereby, and what it does not find must never come up.
 func (o *oracle) judge(j *journal.Journal) error {
 	if found := j.Recovery().Damage; len(found) > 0 {
+		if found[0].First != 0 {
+			return fmt.Errorf("lost: the start says so: %+v", found)
+		}
 		return fmt.Errorf("the start calls it damage: %+v", found)
 	}
 	first, values, err := read(j)
