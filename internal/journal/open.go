@@ -238,6 +238,9 @@ func (j *Journal) readSegment(number uint64, size int64) (*seg, error) {
 	}
 	switch {
 	case ferr == nil && (h == nil || h.Identity == sum.Header.Identity):
+		if err := f.Sync(); err != nil { // the MANIFEST will rely on the footer, which a killed process may have left unflushed
+			return nil, fmt.Errorf("segment %d: %w", number, err)
+		}
 		s.take(&sum)
 		s.sealed = true
 	case h != nil:

@@ -71,3 +71,38 @@ func TestPageCacheLies(t *testing.T) {
 		}
 	}
 }
+
+// TestFooterIsFlushedBeforeItCounts kills the process between a footer and its
+// flush, starts, and cuts the power: what the MANIFEST of that start says of
+// the segment must hold.
+func TestFooterIsFlushedBeforeItCounts(t *testing.T) {
+	mem := disk.NewMem()
+	f := disk.NewFaulty(mem)
+	j := open(t, f, Options{SegmentSize: 64 << 10})
+	mustAppend(t, j, "row")
+	var killed *disk.Mem
+	f.OnCall(func(c disk.Call) { // the first flush of the file behind its cut is the footer's
+		if c.Kind == disk.CallTruncate && c.Name != manifestName+".tmp" {
+			f.OnCall(func(c disk.Call) {
+				if c.Kind == disk.CallSync && killed == nil {
+					killed = mem.Kill()
+				}
+			})
+		}
+	})
+	ok(t, j.Seal(t.Context()))
+	f.OnCall(nil)
+	closeJournal(t, j)
+	if killed == nil {
+		t.Fatal("no footer was flushed")
+	}
+	j = open(t, killed, Options{SegmentSize: 64 << 10})
+	for seed := range uint64(20) {
+		k := open(t, killed.Crash(seed), Options{SegmentSize: 64 << 10})
+		if d := k.Recovery().Damage; len(d) > 0 {
+			t.Errorf("seed %d: %+v", seed, d)
+		}
+		closeJournal(t, k)
+	}
+	closeJournal(t, j)
+}
