@@ -370,7 +370,10 @@ func TestLock(t *testing.T) {
 }
 
 // away is a sink that cannot be reached.
-type away struct{ closed int }
+type away struct {
+	sink.Sink
+	closed int
+}
 
 func (a *away) Attach(context.Context, sink.ID, string, row.Position) (sink.Session, error) {
 	return nil, errors.New("nobody is there")

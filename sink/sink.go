@@ -43,6 +43,21 @@ type Batch interface {
 	End() row.Position
 }
 
+// Rejects takes the rows that a sink refuses for what they are. One goroutine
+// uses it at a time.
+type Rejects interface {
+	// Refuse sets r aside: the sink leaves it out of its transaction and goes on
+	// with the others. r is a row of the batch, with its values; it need not be
+	// the current one, and is copied. why must name it. An error means that the
+	// row is not left out by itself (its whole transaction may have to go, or a
+	// budget is used up): Apply must roll back and return that error.
+	Refuse(r *row.Row, why *RowError) error
+	// Settle returns once every row set aside is on disk. A sink that refused
+	// rows calls it right before its commit, and rolls back and returns the
+	// error where there is one.
+	Settle(ctx context.Context) error
+}
+
 // Sink is a destination. Its methods must be safe for concurrent use by
 // several streams.
 type Sink interface {
@@ -53,6 +68,13 @@ type Sink interface {
 	// Position start. From then on an older session's Apply must fail with
 	// ErrFenced.
 	Attach(ctx context.Context, id ID, instance string, start row.Position) (Session, error)
+	// Retire removes the cursor of id; rows, gaps and the keys of retried rows
+	// stay. No error where there is none.
+	Retire(ctx context.Context, id ID) error
+	// Rename makes the cursor of id, with what belongs to it, that of the sink
+	// called name. It returns ErrNoCursor where there is none, and fails where
+	// name has one already.
+	Rename(ctx context.Context, id ID, name string) error
 	// Close ends all sessions. Idempotent.
 	Close() error
 }
@@ -64,12 +86,25 @@ type Session interface {
 	// ErrNoCursor where the cursor is gone.
 	Cursor(ctx context.Context) (Cursor, error)
 	// Apply writes every row of b, and the cursor at b.End(), in one durable
-	// transaction, in the order of b within each table. Unknown tables and
-	// columns are created where the sink is so configured. After an error
-	// nothing of b is in the sink, unless the error is (or wraps)
-	// ErrDoubtful. An error that wraps *RowError is about one row; any other
-	// is about the sink, and the same rows will come again.
-	Apply(ctx context.Context, b Batch) error
+	// transaction, in the order of b within each table; rows of tables that
+	// others refer to go first among those written together. Unknown tables and
+	// columns are created where the sink is so configured. Rows that the
+	// destination refuses for what they are go to rejects, the others are
+	// written all the same. After an error nothing of b is in the sink, unless
+	// the error is (or wraps) ErrDoubtful. An error that wraps *RowError is about
+	// rows that could not be told apart (where its Seq is 0) or left out; any
+	// other is about the sink, and the same rows will come again.
+	Apply(ctx context.Context, b Batch, rejects Rejects) error
+	// Move puts the cursor to a place that an operator, or a gap, says, and
+	// notes in the sink (holdfast_gap) which rows it will never get, in one
+	// durable transaction. A gap noted before is noted once. It fails with
+	// ErrFenced and ErrNoCursor as Cursor does.
+	Move(ctx context.Context, to row.Position, gaps []row.Damage) error
+	// Retry writes rows that were refused before, in one durable transaction
+	// together with the seq of each (holdfast_retry), and leaves out those whose
+	// seq is there already. The cursor stays. What is refused again goes to
+	// rejects. Its errors are those of Apply.
+	Retry(ctx context.Context, b Batch, rejects Rejects) error
 	// Close gives the session up; what is committed stays.
 	Close() error
 }
@@ -78,6 +113,39 @@ type Session interface {
 type Stats interface {
 	// Size returns the bytes that the sink takes on this machine's disk.
 	Size() (int64, error)
+}
+
+// Rotator is implemented by sinks that keep files open for other programs.
+type Rotator interface {
+	// Rotate closes all files; each is opened again under its own name when a
+	// row comes for it. Rows are not held up for longer than that takes.
+	Rotate() error
+}
+
+// Describer is implemented by sinks that can tell what their tables look like.
+type Describer interface {
+	// Describe returns the tables that rows can be written to, in the order of
+	// their names, as they are now. It must not wait for an Apply.
+	Describe(ctx context.Context) ([]Table, error)
+}
+
+// Table is one table of a destination. It is plain data.
+type Table struct {
+	Name    string   `json:"name"`
+	Columns []Column `json:"columns"`           // in the table's order
+	Parents []string `json:"parents,omitempty"` // tables that its foreign keys refer to, sorted, itself excluded
+}
+
+// Column is one column of a destination's table.
+type Column struct {
+	Name string `json:"name"`
+	// Type is the type in PostgreSQL's words, in lower case ("integer",
+	// "varchar(64)", "numeric(10,2)", "timestamptz"), or "" where it has no
+	// counterpart there and values cannot be judged.
+	Type      string `json:"type,omitempty"`
+	NotNull   bool   `json:"not_null,omitempty"`
+	Default   bool   `json:"default,omitempty"`   // filled by the database where a row leaves it out
+	Generated bool   `json:"generated,omitempty"` // cannot be written
 }
 
 var (
@@ -92,7 +160,7 @@ var (
 
 // RowError says that the sink refuses a row for what it is.
 type RowError struct {
-	Seq   uint64
+	Seq   uint64 // 0: not known
 	Table string
 	Code  string // the database's own error code
 	Err   error  // in the database's own words

@@ -113,3 +113,12 @@ func (b *batch) Err() error { return b.err }
 
 // End returns the end of the last block.
 func (b *batch) End() row.Position { return b.end }
+
+// noRejects sets nothing aside: the sink's verdict ends the batch.
+type noRejects struct{}
+
+// Refuse returns why.
+func (noRejects) Refuse(_ *row.Row, why *sink.RowError) error { return why }
+
+// Settle has nothing to do.
+func (noRejects) Settle(context.Context) error { return nil }

@@ -524,4 +524,4 @@ func (c careless) Attach(ctx context.Context, id sink.ID, instance string, start
 
 type carelessSession struct{ sink.Session }
 
-func (carelessSession) Apply(context.Context, sink.Batch) error { return nil }
+func (carelessSession) Apply(context.Context, sink.Batch, sink.Rejects) error { return nil }

@@ -171,6 +171,8 @@ type memSink struct {
 	mu      sync.Mutex
 	rows    []uint64
 	commits []uint64 // where each commit ended
+	gaps    []row.Damage
+	retried []uint64
 	cursors map[sink.ID]sink.Cursor
 	applies int // calls of Apply
 	attachs int
@@ -224,6 +226,26 @@ func (s *memSink) Attach(ctx context.Context, id sink.ID, instance string, start
 	return &memSession{s: s, id: id, epoch: c.Epoch}, nil
 }
 
+func (s *memSink) Retire(_ context.Context, id sink.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cursors, id)
+	return nil
+}
+
+func (s *memSink) Rename(_ context.Context, id sink.ID, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.cursors[id]
+	if !ok {
+		return sink.ErrNoCursor
+	}
+	delete(s.cursors, id)
+	id.Sink = name
+	s.cursors[id] = c
+	return nil
+}
+
 func (s *memSink) Close() error { return nil }
 
 type memSession struct {
@@ -244,6 +266,30 @@ func (n *memSession) Cursor(ctx context.Context) (sink.Cursor, error) {
 	return n.checkLocked()
 }
 
+// Move puts the cursor to a place.
+func (n *memSession) Move(_ context.Context, to row.Position, gaps []row.Damage) error {
+	n.s.mu.Lock()
+	defer n.s.mu.Unlock()
+	c, err := n.checkLocked()
+	if err != nil {
+		return err
+	}
+	c.Position = to
+	n.s.cursors[n.id] = c
+	n.s.gaps = append(n.s.gaps, gaps...)
+	return nil
+}
+
+// Retry appends rows without moving the cursor.
+func (n *memSession) Retry(_ context.Context, b sink.Batch, _ sink.Rejects) error {
+	for b.Next() {
+		n.s.mu.Lock()
+		n.s.retried = append(n.s.retried, b.Row().Seq)
+		n.s.mu.Unlock()
+	}
+	return b.Err()
+}
+
 func (n *memSession) checkLocked() (sink.Cursor, error) {
 	c, ok := n.s.cursors[n.id]
 	switch {
@@ -257,7 +303,7 @@ func (n *memSession) checkLocked() (sink.Cursor, error) {
 	return c, nil
 }
 
-func (n *memSession) Apply(ctx context.Context, b sink.Batch) error {
+func (n *memSession) Apply(ctx context.Context, b sink.Batch, _ sink.Rejects) error {
 	n.s.mu.Lock()
 	n.s.applies++
 	err := n.s.strike(stepBegin)

@@ -214,7 +214,7 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 			b.rows += d.cfg.Rows
 			b.bytes += d.cfg.Bytes
 		}
-		if err := d.session.Apply(ctx, b); err != nil {
+		if err := d.session.Apply(ctx, b, noRejects{}); err != nil {
 			if r := judge(err); r == BadRow || r == Damage {
 				d.careful = b.end.Seq // so that what stands in front of it is delivered
 			}

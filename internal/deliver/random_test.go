@@ -240,7 +240,7 @@ type countingSession struct {
 	c *counting
 }
 
-func (n *countingSession) Apply(ctx context.Context, b sink.Batch) error {
+func (n *countingSession) Apply(ctx context.Context, b sink.Batch, _ sink.Rejects) error {
 	for b.Next() {
 		n.c.rows++
 		if n.c.rows%100_000 == 1 {

@@ -1,6 +1,7 @@
 package sinktest
 
 import (
+	"context"
 	"fmt"
 
 	"holdfast/row"
@@ -87,4 +88,35 @@ func (b *Batch) End() row.Position {
 		panic(fmt.Sprintf("sinktest: End called after %d of %d rows, Err %v", b.at, b.stop, b.fail))
 	}
 	return b.end
+}
+
+// Rejects keeps what a sink refuses.
+type Rejects struct {
+	Rows    []row.Row // copies
+	Why     []*sink.RowError
+	Settled bool  // whether Settle was called behind the last row
+	Fail    error // what Refuse returns, instead of setting the row aside
+	Unsafe  error // what Settle returns
+}
+
+var _ sink.Rejects = (*Rejects)(nil)
+
+// Refuse keeps a copy of r.
+func (j *Rejects) Refuse(r *row.Row, why *sink.RowError) error {
+	if j.Fail != nil {
+		return j.Fail
+	}
+	c := *r
+	c.Values = make([]row.Value, len(r.Values))
+	for i, v := range r.Values {
+		c.Values[i] = row.Value{Text: append([]byte(nil), v.Text...), Null: v.Null}
+	}
+	j.Rows, j.Why, j.Settled = append(j.Rows, c), append(j.Why, why), false
+	return nil
+}
+
+// Settle notes that it was called.
+func (j *Rejects) Settle(context.Context) error {
+	j.Settled = j.Unsafe == nil
+	return j.Unsafe
 }

@@ -182,7 +182,7 @@ var contentRules = []rule{
 				}
 				return row.Row{Seq: uint64(i + 1), Schema: s, Values: []row.Value{row.Text(fmt.Sprint(i + 1)), pad}}
 			}, end)
-			if err := n.Apply(context.Background(), b); err != nil {
+			if err := n.Apply(context.Background(), b, new(Rejects)); err != nil {
 				t.Fatalf("Apply of %d rows: %v", h.Large, err)
 			}
 			if grown := int64(peak) - int64(before); grown > 4<<20 {
@@ -198,7 +198,7 @@ var contentRules = []rule{
 		func(t *testing.T, h Harness, d Destination) {
 			n := attach(t, open(t, d), stream, "a", row.Position{})
 			end := row.Position{Seq: 12, Chain: chain(12)}
-			if err := n.Apply(context.Background(), NewBatch(nil, end)); err != nil {
+			if err := n.Apply(context.Background(), NewBatch(nil, end), new(Rejects)); err != nil {
 				t.Fatalf("Apply: %v", err)
 			}
 			if c := cursor(t, n); c.Position != end {

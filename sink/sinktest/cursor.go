@@ -45,7 +45,7 @@ var cursorRules = []rule{
 			old := attach(t, open(t, d), stream, "a", row.Position{})
 			apply(t, old, numbered(schema("t", "v"), 1, 2)...)
 			fresh := attach(t, open(t, d), stream, "b", row.Position{})
-			err := old.Apply(context.Background(), NewBatch(numbered(schema("t", "v"), 3, 4), row.Position{Seq: 4, Chain: 4}))
+			err := old.Apply(context.Background(), NewBatch(numbered(schema("t", "v"), 3, 4), row.Position{Seq: 4, Chain: 4}), new(Rejects))
 			wantError(t, "Apply of the older session", err, sink.ErrFenced)
 			if errors.Is(err, sink.ErrDoubtful) {
 				t.Fatalf("a fenced session writes nothing, so nothing is in doubt: %v", err)
@@ -62,7 +62,7 @@ var cursorRules = []rule{
 			s := open(t, d)
 			old := attach(t, s, stream, "a", row.Position{})
 			attach(t, s, stream, "a", row.Position{})
-			err := old.Apply(context.Background(), NewBatch(numbered(schema("t", "v"), 1, 1), row.Position{Seq: 1}))
+			err := old.Apply(context.Background(), NewBatch(numbered(schema("t", "v"), 1, 1), row.Position{Seq: 1}), new(Rejects))
 			wantError(t, "Apply of the older session", err, sink.ErrFenced)
 		}},
 	{"a batch that fails leaves nothing",
@@ -74,7 +74,7 @@ var cursorRules = []rule{
 			broken := errors.New("the journal is damaged here")
 			for _, after := range []int{0, 1, 150, 299} {
 				rows := append(numbered(schema("t", "v"), 3, 200), numbered(schema("fresh", "v"), 201, 302)...)
-				err := n.Apply(context.Background(), NewBatch(rows, row.Position{Seq: 302}).FailAfter(after, broken))
+				err := n.Apply(context.Background(), NewBatch(rows, row.Position{Seq: 302}).FailAfter(after, broken), new(Rejects))
 				wantError(t, "Apply", err, broken)
 				if got := cursor(t, n); got != before {
 					t.Fatalf("cursor moved to %+v from %+v", got, before)
@@ -98,7 +98,7 @@ var cursorRules = []rule{
 					cancel()
 				}
 				return rows[i]
-			}, endOf(rows)))
+			}, endOf(rows)), new(Rejects))
 			switch c := cursor(t, n); {
 			case c.Seq == 500 && err == nil:
 				wantNumbered(t, d, "t", 500)
@@ -117,7 +117,7 @@ var cursorRules = []rule{
 			d.ForgetCursor(t, stream)
 			_, err := n.Cursor(context.Background())
 			wantError(t, "Cursor", err, sink.ErrNoCursor)
-			err = n.Apply(context.Background(), NewBatch(numbered(schema("t", "v"), 3, 3), row.Position{Seq: 3}))
+			err = n.Apply(context.Background(), NewBatch(numbered(schema("t", "v"), 3, 3), row.Position{Seq: 3}), new(Rejects))
 			wantError(t, "Apply", err, sink.ErrNoCursor)
 			wantNumbered(t, d, "t", 2)
 		}},
@@ -155,7 +155,7 @@ var cursorRules = []rule{
 				wg.Go(func() {
 					for at := uint64(1); at <= 200; at += 20 {
 						rows := numbered(schema(name, "v"), at, at+19)
-						if err := n.Apply(context.Background(), NewBatch(rows, endOf(rows))); err != nil {
+						if err := n.Apply(context.Background(), NewBatch(rows, endOf(rows)), new(Rejects)); err != nil {
 							t.Errorf("Apply of stream %q: %v", name, err)
 							return
 						}
@@ -176,7 +176,7 @@ var cursorRules = []rule{
 			d.Refuse(t, "t", "w", "150")
 			for _, first := range []uint64{2, 149, 150} {
 				var refused *sink.RowError
-				err := n.Apply(context.Background(), NewBatch(numbered(s, first, 300), row.Position{Seq: 300}))
+				err := n.Apply(context.Background(), NewBatch(numbered(s, first, 300), row.Position{Seq: 300}), new(Rejects))
 				if !errors.As(err, &refused) {
 					t.Fatalf("Apply gave %v, want a RowError", err)
 				}
@@ -200,7 +200,7 @@ var cursorRules = []rule{
 			apply(t, n, numbered(schema("t", "v"), 1, 2)...)
 			heal := d.Break(t)
 			rows := numbered(schema("t", "v"), 3, 4)
-			err := n.Apply(context.Background(), NewBatch(rows, endOf(rows)))
+			err := n.Apply(context.Background(), NewBatch(rows, endOf(rows)), new(Rejects))
 			var refused *sink.RowError
 			if err == nil || errors.As(err, &refused) || errors.Is(err, sink.ErrFenced) || errors.Is(err, sink.ErrNoCursor) {
 				t.Fatalf("Apply during an outage gave %v, want an error about the sink", err)
@@ -222,7 +222,7 @@ var cursorRules = []rule{
 					t.Fatalf("Close: %v", err)
 				}
 			}
-			if err := n.Apply(context.Background(), NewBatch(numbered(schema("t", "v"), 1, 1), row.Position{Seq: 1})); err == nil {
+			if err := n.Apply(context.Background(), NewBatch(numbered(schema("t", "v"), 1, 1), row.Position{Seq: 1}), new(Rejects)); err == nil {
 				t.Fatal("Apply through a closed sink gave no error")
 			}
 			if _, err := s.Attach(context.Background(), stream, "b", row.Position{}); err == nil {

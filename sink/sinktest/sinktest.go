@@ -111,7 +111,7 @@ func cursor(t *testing.T, n sink.Session) sink.Cursor {
 // apply applies rows, which end at the last one's seq, with a chain made of it.
 func apply(t *testing.T, n sink.Session, rows ...row.Row) {
 	t.Helper()
-	if err := n.Apply(context.Background(), NewBatch(rows, endOf(rows))); err != nil {
+	if err := n.Apply(context.Background(), NewBatch(rows, endOf(rows)), new(Rejects)); err != nil {
 		t.Fatalf("Apply %d rows: %v", len(rows), err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/sinktest"
 )
 
 const (
@@ -56,7 +57,7 @@ func BenchmarkApply(b *testing.B) {
 			rows[r].Seq = uint64(i*benchRows + r + 1)
 		}
 		start := time.Now()
-		if err := n.Apply(ctx, &sliceBatch{rows: rows, at: -1, end: row.Position{Seq: uint64((i + 1) * benchRows)}}); err != nil {
+		if err := n.Apply(ctx, &sliceBatch{rows: rows, at: -1, end: row.Position{Seq: uint64((i + 1) * benchRows)}}, new(sinktest.Rejects)); err != nil {
 			b.Fatal(err)
 		}
 		apply += time.Since(start)

@@ -42,8 +42,8 @@ type session struct {
 // takeOver raises the epoch. The write lock is held, which makes reading and
 // writing it one step.
 func (n *session) takeOver(ctx context.Context, c *conn, start row.Position) error {
-	if _, err := c.exec(ctx, createCursor); err != nil {
-		return fmt.Errorf("create table \"holdfast_cursor\": %w", err)
+	if err := createOwn(ctx, c); err != nil {
+		return err
 	}
 	old, err := n.read(ctx, c)
 	put := updateCursor
@@ -89,10 +89,12 @@ func decodeCursor(v []driver.Value) (sink.Cursor, error) {
 	return sink.Cursor{Position: at, Epoch: uint64(epoch), Instance: instance}, nil
 }
 
+// now is the time in the text that SQLite's own functions read.
+func now() string { return time.Now().UTC().Format("2006-01-02 15:04:05.000") }
+
 // write puts the cursor to where at says, by insertCursor or updateCursor.
 func (n *session) write(ctx context.Context, c *conn, sql string, at sink.Cursor) error {
-	now := time.Now().UTC().Format("2006-01-02 15:04:05.000")
-	changed, err := c.exec(ctx, sql, int64(at.Seq), int64(at.Chain), int64(at.Epoch), at.Instance, n.id.Stream, now, n.id.StreamID, n.id.Sink)
+	changed, err := c.exec(ctx, sql, int64(at.Seq), int64(at.Chain), int64(at.Epoch), at.Instance, n.id.Stream, now(), n.id.StreamID, n.id.Sink)
 	if err != nil {
 		return fmt.Errorf("write cursor: %w", err)
 	}
@@ -125,10 +127,26 @@ func (n *session) Cursor(ctx context.Context) (sink.Cursor, error) {
 	return at, nil
 }
 
-// Apply commits b and the cursor. The cursor is read under the write lock,
-// before the first row, so that a fenced session writes nothing, and a file
-// that was put back under our feet is noticed.
-func (n *session) Apply(ctx context.Context, b sink.Batch) error {
+// Apply commits b and the cursor.
+func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
+	return n.commit(ctx, func(c *conn, at *sink.Cursor) error {
+		if err := n.load(ctx, c, b, rejects); err != nil {
+			return err
+		}
+		at.Position = b.End()
+		return nil
+	})
+}
+
+// load writes the rows of b.
+func (n *session) load(ctx context.Context, c *conn, b sink.Batch, _ sink.Rejects) error {
+	return (&load{ctx: ctx, conn: c, tables: &n.sink.tables, fixed: n.sink.opts.Fixed}).all(b)
+}
+
+// commit calls f in a transaction, and writes the cursor as f leaves it. The
+// cursor is read under the write lock, before f, so that a fenced session
+// writes nothing, and a file that was put back under our feet is noticed.
+func (n *session) commit(ctx context.Context, f func(c *conn, at *sink.Cursor) error) error {
 	var at sink.Cursor
 	err := n.use(ctx, func(c *conn) error {
 		return n.sink.transaction(ctx, c, func() (err error) {
@@ -138,10 +156,9 @@ func (n *session) Apply(ctx context.Context, b sink.Batch) error {
 			if at.Position != n.cursor.Position {
 				return fmt.Errorf("cursor stands at seq %d, expected it at %d", at.Seq, n.cursor.Seq)
 			}
-			if err := (&load{ctx: ctx, conn: c, tables: &n.sink.tables, fixed: n.sink.opts.Fixed}).all(b); err != nil {
+			if err := f(c, &at); err != nil {
 				return err
 			}
-			at.Position = b.End()
 			return n.write(ctx, c, updateCursor, at)
 		})
 	})

@@ -102,7 +102,7 @@ func mustAttach(t *testing.T, s *Sink) sink.Session {
 
 // deliver applies rows as one batch.
 func deliver(n sink.Session, rows ...row.Row) error {
-	return n.Apply(context.Background(), sinktest.NewBatch(rows, row.Position{Seq: rows[len(rows)-1].Seq}))
+	return n.Apply(context.Background(), sinktest.NewBatch(rows, row.Position{Seq: rows[len(rows)-1].Seq}), new(sinktest.Rejects))
 }
 
 func TestConformance(t *testing.T) {

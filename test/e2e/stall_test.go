@@ -73,8 +73,8 @@ func TestStalledFlush(t *testing.T) {
 		w := &teller{table: fmt.Sprintf("w%d", i), server: s}
 		writers = append(writers, w)
 		group.Go(func() {
-			for n := range 8 {
-				w.tell(statementOf(n), func(rows []string) error {
+			for n := range 8 { // small rows, that fit into the next group together
+				w.tell(statementOf(3*n), func(rows []string) error {
 					err := w.overHTTPFor(rows, 4*away+20*time.Second)
 					answers.Add(1)
 					return err
