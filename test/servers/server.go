@@ -31,6 +31,8 @@ type Server struct {
 	ready   func() error // whether it answers, asked again and again after a start
 	quit    syscall.Signal
 
+	children bool // whether it starts processes that must be killed with it
+
 	cmd   *exec.Cmd
 	watch *exec.Cmd // ends the server where the test process dies
 	hold  *os.File  // what the watch waits on
@@ -149,7 +151,12 @@ func (s *Server) end(sig syscall.Signal) error {
 		_ = s.hold.Close()
 		s.watch, s.hold = nil, nil
 	}
-	_ = s.cmd.Process.Signal(sig) // it may be gone already
+	var left error
+	if sig == syscall.SIGKILL && s.children && !s.ended() {
+		left = killFamily(s.cmd.Process.Pid)
+	} else {
+		_ = s.cmd.Process.Signal(sig) // it may be gone already
+	}
 	select {
 	case <-s.done:
 	case <-time.After(patience):
@@ -159,7 +166,7 @@ func (s *Server) end(sig syscall.Signal) error {
 		return fmt.Errorf("it did not end within %v after %v", patience, sig)
 	}
 	s.cmd = nil
-	return nil
+	return left
 }
 
 // tail returns the end of a log.
