@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"holdfast/internal/fault"
+	"holdfast/row"
 )
 
 const (
@@ -186,12 +187,12 @@ func (r *batcher) add(record []byte, line int) error {
 // delimiters, byte for byte: an empty one is the empty string, and %7C stays
 // %7C, since nobody can tell whether it was a bar before.
 func (r *batcher) flat(text []byte) error {
-	if n := bytes.Count(text, []byte{'|'}) + 1; n != len(r.columns) {
+	if n := row.FlatFields(text); n != len(r.columns) {
 		return fault.New(fault.BadCopyFormat, "the line has %s, and --columns names %d", plural(n, "field"), len(r.columns))
 	}
 	out := append(r.b.body.AvailableBuffer(), '{')
 	for i, key := range r.keys {
-		field, rest, _ := bytes.Cut(text, []byte{'|'})
+		field, rest, _ := row.CutFlat(text)
 		if i > 0 {
 			out = append(out, ',')
 		}
