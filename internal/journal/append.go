@@ -14,6 +14,7 @@ type group struct {
 	block   *segment.Block
 	schemas []*row.Schema
 	durable bool          // somebody waits for the flush
+	writers int           // how many calls have put rows in
 	done    chan struct{} // closed when first and err are set
 	began   time.Time     // since when the first of its writers waits
 	first   uint64        // seq of the first row
@@ -113,6 +114,9 @@ func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *gro
 		if g.block.Empty() || g.block.Fits(b.Len()) {
 			break
 		}
+		if j.taken == nil {
+			j.taken = make(chan struct{})
+		}
 		taken := j.taken
 		j.mu.Unlock()
 		if deadline == nil {
@@ -141,6 +145,7 @@ func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *gro
 	g.block.AppendRows(b.Bytes(), b.Rows())
 	g.use(b.Schemas())
 	g.durable = g.durable || durable
+	g.writers++
 	n = g.block.Rows()
 	j.mu.Unlock()
 	if empty {
@@ -179,14 +184,17 @@ func (j *Journal) take() *group {
 		j.filling = newGroup(j.salt)
 	}
 	j.spare, j.writing = nil, g
-	close(j.taken)
-	j.taken = make(chan struct{})
+	if j.taken != nil {
+		close(j.taken)
+		j.taken = nil
+	}
 	return g
 }
 
 // release answers everybody in g, and makes its memory ready for the next group.
 func (j *Journal) release(g *group, first uint64, err error) {
 	g.first, g.err = first, err
+	j.woken = g.writers
 	close(g.done)
 	g.block.Reset()
 	clear(g.schemas)

@@ -21,8 +21,10 @@ const (
 	// The time is below the 200 ms promised by what a flush may take.
 	unflushedTime  = 120 * time.Millisecond
 	unflushedBytes = segment.MaxUnflushed
-	// mostTurns bounds how often the committer lets others run first.
-	mostTurns = 4
+	// idleTurns and gatherTime bound how long the committer lets others run
+	// first: turns in which nobody came, and a time below that of a flush.
+	idleTurns  = 4
+	gatherTime = 50 * time.Microsecond
 	// again is how long the committer waits before it tries anew to get room.
 	again = 50 * time.Millisecond
 )
@@ -68,26 +70,33 @@ func (j *Journal) run() {
 	}
 }
 
-// gather lets writers that are ready to run add their rows before the group is
-// taken, as long as some do: a flush costs the processors as much as several
-// rows, and none of them waits longer for it than it gains. A lone writer
-// waits for nobody.
+// gather waits until the writers that were just answered have put in their next
+// rows, as most do at once: then one flush serves all of them. Without that
+// they fall into two groups that take turns, and each flush carries half. It
+// gives up as soon as the processors have nothing else to do, or after so long
+// that a flush would have been worth more; a lone writer waits for nobody.
 func (j *Journal) gather() {
-	for before, turns := j.waiting(), 0; before > 1 && turns < mostTurns; turns++ {
+	waiting := j.waiting()
+	want := waiting + j.woken
+	j.woken = 0
+	if want <= 1 {
+		return
+	}
+	for began, idle := time.Now(), 0; waiting < want && idle < idleTurns && time.Since(began) < gatherTime; idle++ {
 		runtime.Gosched()
 		now := j.waiting()
-		if now == before {
-			return
+		if now != waiting {
+			idle = -1
 		}
-		before = now
+		waiting = now
 	}
 }
 
-// waiting returns how many rows the group being filled has.
-func (j *Journal) waiting() uint32 {
+// waiting returns how many writers have rows in the group being filled.
+func (j *Journal) waiting() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.filling.block.Rows()
+	return j.filling.writers
 }
 
 // patience is how long the committer waits for rows before it proves, and
@@ -130,9 +139,13 @@ func (j *Journal) prove() {
 func (j *Journal) commit(g *group) {
 	for stopping := false; ; {
 		first, err := j.write(g)
+		if err == nil {
+			j.release(g, first, nil)
+			return
+		}
 		var full *noRoom
 		if !errors.As(err, &full) {
-			j.release(g, first, err)
+			j.release(g, 0, err)
 			return
 		}
 		if mutant.On(18) {

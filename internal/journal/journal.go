@@ -102,8 +102,9 @@ type Journal struct {
 	mu       sync.Mutex
 	filling  *group        // takes rows
 	spare    *group        // the one that is not filling, while it is not being written
+	woken    int           // how many writers the group had that was answered last; the committer's
 	writing  *group        // the one that is being written; nil: none
-	taken    chan struct{} // closed when filling was taken away to be written
+	taken    chan struct{} // closed when filling is taken away to be written; nil: nobody waits for that
 	closed   bool
 	segs     []*seg // in order; the last may be active
 	end      row.Position

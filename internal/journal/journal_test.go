@@ -363,12 +363,26 @@ func appendBench(b *testing.B, writers int) {
 			}
 		}
 	})
+	b.ReportMetric(float64(b.N)/float64(max(1, j.Status().Flushes)), "rows/flush")
 }
 
-func BenchmarkAppend1(b *testing.B)   { appendBench(b, 1) }
 func BenchmarkAppend2(b *testing.B)   { appendBench(b, 2) }
+func BenchmarkAppend16(b *testing.B)  { appendBench(b, 16) }
 func BenchmarkAppend64(b *testing.B)  { appendBench(b, 64) }
 func BenchmarkAppend256(b *testing.B) { appendBench(b, 256) }
+
+// BenchmarkAppendLone is one writer that has the journal to itself.
+func BenchmarkAppendLone(b *testing.B) {
+	j := open(b, real(b), Options{})
+	defer closeJournal(b, j)
+	one := batch(b, j, fmt.Sprintf("%0180d", 1))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := j.Append(context.Background(), one, true); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
 
 // BenchmarkAppendSend is one goroutine that has a thousand rows under way, each
 // a transaction of its own.

@@ -32,7 +32,7 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 	j := &Journal{
 		d: d, o: o, marks: map[string]uint64{},
 		wake: make(chan struct{}, 1), chores: make(chan struct{}, 1), orders: make(chan order),
-		stop: make(chan struct{}), ended: make(chan struct{}), kept: make(chan struct{}), hashed: make(chan struct{}), hashWake: make(chan struct{}, 1), taken: make(chan struct{}),
+		stop: make(chan struct{}), ended: make(chan struct{}), kept: make(chan struct{}), hashed: make(chan struct{}), hashWake: make(chan struct{}, 1),
 	}
 	j.salt = newSalt()
 	j.filling, j.spare = newGroup(j.salt), newGroup(j.salt)
