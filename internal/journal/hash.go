@@ -7,7 +7,6 @@ import (
 	"hash"
 
 	"holdfast/internal/disk"
-	"holdfast/internal/segment"
 )
 
 // hashChunk is how much is written before the hasher takes it: it wakes rarely,
@@ -28,12 +27,11 @@ func newDigest() *digest { return &digest{h: sha256.New()} }
 // disk has rows to take.
 func (j *Journal) hashAlong() {
 	defer close(j.hashed)
-	var buf []byte
+	var buf hashBuffers
 	for {
-		more := true
-		for more {
+		for more := true; more; {
 			j.saveCheckpoint()
-			more, buf = j.hashOne(buf)
+			more = j.hashOne(&buf)
 		}
 		select {
 		case <-j.hashWake:
@@ -43,24 +41,30 @@ func (j *Journal) hashAlong() {
 	}
 }
 
+// hashBuffers are the hasher's, for the next bytes.
+type hashBuffers struct {
+	block []byte // a block from memory
+	chunk []byte // some of the file, aligned
+}
+
 // hashOne takes what is there of the oldest segment that is not hashed. It
 // returns false where that is not worth it yet.
-func (j *Journal) hashOne(buf []byte) (bool, []byte) {
+func (j *Journal) hashOne(buf *hashBuffers) bool {
 	s, d, end, last := j.toHash()
 	if s == nil {
-		return false, buf
+		return false
 	}
 	for d.err == nil && d.off < end {
-		buf = j.hashSome(s, d, end, buf)
+		j.hashSome(s, d, end, buf)
 	}
 	if !last && d.err == nil {
-		return true, buf
+		return true
 	}
 	j.mu.Lock()
 	s.hashing, s.sum = nil, d
 	j.mu.Unlock()
 	j.chore()
-	return true, buf
+	return true
 }
 
 // toHash returns the oldest segment with enough to be hashed, up to where, and
@@ -82,28 +86,28 @@ func (j *Journal) toHash() (s *seg, d *digest, end int64, last bool) {
 	return nil, nil, 0, false
 }
 
-// hashSome takes the next block from memory, or, where it is gone from there,
-// some of the file.
-func (j *Journal) hashSome(s *seg, d *digest, end int64, buf []byte) []byte {
-	if b := j.ring.get(ringKey{s.number, d.off}, buf); b != nil && d.off+int64(len(b)) <= end {
+// hashSome takes the next block from memory, or, where it is not there, what
+// stands in the file up to the next one that is.
+func (j *Journal) hashSome(s *seg, d *digest, end int64, buf *hashBuffers) {
+	if b := j.ring.get(ringKey{s.number, d.off}, buf.block); b != nil && d.off+int64(len(b)) <= end {
+		buf.block = b
 		d.h.Write(b)
 		d.off += int64(len(b))
-		return b
+		return
 	}
 	f, err := j.d.Open(s.name(), false)
 	if err != nil {
 		d.err = err
-		return buf
+		return
 	}
-	chunk := disk.Buffer(int(min(end-d.off, hashChunk)))
-	if d.off == 0 { // the header is not in the ring, what follows it is
-		chunk = chunk[:segment.DataStart]
+	if buf.chunk == nil {
+		buf.chunk = disk.Buffer(hashChunk)
 	}
-	n, err := f.ReadAt(chunk[:min(int64(len(chunk)), end-d.off)], d.off)
+	chunk := buf.chunk[:min(j.ring.after(s.number, d.off, end)-d.off, hashChunk)]
+	n, err := f.ReadAt(chunk, d.off)
 	d.h.Write(chunk[:n])
 	d.off += int64(n)
 	d.err = errors.Join(err, f.Close())
-	return buf
 }
 
 // sumLocked returns the digest that was computed along, "" where there is none

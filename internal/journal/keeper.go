@@ -190,7 +190,7 @@ func (j *Journal) finish() error {
 		j.active = nil
 		empty := s.w.Empty()
 		s.w = nil
-		j.hashOne(nil)
+		j.hashOne(new(hashBuffers))
 		if empty {
 			errs = append(errs, s.file.Close(), j.drop(s))
 		}

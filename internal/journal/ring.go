@@ -72,3 +72,16 @@ func (r *ring) get(k ringKey, dst []byte) []byte {
 	}
 	return append(dst[:0], r.buf[b.at:b.at+b.n]...)
 }
+
+// after returns where the first block stands that is kept of a segment, behind
+// an offset, and end where none is before it.
+func (r *ring) after(number uint64, offset, end int64) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.order[r.head:] {
+		if k.number == number && k.offset > offset && k.offset < end {
+			return k.offset
+		}
+	}
+	return end
+}
