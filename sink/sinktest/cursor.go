@@ -167,29 +167,6 @@ var cursorRules = []rule{
 				wantNumbered(t, d, name, 200)
 			}
 		}},
-	{"a refused row is named, and costs the others nothing",
-		"one bad row is set aside by its seq; a whole batch cannot be",
-		func(t *testing.T, h Harness, d Destination) {
-			n := attach(t, open(t, d), stream, "a", row.Position{})
-			s := schema("t", "v", "w")
-			apply(t, n, numbered(s, 1, 1)...)
-			d.Refuse(t, "t", "w", "150")
-			for _, first := range []uint64{2, 149, 150} {
-				var refused *sink.RowError
-				err := n.Apply(context.Background(), NewBatch(numbered(s, first, 300), row.Position{Seq: 300}), new(Rejects))
-				if !errors.As(err, &refused) {
-					t.Fatalf("Apply gave %v, want a RowError", err)
-				}
-				if refused.Seq != 150 || refused.Table != "t" || refused.Code == "" || refused.Err == nil {
-					t.Fatalf("got %+v, want seq 150 of table t, the database's code and words", refused)
-				}
-			}
-			wantNumbered(t, d, "t", 1)
-			apply(t, n, append(numbered(s, 2, 149), numbered(s, 151, 300)...)...)
-			if got := len(d.Rows(t, "t", "v")); got != 299 {
-				t.Fatalf("table has %d rows, want 299", got)
-			}
-		}},
 	{"a session outlives an outage",
 		"delivery tries again for ever on the session it has: attaching anew could take the cursor from an instance that rightly has it",
 		func(t *testing.T, h Harness, d Destination) {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"holdfast/row"
@@ -23,14 +24,23 @@ type Destination struct {
 	// It creates unknown tables and columns.
 	Open func(t *testing.T) sink.Sink
 	// Rows returns the given columns of all rows of table, as text, in the
-	// order in which they were committed.
+	// order in which they were committed. The order does not matter for tables
+	// that Family and Deferred made, nor for Holdfast's own.
 	Rows func(t *testing.T, table string, columns ...string) [][]row.Value
 	// Tables returns how many tables have that name, exactly.
 	Tables func(t *testing.T, name string) int
 	// ForgetCursor removes the cursor of id.
 	ForgetCursor func(t *testing.T, id sink.ID)
 	// Refuse makes table, which exists, refuse rows whose column holds value.
+	// It is called once for each of several tables.
 	Refuse func(t *testing.T, table, column, value string)
+	// Family makes two tables of text: parent with the columns id (its key, NOT
+	// NULL) and v, and child with the columns parent (NOT NULL, a foreign key to
+	// parent's id, checked at once) and v. If nil, the rules about that are skipped.
+	Family func(t *testing.T, parent, child string)
+	// Deferred makes the same, with a foreign key that is checked at commit. If
+	// nil, the rules about that are skipped.
+	Deferred func(t *testing.T, parent, child string)
 	// Break makes the destination unreachable for all sinks until heal is
 	// called. If nil, the rules about that are skipped.
 	Break func(t *testing.T) (heal func())
@@ -44,6 +54,8 @@ type Harness struct {
 	Names []string
 	// Large is how many rows the large batch has. If zero, 100,000.
 	Large int
+	// Pending names rules that this sink does not hold yet; they are skipped.
+	Pending []string
 }
 
 // rule is one demand on a sink.
@@ -58,17 +70,24 @@ func Run(t *testing.T, h Harness) {
 	if h.Large == 0 {
 		h.Large = 100_000
 	}
-	for _, rules := range [][]rule{cursorRules, contentRules} {
-		for _, r := range rules {
-			t.Run(r.name, func(t *testing.T) {
-				t.Cleanup(func() {
-					if t.Failed() {
-						t.Logf("why this is a rule: %s", r.why)
-					}
-				})
-				r.test(t, h, h.New(t))
-			})
+	all := slices.Concat(cursorRules, contentRules, rejectRules, familyRules, moveRules, retryRules, registryRules, describeRules)
+	for _, name := range h.Pending {
+		if !slices.ContainsFunc(all, func(r rule) bool { return r.name == name }) {
+			t.Errorf("there is no rule %q to be pending", name)
 		}
+	}
+	for _, r := range all {
+		t.Run(r.name, func(t *testing.T) {
+			if slices.Contains(h.Pending, r.name) {
+				t.Skip("PENDING: this sink does not hold this rule yet")
+			}
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("why this is a rule: %s", r.why)
+				}
+			})
+			r.test(t, h, h.New(t))
+		})
 	}
 }
 
@@ -172,6 +191,28 @@ func wantColumn(t *testing.T, d Destination, table, column string, want []string
 		if got[i][0].Null || string(got[i][0].Text) != want[i] {
 			t.Fatalf("table %q row %d: %s is %s, want %s", table, i+1, column, got[i][0], want[i])
 		}
+	}
+}
+
+// wantSet checks one column of all rows of table, in any order.
+func wantSet(t *testing.T, d Destination, table, column string, want ...string) {
+	t.Helper()
+	var got []string
+	for _, r := range d.Rows(t, table, column) {
+		got = append(got, r[0].String())
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Fatalf("table %q: %s holds %.200q, want %.200q", table, column, got, want)
+	}
+}
+
+// wantCursor checks where the cursor stands.
+func wantCursor(t *testing.T, n sink.Session, want row.Position) {
+	t.Helper()
+	if c := cursor(t, n); c.Position != want {
+		t.Fatalf("cursor stands at %+v, want %+v", c.Position, want)
 	}
 }
 

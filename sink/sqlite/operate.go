@@ -47,9 +47,10 @@ func (s *Sink) Rename(ctx context.Context, id sink.ID, name string) error {
 		if err == nil && n == 0 {
 			return sink.ErrNoCursor
 		}
+		// A retired sink of that name may have left the same gaps and keys.
 		for _, table := range []string{"holdfast_gap", "holdfast_retry"} {
 			if err == nil {
-				_, err = c.exec(ctx, "UPDATE "+table+" SET sink = ? WHERE stream_id = ? AND sink = ?", name, id.StreamID, id.Sink)
+				_, err = c.exec(ctx, "UPDATE OR REPLACE "+table+" SET sink = ? WHERE stream_id = ? AND sink = ?", name, id.StreamID, id.Sink)
 			}
 		}
 		return err

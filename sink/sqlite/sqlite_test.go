@@ -105,8 +105,29 @@ func deliver(n sink.Session, rows ...row.Row) error {
 	return n.Apply(context.Background(), sinktest.NewBatch(rows, row.Position{Seq: rows[len(rows)-1].Seq}), new(sinktest.Rejects))
 }
 
+// makeFamily makes the two tables that the suite's families have.
+func makeFamily(t *testing.T, db *sql.DB, parent, child, when string) {
+	t.Helper()
+	mustExec(t, db, fmt.Sprintf("CREATE TABLE %s (id TEXT NOT NULL PRIMARY KEY, v TEXT)", quote(parent)))
+	mustExec(t, db, fmt.Sprintf("CREATE TABLE %s (parent TEXT NOT NULL REFERENCES %s (id) %s, v TEXT)", quote(child), quote(parent), when))
+}
+
 func TestConformance(t *testing.T) {
 	sinktest.Run(t, sinktest.Harness{
+		Pending: []string{
+			"a refused row goes to rejects, and costs the others nothing",
+			"a batch whose rows are all refused moves the cursor",
+			"many refused rows in several tables",
+			"a row of a kind that no table can take goes to rejects too",
+			"rejects are settled before the commit",
+			"an error of Refuse rolls everything back, and comes out",
+			"a batch that ends early sets nothing aside for good",
+			"parents go in before children",
+			"a constraint checked at commit refuses one row",
+			"a batch with nothing but an orphan moves the cursor",
+			"a row that is refused again can be retried again",
+			"a retry that fails leaves nothing",
+		},
 		Names: []string{"main.t", "temp", "rowid_", "main"},
 		New: func(t *testing.T) sinktest.Destination {
 			path := filepath.Join(t.TempDir(), "odd ?#%41 name.db")
@@ -134,8 +155,12 @@ func TestConformance(t *testing.T) {
 					mustExec(t, db(t), "DELETE FROM holdfast_cursor WHERE stream_id = ? AND sink = ?", id.StreamID, id.Sink)
 				},
 				Refuse: func(t *testing.T, table, column, value string) {
-					mustExec(t, db(t), fmt.Sprintf("CREATE TRIGGER refuse BEFORE INSERT ON %s WHEN NEW.%s = '%s' BEGIN SELECT RAISE(ABORT, 'not this one'); END",
-						quote(table), quote(column), value))
+					mustExec(t, db(t), fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT ON %s WHEN NEW.%s = '%s' BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+						quote("refuse "+table), quote(table), quote(column), value))
+				},
+				Family: func(t *testing.T, parent, child string) { makeFamily(t, db(t), parent, child, "") },
+				Deferred: func(t *testing.T, parent, child string) {
+					makeFamily(t, db(t), parent, child, "DEFERRABLE INITIALLY DEFERRED")
 				},
 				Break: func(t *testing.T) func() {
 					away := path + ".away"
