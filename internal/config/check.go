@@ -32,19 +32,43 @@ func (c *Config) Check() error {
 		}
 	}
 	for _, name := range c.SinkNames() {
-		s := c.Sinks[name]
-		if info, err := os.Stat(s.File); err == nil && !info.Mode().IsRegular() {
-			bad("sinks."+name+".path", "name a file", "path %q is not a file", s.File)
-			continue
-		}
-		if err := directory(filepath.Dir(s.File)); err != nil {
-			bad("sinks."+name+".path", "", "path %q: %s", s.File, err)
-		}
+		c.Sinks[name].check(func(key, hint, message string, args ...any) { bad("sinks."+name+"."+key, hint, message, args...) })
 	}
 	if len(out) > 0 {
 		return out.sorted()
 	}
 	return nil
+}
+
+// check looks at the paths that the sink names.
+func (s *Sink) check(bad report) {
+	switch s.Type {
+	case SQLite:
+		if info, err := os.Stat(s.File); err == nil && !info.Mode().IsRegular() {
+			bad("path", "name a file", "path %q is not a file", s.File)
+			return
+		}
+		if err := directory(filepath.Dir(s.File)); err != nil {
+			bad("path", "", "path %q: %s", s.File, err)
+		}
+	case Flat:
+		// Other programs read there, so it is for somebody else to make.
+		if info, err := os.Stat(s.Directory()); err != nil || !info.IsDir() {
+			bad("url", "make it, and let the user that the server runs as write there", "directory %q is missing", s.Directory())
+		}
+	}
+	for key, file := range s.secrets() {
+		if file == "" {
+			continue
+		}
+		if _, err := Secret(file); err != nil {
+			m, ok := err.(*meant)
+			if !ok {
+				m = &meant{err.Error(), "the user that the server runs as must be able to read it"}
+			}
+			bad(key, m.hint, "%s: %s", key, m.message)
+		}
+	}
 }
 
 // directory returns why dir is not, and cannot become, a directory: something

@@ -62,16 +62,6 @@ type Stream struct {
 	Keep    Keep     `yaml:"keep" doc:"How long delivered rows stay: until they are rolled, or not at all."`
 }
 
-// Sink is one destination.
-type Sink struct {
-	Type    SinkType `yaml:"type" doc:"Kind of sink."`
-	File    string   `yaml:"path" doc:"The database file of an sqlite sink."`
-	URL     URL      `yaml:"url" doc:"Where the sink is; sqlite:FILE says the same as path."`
-	Streams []string `yaml:"streams" doc:"Streams that are delivered there; all of them when left out."`
-	// OnRewind is for a sink that lacks rows which it once had.
-	OnRewind OnRewind `yaml:"on_rewind" doc:"What happens when the sink was put back to an older copy, or emptied: stop until somebody looked, or replay what it lacks."`
-}
-
 // Log says how the server's log is written.
 type Log struct {
 	Format LogFormat `yaml:"format" doc:"One line of words, or one JSON object, per event."`

@@ -243,12 +243,14 @@ var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 // entry decodes the entry k of the map v. Its name becomes a directory's name
 // and part of a cursor's key, which is why so little is allowed.
 func (d *decoder) entry(v reflect.Value, key, k string, kn, vn ast.Node) {
-	if !nameForm.MatchString(k) {
-		d.add(at(kn), wrong("use a-z, 0-9, _ and -, at most 63 of them, beginning with a letter or digit", "%q cannot be a name in %s", k, key))
+	if t := v.Type().Elem(); t.Kind() != reflect.Pointer { // the name is somebody else's
+		e := reflect.New(t)
+		d.value(vn, e.Elem(), join(key, k))
+		v.SetMapIndex(reflect.ValueOf(k), e.Elem())
 		return
 	}
-	if key == "streams" && k == "rejects" {
-		d.add(at(kn), wrong("choose another name", "%q is the stream that Holdfast itself keeps rejects in", k))
+	if !nameForm.MatchString(k) {
+		d.add(at(kn), wrong("use a-z, 0-9, _ and -, at most 63 of them, beginning with a letter or digit", "%q cannot be a name in %s", k, key))
 		return
 	}
 	e := reflect.New(v.Type().Elem().Elem())

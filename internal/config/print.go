@@ -25,11 +25,11 @@ func printValue(b *bytes.Buffer, v reflect.Value, depth int) {
 	each(v, func(name string, f reflect.Value) {
 		if text, ok := leaf(f); ok {
 			if text != "" {
-				fmt.Fprintf(b, "%s%s: %s\n", indent, name, text)
+				fmt.Fprintf(b, "%s%s: %s\n", indent, quote(name), text)
 			}
 			return
 		}
-		fmt.Fprintf(b, "%s%s:\n", indent, name)
+		fmt.Fprintf(b, "%s%s:\n", indent, quote(name))
 		printValue(b, f, depth+1)
 	})
 }
@@ -42,18 +42,25 @@ func each(v reflect.Value, f func(name string, v reflect.Value)) {
 		keys := v.MapKeys()
 		sort.Slice(keys, func(i, j int) bool { return keys[i].String() < keys[j].String() })
 		for _, k := range keys {
-			f(k.String(), v.MapIndex(k).Elem())
+			if e := v.MapIndex(k); e.Kind() == reflect.Pointer {
+				f(k.String(), e.Elem())
+			} else {
+				f(k.String(), e)
+			}
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Tag.Get("yaml")
-			if name == "" || name == "-" {
+			if name == "" || name == "-" || v.Type().Field(i).Tag.Get("omit") == "zero" && empty(v.Field(i)) {
 				continue
 			}
 			f(name, v.Field(i))
 		}
 	}
 }
+
+// empty tells whether a value that only some have was not given.
+func empty(v reflect.Value) bool { return v.IsZero() || v.Kind() == reflect.Map && v.Len() == 0 }
 
 // leaf returns the YAML of a value that is not a mapping; "" leaves it out,
 // where being empty is what it means to be left out.

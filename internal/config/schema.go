@@ -39,6 +39,9 @@ func schemaOf(t reflect.Type) map[string]any {
 		}
 		return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}
 	case reflect.Map:
+		if t.Elem().Kind() != reflect.Pointer {
+			return map[string]any{"type": []string{"object", "null"}, "additionalProperties": schemaOf(t.Elem())}
+		}
 		return map[string]any{
 			"type":                 []string{"object", "null"},
 			"propertyNames":        map[string]any{"pattern": nameForm.String()},

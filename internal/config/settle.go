@@ -3,13 +3,16 @@ package config
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
 
 // MainStream is the stream that takes every table that no other stream names.
 const MainStream = "main"
+
+// RejectsStream is where Holdfast keeps rejects. It takes no table, and no sink
+// gets it.
+const RejectsStream = "rejects"
 
 // DefaultSink is the sink that there is when none is configured.
 const DefaultSink = "default"
@@ -23,6 +26,8 @@ const (
 	defaultScrub      Rate = 8 << 20 // a TiB in a day and a half, and hardly felt by a disk
 	defaultScrubPause      = Days(24 * time.Hour)
 
+	defaultRejects Size = 1 << 30
+
 	defaultSinkFile = "holdfast.db"
 )
 
@@ -32,8 +37,10 @@ func (c *Config) settle() {
 	if c.Streams == nil {
 		c.Streams = map[string]*Stream{}
 	}
-	if c.Streams[MainStream] == nil {
-		c.Streams[MainStream] = &Stream{}
+	for _, always := range []string{MainStream, RejectsStream} {
+		if c.Streams[always] == nil {
+			c.Streams[always] = &Stream{}
+		}
 	}
 	for name, s := range c.Streams {
 		c.settleStream("streams."+name, name, s)
@@ -42,22 +49,16 @@ func (c *Config) settle() {
 		c.Sinks = map[string]*Sink{DefaultSink: {Type: SQLite, File: filepath.Join(c.Data, defaultSinkFile)}}
 	}
 	for name, s := range c.Sinks {
-		if file, ok := strings.CutPrefix(string(s.URL), "sqlite:"); ok && s.Type == SQLite && s.File == "" {
-			// From here on the path is the only word for it.
-			s.File, s.URL = file, ""
-		}
-		if s.OnRewind == "" {
-			s.OnRewind = StopOnRewind
-		}
-		if !c.has("sinks." + name + ".streams") {
-			s.Streams = c.StreamNames()
-		}
+		c.settleSink("sinks."+name, s)
 	}
 }
 
 func (c *Config) settleStream(key, name string, s *Stream) {
 	if !c.has(key + ".hot") {
 		s.Hot = Hot{Path: filepath.Join(c.Data, "streams", name)}
+		if name == RejectsStream {
+			s.Hot.Size = defaultRejects
+		}
 	}
 	if s.OnFull == "" {
 		s.OnFull = Refuse
@@ -128,6 +129,8 @@ func (c *Config) judgeStreams(add report) {
 		switch {
 		case name == MainStream && len(s.Tables) > 0:
 			add(key+".tables", "name them in another stream, or remove the key", "%q takes every table that no other stream names, so it cannot name any", name)
+		case name == RejectsStream:
+			c.judgeRejects(add, key)
 		case name != MainStream && len(s.Tables) == 0:
 			add(key, `add "tables: [...]"`, "stream %q names no table, so nothing would ever go there", name)
 		}
@@ -145,7 +148,8 @@ func (c *Config) judgeStreams(add report) {
 		}
 		dir := absolute(s.Hot.Path)
 		for _, other := range c.StreamNames()[:n] {
-			if d := absolute(c.Streams[other].Hot.Path); within(d, dir) || within(dir, d) {
+			d := absolute(c.Streams[other].Hot.Path)
+			if within(dir, d) || within(d, dir) && (name != RejectsStream || c.has(key+".hot")) { // one may hold the data directory
 				add(key+".hot", "give each stream a directory of its own", "directory %q overlaps with that of stream %q", s.Hot.Path, other)
 			}
 		}
@@ -155,48 +159,15 @@ func (c *Config) judgeStreams(add report) {
 	}
 }
 
-func (c *Config) judgeSinks(add report) {
-	files := map[string]string{}
-	for _, name := range c.SinkNames() {
-		s, key := c.Sinks[name], "sinks."+name
-		if s.Type == "" {
-			add(key, `add "type: sqlite"`, "sink %q has no type", name)
-			continue
-		}
-		if s.URL != "" && !strings.HasPrefix(string(s.URL), "sqlite:") {
-			add(key+".url", `write it like "sqlite:/var/lib/holdfast/rows.db"`, "the url of sink %q is not one of an sqlite sink", name)
-			continue
-		}
-		if c.has(key+".url") && c.has(key+".path") {
-			add(key+".url", "remove one of them", "sink %q has both a path and a url", name)
-		}
-		if s.File == "" {
-			add(key, `add "path: FILE"`, "sink %q does not say where its file is", name)
-			continue
-		}
-		if err := checkPath(s.File); err != nil {
-			add(key+".url", "", "%s", err)
-		}
-		if other, taken := files[absolute(s.File)]; taken {
-			add(key, "give each sink a file of its own", "sink %q writes to the file of sink %q, where each row would arrive twice", name, other)
-		}
-		files[absolute(s.File)] = name
-		c.judgeSinkStreams(add, key, s)
+// judgeRejects sees that the stream of rejects is only given room.
+func (c *Config) judgeRejects(add report, key string) {
+	s := c.Streams[RejectsStream]
+	const hint = "it has hot, min_free and wait"
+	if len(s.Tables) > 0 {
+		add(key+".tables", hint, "%q takes no table: Holdfast alone writes to it", RejectsStream)
 	}
-}
-
-func (c *Config) judgeSinkStreams(add report, key string, s *Sink) {
-	if len(s.Streams) == 0 {
-		add(key+".streams", "leave the key out to deliver all of them", "the list of streams is empty, so nothing would ever be delivered")
-	}
-	for i, stream := range s.Streams {
-		at := fmt.Sprintf("%s.streams.%d", key, i)
-		if c.Streams[stream] == nil {
-			add(at, didYouMean(stream, c.StreamNames()), "stream %q is not configured", stream)
-		}
-		if slices.Index(s.Streams, stream) < i {
-			add(at, "", "stream %q is named twice", stream)
-		}
+	if s.Keep != KeepRolled || c.has(key+".history") && s.History != max(s.Hot.Size, defaultHistory) && s.History != s.Hot.Size {
+		add(key, hint, "%q keeps rejects until they are settled, so it has no history and no other keep", RejectsStream)
 	}
 }
 

@@ -64,14 +64,16 @@ func (*OnRewind) shape() map[string]any { return enum(onRewinds) }
 // SinkType is a kind of sink.
 type SinkType string
 
-// SQLite is an embedded database file.
-const SQLite SinkType = "sqlite"
+// The kinds of sinks.
+const (
+	SQLite   SinkType = "sqlite"   // an embedded database file
+	Postgres SinkType = "postgres" // a PostgreSQL server
+	MySQL    SinkType = "mysql"    // a MariaDB or MySQL server
+	Flat     SinkType = "flat"     // flat files, as Kamailio's db_flatstore writes them
+	HTTP     SinkType = "http"     // a server that takes batches of NDJSON
+)
 
 func (t *SinkType) scan(text string) error {
-	switch text {
-	case "postgres", "mysql", "flat", "http":
-		return wrong(`use "sqlite"`, "sink type %q comes with a later version", text)
-	}
 	err := pick("sink type", text, sinkTypes)
 	if err == nil {
 		*t = SinkType(text)
@@ -80,6 +82,85 @@ func (t *SinkType) scan(text string) error {
 }
 
 func (*SinkType) shape() map[string]any { return enum(sinkTypes) }
+
+// Start says where a sink that has no cursor yet begins.
+type Start string
+
+// StartOldest begins with the oldest row kept, StartNow with the next one that
+// is taken.
+const (
+	StartOldest Start = "oldest"
+	StartNow    Start = "now"
+)
+
+func (s *Start) scan(text string) error {
+	err := pick("start", text, starts)
+	if err == nil {
+		*s = Start(text)
+	}
+	return err
+}
+
+func (*Start) shape() map[string]any { return enum(starts) }
+
+// Unit says what is set aside when a row is refused.
+type Unit string
+
+// UnitRow sets the row aside, UnitTransaction the whole transaction that it is
+// part of.
+const (
+	UnitRow         Unit = "row"
+	UnitTransaction Unit = "transaction"
+)
+
+func (u *Unit) scan(text string) error {
+	err := pick("reject_unit", text, units)
+	if err == nil {
+		*u = Unit(text)
+	}
+	return err
+}
+
+func (*Unit) shape() map[string]any { return enum(units) }
+
+// Create says what becomes of tables and columns that a sink lacks.
+type Create string
+
+// CreateAuto creates them; with CreateNever rows for them wait until somebody
+// else does.
+const (
+	CreateAuto  Create = "auto"
+	CreateNever Create = "never"
+)
+
+func (c *Create) scan(text string) error {
+	err := pick("create", text, creates)
+	if err == nil {
+		*c = Create(text)
+	}
+	return err
+}
+
+func (*Create) shape() map[string]any { return enum(creates) }
+
+// Compress says how the bodies sent to an HTTP sink are compressed.
+type Compress string
+
+// CompressNone sends them as they are, CompressGzip with gzip.
+const (
+	CompressNone Compress = "none"
+	CompressGzip Compress = "gzip"
+)
+
+func (c *Compress) scan(text string) error {
+	err := pick("compress", text, compressions)
+	if err == nil {
+		*c = Compress(text)
+	}
+	return err
+}
+
+func (*Compress) shape() map[string]any { return enum(compressions) }
 
 // LogFormat is "text" or "json".
 type LogFormat string
@@ -114,10 +195,16 @@ func (l *LogLevel) scan(text string) error {
 func (*LogLevel) shape() map[string]any { return enum(logLevels) }
 
 var (
-	onFulls    = []string{string(Refuse)}
-	keeps      = []string{string(KeepRolled), string(KeepDelivered)}
-	onRewinds  = []string{string(StopOnRewind), string(ReplayOnRewind)}
-	sinkTypes  = []string{string(SQLite)}
+	onFulls   = []string{string(Refuse)}
+	keeps     = []string{string(KeepRolled), string(KeepDelivered)}
+	onRewinds = []string{string(StopOnRewind), string(ReplayOnRewind)}
+	sinkTypes = []string{string(SQLite), string(Postgres), string(MySQL), string(Flat), string(HTTP)}
+	starts    = []string{string(StartOldest), string(StartNow)}
+	units     = []string{string(UnitRow), string(UnitTransaction)}
+	creates   = []string{string(CreateAuto), string(CreateNever)}
+
+	compressions = []string{string(CompressNone), string(CompressGzip)}
+
 	logFormats = []string{"text", "json"}
 	logLevels  = []string{"debug", "info", "warn", "error"}
 )
@@ -128,5 +215,4 @@ var (
 var later = []string{
 	"profile", "sources", "schedule", "families",
 	"streams.*.warm", "streams.*.cold", "streams.*.index", "streams.*.link", "streams.*.parent",
-	"sinks.*.tables", "sinks.*.start", "sinks.*.password_file", "sinks.*.url_file",
 }

@@ -6,7 +6,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"syscall"
 	"time"
@@ -79,7 +78,7 @@ func Run(ctx context.Context, o Config) error {
 
 // open opens the database of a configuration, with its sinks or, for a look
 // at it, without.
-func open(c *config.Config, log *slog.Logger, withSinks bool) (*holdfast.DB, error) {
+func open(c *config.Config, log *slog.Logger, withSinks bool) (db *holdfast.DB, err error) {
 	o := holdfast.Options{FixedTables: !c.Tables.Auto, Log: log, Check: sqlite.CheckSchema, Fold: sqlite.FoldName}
 	for _, name := range c.StreamNames() {
 		s := c.Streams[name]
@@ -91,21 +90,12 @@ func open(c *config.Config, log *slog.Logger, withSinks bool) (*holdfast.DB, err
 	}
 	if withSinks {
 		o.Scrub = holdfast.Scrub{Rate: int64(c.Scrub), Pause: time.Duration(c.ScrubPause)}
-		for _, name := range c.SinkNames() {
-			k := c.Sinks[name]
-			to, err := sqlite.Open(k.File, sqlite.Options{})
-			if err != nil {
-				return nil, fmt.Errorf("open sink %q: %w", name, err)
-			}
-			o.Sinks = append(o.Sinks, holdfast.Sink{Name: name, Sink: to, Streams: k.Streams, Replay: k.OnRewind == config.ReplayOnRewind})
+		if o.Sinks, err = openSinks(c); err != nil {
+			return nil, err
 		}
 	}
-	db, err := holdfast.Open(c.Data, o)
-	if err != nil {
-		for _, k := range o.Sinks {
-			err = errors.Join(err, k.Sink.Close())
-		}
-		return nil, err
+	if db, err = holdfast.Open(c.Data, o); err != nil {
+		return nil, errors.Join(err, closeSinks(o.Sinks))
 	}
 	return db, nil
 }

@@ -11,7 +11,7 @@ import (
 // limit is told at the start.
 func TestShareOut(t *testing.T) {
 	c := settings(t, t.TempDir(), "max_connections: 256\n")
-	own := ownFiles + streamFiles + sinkFiles
+	own := ownFiles + 2*streamFiles + sinkFiles // main, and that of rejects
 	for _, limit := range []int{own + 16, own + 17, 100, 256, 1024, 65536} {
 		s, err := shareOut(limit, c)
 		if err != nil {

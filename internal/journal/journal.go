@@ -97,6 +97,7 @@ type Journal struct {
 
 	trim    sync.Mutex // held while a segment is removed; before mu
 	mending sync.Mutex // held while Repair works, or GAPS is written; before saving
+	roster  sync.Mutex // held while a registration comes or goes; before saving
 	saving  sync.Mutex // held while the MANIFEST is written; before mu
 
 	mu       sync.Mutex
@@ -113,11 +114,13 @@ type Journal struct {
 	reserve  *reserved     // the spare file, nil: none
 	grown    chan struct{} // closed when end, segs or closed change; nil: nobody waits
 	marks    map[string]uint64
-	dirty    bool   // the MANIFEST is behind
-	claimed  bool   // the MANIFEST has this run's epoch
-	noted    uint64 // the lowest mark in it
-	newest   uint64 // number of the newest segment when Open returned
-	trouble  error  // why rows cannot be taken at the moment
+	leaving  string            // a sink whose registration is being ended; "": none
+	departed map[string]uint64 // sinks whose registration was ended, and in which epoch
+	dirty    bool              // the MANIFEST is behind
+	claimed  bool              // the MANIFEST has this run's epoch
+	noted    uint64            // the lowest mark in it
+	newest   uint64            // number of the newest segment when Open returned
+	trouble  error             // why rows cannot be taken at the moment
 	stats    counters
 	damage   []row.Damage
 	gaps     gaps

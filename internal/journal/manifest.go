@@ -22,8 +22,9 @@ type manifest struct {
 	ID       string            `json:"id"`
 	Stream   string            `json:"stream"`
 	Epoch    uint64            `json:"epoch"`
-	Tail     segment.Tail      `json:"tail"`  // where the stream ended when this was written
-	Marks    map[string]uint64 `json:"marks"` // registered sinks
+	Tail     segment.Tail      `json:"tail"`            // where the stream ended when this was written
+	Marks    map[string]uint64 `json:"marks"`           // registered sinks
+	Ended    map[string]uint64 `json:"ended,omitempty"` // sinks registered before, and the epoch in which that was ended
 	Segments []manifestSegment `json:"segments"`
 }
 
@@ -98,7 +99,8 @@ func (j *Journal) saveManifest() error {
 	j.saving.Lock()
 	defer j.saving.Unlock()
 	j.mu.Lock()
-	m := manifest{Version: manifestVersion, ID: j.id, Stream: j.o.Name, Epoch: j.epoch, Marks: maps.Clone(j.marks)}
+	m := manifest{Version: manifestVersion, ID: j.id, Stream: j.o.Name, Epoch: j.epoch, Marks: maps.Clone(j.marks), Ended: maps.Clone(j.departed)}
+	delete(m.Marks, j.leaving)
 	m.Tail = segment.Tail{LastSeq: j.end.Seq, Chain: j.end.Chain, Number: j.newestLocked()}
 	for _, s := range j.segs {
 		if s.sealed {

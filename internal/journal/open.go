@@ -30,7 +30,7 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	j := &Journal{
-		d: d, o: o, marks: map[string]uint64{},
+		d: d, o: o, marks: map[string]uint64{}, departed: map[string]uint64{},
 		wake: make(chan struct{}, 1), chores: make(chan struct{}, 1), orders: make(chan order),
 		stop: make(chan struct{}), ended: make(chan struct{}), kept: make(chan struct{}), hashed: make(chan struct{}), hashWake: make(chan struct{}, 1),
 	}
@@ -124,6 +124,7 @@ func (j *Journal) loadManifest(entries []disk.Entry) (manifest, error) {
 	if err == nil {
 		j.id, j.epoch = m.ID, m.Epoch
 		maps.Copy(j.marks, m.Marks)
+		maps.Copy(j.departed, m.Ended)
 		return m, nil
 	}
 	if newest == 0 {
@@ -255,7 +256,9 @@ func (j *Journal) readSegment(number uint64, size int64) (*seg, error) {
 		j.id = s.header.Stream.ID
 	}
 	for sink, mark := range s.header.Stream.Marks {
-		if _, ok := j.marks[sink]; !ok {
+		_, known := j.marks[sink]
+		ended, was := j.departed[sink]
+		if !known && (!was || s.header.Epoch > ended) { // the MANIFEST is older than the segment
 			j.marks[sink] = mark
 		}
 	}

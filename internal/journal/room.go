@@ -251,59 +251,7 @@ func (j *Journal) recycle(s *seg) error {
 func (j *Journal) describe() segment.Stream {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return segment.Stream{ID: j.id, Name: j.o.Name, Marks: maps.Clone(j.marks)}
-}
-
-// Register enters a sink: from now on rows are kept until it has committed
-// them, and that is durable when Register returns. It returns how far the sink
-// is known to have read; a new sink starts before the oldest row kept.
-func (j *Journal) Register(sink string) (mark uint64, err error) {
-	j.mu.Lock()
-	mark, known := j.marks[sink]
-	if !known {
-		mark = j.oldestLocked().Seq
-		j.marks[sink] = mark
-	}
-	fits := segment.Stream{ID: j.id, Name: j.o.Name, Marks: j.marks}.Fits()
-	if !fits {
-		delete(j.marks, sink)
-	}
-	j.mu.Unlock()
-	if known {
-		return mark, nil
-	}
-	if !fits {
-		return 0, fault.New(fault.LimitExceeded, "stream %q has too many sinks for %q to be registered", j.o.Name, sink).
-			WithHint("about 40 fit; spread the tables over several streams")
-	}
-	if err := j.saveManifest(); err != nil {
-		j.mu.Lock() // not durable, so not registered: the next call must try anew
-		delete(j.marks, sink)
-		j.mu.Unlock()
-		return 0, err
-	}
-	return mark, nil
-}
-
-// Mark notes that a registered sink has committed everything up to seq. The
-// note is durable some time later: the sink's own cursor is the truth.
-func (j *Journal) Mark(sink string, seq uint64) {
-	j.mu.Lock()
-	old, known := j.marks[sink]
-	if known && seq > old {
-		j.marks[sink] = seq
-		j.dirty = true
-	}
-	removable := j.removableLocked() != nil
-	j.mu.Unlock()
-	if removable {
-		j.chore()
-	}
-}
-
-// Sinks returns the registered sinks and how far each has committed.
-func (j *Journal) Sinks() map[string]uint64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return maps.Clone(j.marks)
+	marks := maps.Clone(j.marks)
+	delete(marks, j.leaving)
+	return segment.Stream{ID: j.id, Name: j.o.Name, Marks: marks}
 }
