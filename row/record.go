@@ -173,27 +173,37 @@ type Record struct {
 // salt of a record that was not stamped is 0.
 func Parse(rec []byte, salt uint32) (Record, error) {
 	n, err := Length(rec)
+	if err == nil && n == len(rec) {
+		index := binary.LittleEndian.Uint32(rec[offIndex:])
+		if got := binary.LittleEndian.Uint32(rec[offSum:]); got != sum(rec)^index*indexMix^salt {
+			return Record{}, fmt.Errorf("record checksum %08x does not match its bytes", got)
+		}
+	}
+	return ParseCovered(rec)
+}
+
+// ParseCovered is Parse for a record whose bytes, and whose place, another
+// checksum covers that was verified: it checks its lengths alone.
+func ParseCovered(rec []byte) (Record, error) {
+	n, err := Length(rec)
 	if err != nil {
 		return Record{}, err
 	}
 	if n != len(rec) {
 		return Record{}, fmt.Errorf("record has %d bytes, its length says %d", len(rec), n)
 	}
+	count := binary.LittleEndian.Uint32(rec[offCount:])
+	if count > uint32((n-RecordHead)/4) {
+		return Record{}, fmt.Errorf("record of %d bytes says that it has %d values", n, count)
+	}
 	r := Record{
 		Kind:   Kind(rec[offKind]),
 		Flags:  Flags(binary.LittleEndian.Uint16(rec[offFlags:])),
 		Schema: binary.LittleEndian.Uint32(rec[offSchema:]),
 		Index:  binary.LittleEndian.Uint32(rec[offIndex:]),
+		n:      int(count),
 		bytes:  rec,
 	}
-	if got := binary.LittleEndian.Uint32(rec[offSum:]); got != sum(rec)^r.Index*indexMix^salt {
-		return Record{}, fmt.Errorf("record checksum %08x does not match its bytes", got)
-	}
-	count := binary.LittleEndian.Uint32(rec[offCount:])
-	if count > uint32((n-RecordHead)/4) {
-		return Record{}, fmt.Errorf("record of %d bytes says that it has %d values", n, count)
-	}
-	r.n = int(count)
 	return r, r.checkEnds()
 }
 

@@ -153,6 +153,7 @@ func (r *Reader) decode(info blockInfo, b []byte, damage error) *row.Block {
 	r.block.Bytes = info.padded()
 	s := salvage{r: r, base: start, salt: r.src.Header.recordSalt(start), received: info.received, first: info.firstRow, rows: info.rows}
 	if damage == nil {
+		s.covered = true
 		s.walk(b[:info.length])
 	} else {
 		s.search(b[:info.length])
@@ -328,6 +329,7 @@ type salvage struct {
 	first    uint64 // number of the block's first row
 	rows     uint32
 	next     uint32 // index of the next row
+	covered  bool   // the block's checksum is right: those of its records need not be looked at
 	lost     []lost
 }
 
@@ -395,7 +397,7 @@ func (s *salvage) search(b []byte) {
 
 // take decodes one record as row number next.
 func (s *salvage) take(rec []byte) error {
-	p, err := row.Parse(rec, s.salt)
+	p, err := s.parse(rec)
 	if err != nil {
 		return err
 	}
@@ -415,6 +417,14 @@ func (s *salvage) take(rec []byte) error {
 	})
 	s.next++
 	return nil
+}
+
+// parse opens a record. Its own checksum counts where the block's does not.
+func (s *salvage) parse(rec []byte) (row.Record, error) {
+	if s.covered {
+		return row.ParseCovered(rec)
+	}
+	return row.Parse(rec, s.salt)
 }
 
 // span is a stretch of a block, in bytes.
