@@ -90,7 +90,7 @@ func (db *DB) Repair(ctx context.Context, name string, apply bool, report func(R
 func (db *DB) resume(stream string) {
 	for _, d := range db.sinks {
 		if s := d.Status(); s.Stream == stream && s.Reason == deliver.Damage {
-			d.Resume(false)
+			d.Resume(deliver.Resumption{})
 		}
 	}
 }

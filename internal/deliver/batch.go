@@ -2,8 +2,8 @@ package deliver
 
 import (
 	"context"
-	"errors"
 
+	"holdfast/internal/mutant"
 	"holdfast/row"
 	"holdfast/sink"
 )
@@ -14,10 +14,12 @@ import (
 type batch struct {
 	ctx    context.Context
 	reader Reader
+	aside  *aside
 	rows   int   // how many more rows end it, at a block's end
 	bytes  int64 // how many more bytes
 
 	block *row.Block
+	open  bool         // a transaction goes on behind block
 	at    int          // index of the current row in block.Rows
 	end   row.Position // of the last block begun
 	err   error
@@ -30,11 +32,15 @@ type batch struct {
 
 var _ sink.Batch = (*batch)(nil)
 
-// newBatch begins a batch with first, which checkBlock has seen; after is the
-// last seq that the sink has.
-func newBatch(ctx context.Context, r Reader, first *row.Block, after row.Position) *batch {
-	b := &batch{ctx: ctx, reader: r, end: after}
+// batch begins a batch with first, which checkBlock has seen; after is what
+// the sink has.
+func (d *Deliverer) batch(ctx context.Context, r Reader, first *row.Block, after row.Position) *batch {
+	b := &batch{ctx: ctx, reader: r, end: after, aside: d.newAside(ctx, after.Seq+1)}
 	b.begin(first)
+	if after.Seq >= d.careful {
+		b.rows += d.cfg.Rows
+		b.bytes += d.cfg.Bytes
+	}
 	return b
 }
 
@@ -42,6 +48,8 @@ func newBatch(ctx context.Context, r Reader, first *row.Block, after row.Positio
 // stepped over: a cursor set by hand may stand in the middle of a block.
 func (b *batch) begin(block *row.Block) {
 	after := b.end.Seq
+	b.aside.begin(b.open)
+	b.open = block.Open
 	b.block, b.at, b.end = block, -1, block.End
 	for b.at+1 < len(block.Rows) && block.Rows[b.at+1].Seq <= after {
 		b.at++
@@ -56,20 +64,26 @@ func (b *batch) begin(block *row.Block) {
 	b.bytes -= block.Bytes
 }
 
-// Next advances to the next row.
+// Next advances to the next row that is for the sink. At the end, those that
+// are not are on disk.
 func (b *batch) Next() bool {
 	for b.err == nil && b.block != nil {
-		if b.at++; b.at < len(b.block.Rows) {
-			r := &b.block.Rows[b.at]
-			if r.Flags&row.Malformed != 0 {
-				b.err = &sink.RowError{Seq: r.Seq, Table: r.Schema.Table, Code: "malformed", Err: errors.New("its source could not parse this line")}
-				return false
-			}
+		if b.at++; b.at >= len(b.block.Rows) {
+			b.advance()
+			continue
+		}
+		r := &b.block.Rows[b.at]
+		b.last = r.Received
+		goes, err := b.aside.take(r)
+		if err != nil {
+			b.err = err
+		} else if goes {
 			b.count++
-			b.last = r.Received
 			return true
 		}
-		b.advance()
+	}
+	if b.err == nil && !mutant.On(28) {
+		b.err = b.aside.settle(b.ctx)
 	}
 	return false
 }
@@ -78,7 +92,7 @@ func (b *batch) Next() bool {
 // where the next block cannot be had or cannot be delivered; but not within
 // a transaction, which goes whole or not at all.
 func (b *batch) advance() {
-	open := b.block.Open
+	open := b.open
 	if !open && (b.rows <= 0 || b.bytes <= 0) {
 		b.block = nil
 		return
@@ -113,12 +127,3 @@ func (b *batch) Err() error { return b.err }
 
 // End returns the end of the last block.
 func (b *batch) End() row.Position { return b.end }
-
-// noRejects sets nothing aside: the sink's verdict ends the batch.
-type noRejects struct{}
-
-// Refuse returns why.
-func (noRejects) Refuse(_ *row.Row, why *sink.RowError) error { return why }
-
-// Settle has nothing to do.
-func (noRejects) Settle(context.Context) error { return nil }

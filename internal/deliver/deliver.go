@@ -8,7 +8,7 @@
 // What stands between it and an error is only whether trying again can help:
 //
 //	where (connection, lock, disk, schema)   wait and try again, for ever
-//	what (one row)                           as above, and say which row and why
+//	what (one row)                           set it aside durably, and go on
 //	whose (fence, restored or foreign sink)  stop until an operator resumes
 //	damage, rows that are gone               stop in front of them, never skip
 //	a gap, made of damage by repair          pass over it, and say which rows
@@ -81,6 +81,16 @@ type Config struct {
 	// with on_rewind: replay), instead of halting delivery until Resume.
 	Replay bool
 
+	// Rejects keeps the rows that the sink refuses for what they are. If nil, such
+	// a row halts delivery.
+	Rejects Rejects
+	// RejectUnit says what goes where one row is refused; default UnitRow.
+	RejectUnit Unit
+	// RejectFlood is the share of refused rows, in a window of 10,000 rows or
+	// more, above which delivery halts before it sets more aside, until Resume.
+	// A hundred never do. Default 0.01; below 0: no share is too large.
+	RejectFlood float64
+
 	// Marked is told each seq that the sink has committed, in order, by one
 	// goroutine. It may go back, where a restored sink gets its rows
 	// again. If nil, nobody is told.
@@ -110,6 +120,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Bytes <= 0 {
 		c.Bytes = 2 << 20
+	}
+	if c.RejectUnit == "" {
+		c.RejectUnit = UnitRow
+	}
+	if c.RejectFlood == 0 {
+		c.RejectFlood = floodShare
 	}
 	if c.Linger == 0 {
 		c.Linger = 50 * time.Millisecond

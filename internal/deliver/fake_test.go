@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"go.uber.org/goleak"
 
 	"holdfast/row"
-	"holdfast/sink"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,9 +38,16 @@ func (s *memStream) add(n int, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := row.Block{First: s.endLocked().Seq + 1, Open: open, Bytes: int64(n) * 100}
+	goesOn := len(s.blocks) > 0 && s.blocks[len(s.blocks)-1].Open
 	for i := range n {
 		seq := b.First + uint64(i)
 		b.Rows = append(b.Rows, row.Row{Seq: seq, Received: int64(seq) * 1e6, Schema: calls, Values: []row.Value{row.Text(fmt.Sprint(seq))}})
+	}
+	if open && !goesOn {
+		b.Rows[0].Flags = row.TxBegin
+	}
+	if goesOn && !open {
+		b.Rows[n-1].Flags = row.TxEnd
 	}
 	b.End = row.Position{Seq: b.First + uint64(n) - 1, Chain: s.endLocked().Chain*31 + uint32(n) + 7}
 	s.blocks = append(s.blocks, b)
@@ -165,179 +170,6 @@ func (r *memReader) Next(ctx context.Context) (*row.Block, error) {
 }
 
 func (r *memReader) Close() error { return nil }
-
-// memSink is a database in memory, whose faults are decided by the test.
-type memSink struct {
-	mu      sync.Mutex
-	rows    []uint64
-	commits []uint64 // where each commit ended
-	gaps    []row.Damage
-	retried []uint64
-	cursors map[sink.ID]sink.Cursor
-	applies int // calls of Apply
-	attachs int
-
-	// fault is asked at each step; what it returns happens. If nil, nothing does.
-	fault func(step string) error
-	// refuse names rows that the sink does not take.
-	refuse map[uint64]bool
-}
-
-// The steps at which faults strike.
-const (
-	stepAttach = "attach"
-	stepCursor = "cursor"
-	stepBegin  = "begin"
-	stepRow    = "row"
-	stepCommit = "commit"
-	stepReply  = "reply" // committed, but the answer is lost
-)
-
-var (
-	errAway  = errors.New("connection refused")
-	errReply = fmt.Errorf("%w: connection reset", sink.ErrDoubtful)
-)
-
-func newMemSink() *memSink {
-	return &memSink{cursors: map[sink.ID]sink.Cursor{}, refuse: map[uint64]bool{}}
-}
-
-func (s *memSink) strike(step string) error {
-	if s.fault == nil {
-		return nil
-	}
-	return s.fault(step)
-}
-
-func (s *memSink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.attachs++
-	if err := s.strike(stepAttach); err != nil {
-		return nil, err
-	}
-	c, ok := s.cursors[id]
-	if !ok {
-		c.Position = start
-	}
-	c.Epoch++
-	c.Instance = instance
-	s.cursors[id] = c
-	return &memSession{s: s, id: id, epoch: c.Epoch}, nil
-}
-
-func (s *memSink) Retire(_ context.Context, id sink.ID) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.cursors, id)
-	return nil
-}
-
-func (s *memSink) Rename(_ context.Context, id sink.ID, name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, ok := s.cursors[id]
-	if !ok {
-		return sink.ErrNoCursor
-	}
-	delete(s.cursors, id)
-	id.Sink = name
-	s.cursors[id] = c
-	return nil
-}
-
-func (s *memSink) Close() error { return nil }
-
-type memSession struct {
-	s      *memSink
-	id     sink.ID
-	epoch  uint64
-	closed bool
-}
-
-func (n *memSession) Close() error { n.closed = true; return nil }
-
-func (n *memSession) Cursor(ctx context.Context) (sink.Cursor, error) {
-	n.s.mu.Lock()
-	defer n.s.mu.Unlock()
-	if err := n.s.strike(stepCursor); err != nil {
-		return sink.Cursor{}, err
-	}
-	return n.checkLocked()
-}
-
-// Move puts the cursor to a place.
-func (n *memSession) Move(_ context.Context, to row.Position, gaps []row.Damage) error {
-	n.s.mu.Lock()
-	defer n.s.mu.Unlock()
-	c, err := n.checkLocked()
-	if err != nil {
-		return err
-	}
-	c.Position = to
-	n.s.cursors[n.id] = c
-	n.s.gaps = append(n.s.gaps, gaps...)
-	return nil
-}
-
-// Retry appends rows without moving the cursor.
-func (n *memSession) Retry(_ context.Context, b sink.Batch, _ sink.Rejects) error {
-	for b.Next() {
-		n.s.mu.Lock()
-		n.s.retried = append(n.s.retried, b.Row().Seq)
-		n.s.mu.Unlock()
-	}
-	return b.Err()
-}
-
-func (n *memSession) checkLocked() (sink.Cursor, error) {
-	c, ok := n.s.cursors[n.id]
-	switch {
-	case n.closed:
-		return c, errors.New("session is closed")
-	case !ok:
-		return c, sink.ErrNoCursor
-	case c.Epoch != n.epoch:
-		return c, sink.ErrFenced
-	}
-	return c, nil
-}
-
-func (n *memSession) Apply(ctx context.Context, b sink.Batch, _ sink.Rejects) error {
-	n.s.mu.Lock()
-	n.s.applies++
-	err := n.s.strike(stepBegin)
-	c, fenced := n.checkLocked()
-	refuse := n.s.refuse
-	n.s.mu.Unlock()
-	if err = errors.Join(err, fenced); err != nil {
-		return err
-	}
-	var rows []uint64
-	for b.Next() {
-		r := b.Row()
-		if refuse[r.Seq] {
-			return &sink.RowError{Seq: r.Seq, Table: r.Schema.Table, Code: "23505", Err: errors.New("duplicate key")}
-		}
-		if err := n.s.strike(stepRow); err != nil {
-			return err
-		}
-		rows = append(rows, r.Seq)
-	}
-	if err := errors.Join(b.Err(), ctx.Err()); err != nil {
-		return err
-	}
-	n.s.mu.Lock()
-	defer n.s.mu.Unlock()
-	if err := n.s.strike(stepCommit); err != nil {
-		return err
-	}
-	c.Position = b.End()
-	n.s.rows = append(n.s.rows, rows...)
-	n.s.commits = append(n.s.commits, c.Seq)
-	n.s.cursors[n.id] = c
-	return n.s.strike(stepReply)
-}
 
 // wantRows checks that the sink holds the rows 1 to last, once and in order,
 // and that every commit ended where a transaction did.

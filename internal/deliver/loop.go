@@ -4,122 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"sync"
 	"time"
 
 	"holdfast/row"
 	"holdfast/sink"
 )
-
-// Deliverer delivers one stream to one sink. All its methods are safe for
-// concurrent use.
-type Deliverer struct {
-	cfg Config
-
-	mu      sync.Mutex
-	status  Status
-	changed chan struct{} // closed, and made anew, at every change of status
-	resume  *resumption   // asked for, and not yet taken up
-	cancel  context.CancelFunc
-
-	wake chan struct{} // holds one token: end a pause now
-	done chan struct{} // closed when the goroutine has ended
-
-	// What stands below belongs to the goroutine.
-	session  sink.Session
-	failures int    // attempts that failed since the last that worked
-	careful  uint64 // up to this seq, one block or one transaction per batch
-	quiet    string // the last error that was logged
-}
-
-// resumption is what Resume asks for.
-type resumption struct {
-	replay bool
-}
-
-// New returns a Deliverer that does nothing before Start.
-func New(cfg Config) *Deliverer {
-	cfg = cfg.withDefaults()
-	return &Deliverer{
-		cfg:     cfg,
-		status:  Status{Name: cfg.Name, Stream: cfg.Stream.Name(), State: Connecting, Since: time.Now(), Seq: cfg.Mark},
-		changed: make(chan struct{}),
-		wake:    make(chan struct{}, 1),
-		done:    make(chan struct{}),
-	}
-}
-
-// Start begins to deliver, in a goroutine that Close ends. It must be called
-// at most once, and not after Close.
-func (d *Deliverer) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	d.mu.Lock()
-	d.cancel = cancel
-	d.mu.Unlock()
-	go d.run(ctx)
-}
-
-// Close stops delivering, and waits until it has stopped. A commit that is
-// under way is finished or rolled back by the sink; what is not delivered
-// stays in the stream. Idempotent. It does not close the sink.
-func (d *Deliverer) Close() error {
-	d.mu.Lock()
-	cancel := d.cancel
-	d.mu.Unlock()
-	if cancel != nil {
-		cancel()
-		<-d.done
-	}
-	return nil
-}
-
-// Drain waits until the sink has committed what is durable now, and returns
-// nil then. Otherwise it returns what is left, when ctx ends or when nothing
-// more can be expected. A pause that is under way ends at once.
-func (d *Deliverer) Drain(ctx context.Context) error {
-	target := d.cfg.Stream.End().Seq
-	d.nudge()
-	for {
-		d.mu.Lock()
-		s, changed := d.status, d.changed
-		d.mu.Unlock()
-		if s.Seq >= target {
-			return nil
-		}
-		if s.State == Halted {
-			return s.left(target)
-		}
-		select {
-		case <-changed:
-		case <-d.done:
-			return s.left(target)
-		case <-ctx.Done():
-			return s.left(target)
-		}
-	}
-}
-
-// Resume makes a Deliverer that waits for it attach again and go on; another
-// instance that had taken the cursor over is fenced thereby. With replay set,
-// the cursor in the sink counts even where it is behind what was committed
-// before, so that a restored sink gets those rows again. Otherwise Resume only
-// ends a pause: it never attaches where nobody needed to look.
-func (d *Deliverer) Resume(replay bool) {
-	d.mu.Lock()
-	if d.status.State == Halted && d.status.Reason.waits() {
-		d.resume = &resumption{replay: replay}
-	}
-	d.mu.Unlock()
-	d.nudge()
-}
-
-func (d *Deliverer) nudge() {
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
-}
 
 // run is the goroutine: attempt after attempt, until it is told to stop. That
 // an attempt ended because of that is no verdict on anything.
@@ -129,6 +18,9 @@ func (d *Deliverer) run(ctx context.Context) {
 		err := d.attempt(ctx)
 		if ctx.Err() != nil {
 			break
+		}
+		if errors.Is(err, errAgain) {
+			continue
 		}
 		d.failed(err)
 		if !d.pause(ctx) {
@@ -169,11 +61,32 @@ func (d *Deliverer) attempt(ctx context.Context) error {
 		settled = 0 // committed by an earlier run
 	}
 	d.reached(at.Position, settled, 0)
+	if err := d.ask(ctx, at.Seq+1); err != nil {
+		return err
+	}
 	r, err := d.cfg.Stream.Reader(at.Seq + 1)
 	if err != nil {
 		return fmt.Errorf("read stream %q from seq %d: %w", d.cfg.Stream.Name(), at.Seq+1, err)
 	}
 	return errors.Join(d.follow(ctx, r, at.Position), r.Close())
+}
+
+// ask learns which rows from seq on are in rejects already: set aside by an
+// attempt whose commit failed, or by one whose cursor the sink has lost.
+func (d *Deliverer) ask(ctx context.Context, seq uint64) error {
+	d.kept = nil
+	if d.cfg.Rejects == nil {
+		return nil
+	}
+	seqs, err := d.cfg.Rejects.Kept(ctx, d.cfg.id().StreamID, d.cfg.Name, seq)
+	if err != nil {
+		return fmt.Errorf("ask which rows are rejects: %w", err)
+	}
+	d.kept = make(map[uint64]struct{}, len(seqs))
+	for _, s := range seqs {
+		d.kept[s] = struct{}{}
+	}
+	return nil
 }
 
 // attach gets a session where there is none. A session is kept through every
@@ -183,11 +96,13 @@ func (d *Deliverer) attach(ctx context.Context) error {
 	d.mu.Lock()
 	asked := d.resume
 	d.resume = nil
-	if asked != nil && asked.replay {
+	if asked != nil && asked.how.Replay {
 		d.status.Seq = 0
 	}
 	d.mu.Unlock()
-	if asked != nil {
+	if asked != nil && asked.reason == Flood {
+		d.window = window{accepted: true}
+	} else if asked != nil {
 		d.release()
 	}
 	if d.session != nil {
@@ -209,22 +124,21 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 			return err
 		}
 		d.begins(first)
-		b := newBatch(ctx, r, first, at)
-		if at.Seq >= d.careful {
-			b.rows += d.cfg.Rows
-			b.bytes += d.cfg.Bytes
-		}
-		if err := d.session.Apply(ctx, b, noRejects{}); err != nil {
-			if r := judge(err); r == BadRow || r == Damage {
-				d.careful = b.end.Seq // so that what stands in front of it is delivered
-			}
-			return err
+		b := d.batch(ctx, r, first, at)
+		if err := d.session.Apply(ctx, b, b.aside); err != nil {
+			return d.refused(b, at, err)
 		}
 		if b.block != nil || b.err != nil {
 			return fmt.Errorf("sink %q reported a commit without reading the batch to its end", d.cfg.Name)
 		}
+		if err := b.aside.settle(ctx); err != nil {
+			return fmt.Errorf("sink %q reported a commit without its rejects: %w", d.cfg.Name, err)
+		}
 		at = b.End()
-		d.reached(at, b.count, b.last)
+		d.window = b.aside.window.next()
+		d.out.forget(at.Seq)
+		d.reached(at, b.count-b.aside.late, b.last)
+		d.setAside(b.aside)
 		d.passed(b.gaps)
 		if b.later != nil {
 			return b.later
@@ -233,6 +147,48 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 			d.linger(ctx)
 		}
 	}
+}
+
+// refused returns what a batch behind at, which the sink rolled back because of
+// err, means: errAgain where it is known what to leave out of the next one.
+func (d *Deliverer) refused(b *batch, at row.Position, err error) error {
+	if b.aside.err != nil {
+		err = b.aside.err
+	}
+	var bad *sink.RowError
+	if judge(err) == BadRow && errors.As(err, &bad) && d.cfg.Rejects != nil {
+		return d.tellApart(b, at, bad, err)
+	}
+	switch judge(err) {
+	case BadRow, Damage, Budget:
+		d.careful = b.end.Seq // so that what stands in front of it is delivered
+	}
+	return err
+}
+
+// tellApart finds what to leave out where the sink did not: the row that it
+// names, else a whole batch of the smallest size.
+func (d *Deliverer) tellApart(b *batch, at row.Position, bad *sink.RowError, err error) error {
+	c := cause{bad.Seq, bad.Code, bad.Error()}
+	_, known := d.out.rows[bad.Seq]
+	first := b.aside.transaction(bad.Seq)
+	if _, out := d.out.transactions[first]; bad.Seq > at.Seq && bad.Seq <= b.end.Seq && !known && !out {
+		if first != 0 {
+			d.out.transaction(first, c)
+		} else {
+			d.out.row(bad.Seq, c)
+		}
+		return fmt.Errorf("%w: %w", errAgain, err)
+	}
+	switch {
+	case at.Seq >= d.careful:
+		d.careful = b.end.Seq
+		return fmt.Errorf("%w: %w", errAgain, err)
+	case d.out.whole != at.Seq+1:
+		d.out.whole, d.out.why = at.Seq+1, c
+		return fmt.Errorf("%w: %w", errAgain, err)
+	}
+	return err // of a batch without rows
 }
 
 // linger lets rows gather for the next batch; nobody waits for them but readers
@@ -299,6 +255,16 @@ func (d *Deliverer) reached(at row.Position, rows uint64, last int64) {
 	d.cfg.Marked(at.Seq)
 }
 
+// setAside tells how many rows were set aside, now that the cursor is behind them.
+func (d *Deliverer) setAside(a *aside) {
+	if a.count == 0 {
+		return
+	}
+	d.works()
+	d.update(func(s *Status) { s.Rejects += a.count })
+	d.cfg.Log.Warn("rows were set aside as rejects", "sink", d.cfg.Name, "stream", d.cfg.Stream.Name(), "rows", a.count)
+}
+
 // passed tells which rows the sink will never have, now that its cursor is
 // behind them.
 func (d *Deliverer) passed(gaps []row.Damage) {
@@ -311,106 +277,4 @@ func (d *Deliverer) passed(gaps []row.Damage) {
 			"first", g.First, "last", g.Last, "segment", g.Segment, "offset", g.Offset, "what", g.What)
 		d.update(func(s *Status) { s.GapRows += g.Last + 1 - g.First })
 	}
-}
-
-// works forgets what failed before.
-func (d *Deliverer) works() {
-	if d.quiet == "" {
-		return
-	}
-	d.failures, d.quiet = 0, ""
-	d.cfg.Log.Info("delivery goes on", "sink", d.cfg.Name, "stream", d.cfg.Stream.Name())
-	d.update(func(s *Status) { s.LastError = "" })
-}
-
-// failed notes what an attempt ended with. The log gets each error once, not
-// once per attempt.
-func (d *Deliverer) failed(err error) {
-	reason := judge(err)
-	d.failures++
-	d.peek()
-	d.update(func(s *Status) {
-		s.State, s.Reason = Waiting, reason
-		if reason != "" {
-			s.State = Halted
-		}
-		s.LastError = explain(err)
-		s.Retries++
-	})
-	if text := explain(err); text != d.quiet {
-		d.quiet = text
-		log := d.cfg.Log.With("sink", d.cfg.Name, "stream", d.cfg.Stream.Name())
-		if reason == "" {
-			log.Warn("delivery waits, and tries again by itself", "error", text)
-		} else {
-			log.Warn("delivery is halted", "reason", string(reason), "error", text)
-		}
-	}
-}
-
-// explain returns what an operator reads: for a bad row also which one it is.
-func explain(err error) string {
-	var bad *sink.RowError
-	if errors.As(err, &bad) && bad.Seq != 0 {
-		return fmt.Sprintf("row %d: %v", bad.Seq, err)
-	}
-	return err.Error()
-}
-
-// peek learns how old the oldest row is that waits, where nothing was read yet
-// because the sink was away from the start.
-func (d *Deliverer) peek() {
-	d.mu.Lock()
-	known, seq := !d.status.Oldest.IsZero(), d.status.Seq
-	d.mu.Unlock()
-	if known {
-		return
-	}
-	r, err := d.cfg.Stream.Reader(seq + 1)
-	if err != nil {
-		return // the attempt that needs it will say so
-	}
-	defer r.Close()
-	if b, err := r.TryNext(); err == nil && b != nil && len(b.Rows) > 0 {
-		d.update(func(s *Status) { s.Oldest = time.UnixMicro(b.Rows[0].Received) })
-	}
-}
-
-// pause waits before the next attempt, and returns false where there is to be
-// none. Halted for a reason that waits for Resume, it waits for that alone.
-func (d *Deliverer) pause(ctx context.Context) bool {
-	d.mu.Lock()
-	reason := d.status.Reason
-	d.mu.Unlock()
-	for {
-		var timer <-chan time.Time
-		if !reason.waits() {
-			timer = time.After(d.delay(reason))
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-timer:
-			return true
-		case <-d.wake:
-			d.mu.Lock()
-			asked := d.resume != nil
-			d.mu.Unlock()
-			if asked || !reason.waits() {
-				d.failures = 0
-				return true
-			}
-		}
-	}
-}
-
-// delay returns how long to wait after so many failures: doubling, and spread
-// over half of it, so that many sinks do not come back at one moment. What
-// cannot heal by itself is looked at as seldom as may be.
-func (d *Deliverer) delay(reason Reason) time.Duration {
-	wait := d.cfg.MaxWait
-	if n := d.failures - 1; n < 20 && reason != Damage && reason != Gap {
-		wait = min(wait, d.cfg.MinWait<<max(n, 0))
-	}
-	return wait/2 + rand.N(wait/2+1)
 }

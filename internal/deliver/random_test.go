@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,9 +23,11 @@ var (
 )
 
 // TestRandom runs random streams into a random sink: blocks and transactions
-// of any size come while faults strike anywhere, the server is killed with a
-// local mark of any age, and older instances go on beside it. At the end the
-// sink has each row exactly once and in order. A world that fails prints its
+// of any size come while faults strike anywhere, rows are refused in any manner
+// for a while, the server is killed with a local mark of any age, and older
+// instances go on beside it. At the end each row is exactly once in the sink, in
+// order, or exactly once in the rejects; and whenever the sink commits, what it
+// leaves out is in the rejects already. A world that fails prints its
 // seed; run it again with -seed.
 func TestRandom(t *testing.T) {
 	first, rounds := uint64(time.Now().UnixNano()), *roundsFlag
@@ -32,19 +35,25 @@ func TestRandom(t *testing.T) {
 		first, rounds = *seedFlag, 1
 	}
 	t.Logf("seeds %d to %d", first, first+uint64(rounds)-1)
-	var faults int
+	var faults, aside int
 	for seed := first; seed < first+uint64(rounds); seed++ {
 		synctest.Test(t, func(t *testing.T) {
 			w := &randomWorld{t: t, random: rand.New(rand.NewPCG(seed, 1)), st: newMemStream(), s: newMemSink()}
+			if w.dice(4) != 0 {
+				w.m = &memRejects{fault: w.strike}
+				w.unit = []Unit{UnitRow, UnitTransaction}[w.dice(2)]
+				w.s.how = []refusal{"", late, named, nameless}[w.dice(4)]
+			}
 			w.run()
 			faults += w.faults
+			aside += w.aside
 		})
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	if faults < rounds {
-		t.Errorf("%d faults struck in %d worlds: the test tries too little", faults, rounds)
+	if *seedFlag == 0 && (faults < rounds || aside < rounds) {
+		t.Errorf("%d faults struck in %d worlds, and %d rows were set aside: the test tries too little", faults, rounds, aside)
 	}
 }
 
@@ -52,26 +61,36 @@ type randomWorld struct {
 	t  *testing.T
 	st *memStream
 	s  *memSink
+	m  *memRejects // nil: a refused row halts
+
+	unit Unit
 
 	mu     sync.Mutex // below: steps of sessions of several instances
 	random *rand.Rand
 	faults int
 	calm   bool
+	aside  int
 
 	marks []uint64
 }
 
 // strike is the sink's fault: rare among rows, frequent elsewhere.
 func (w *randomWorld) strike(step string) error {
+	if step == stepReply {
+		w.committing()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	chance := map[string]int{stepRow: 200, stepCommit: 6, stepReply: 6, stepAttach: 3, stepCursor: 5, stepBegin: 5}[step]
+	chance := map[string]int{stepRow: 200, stepCommit: 6, stepReply: 6, stepAttach: 3, stepCursor: 5, stepBegin: 5, stepKeep: 4, stepKept: 8}[step]
 	if w.calm || w.random.IntN(chance) != 0 {
 		return nil
 	}
 	w.faults++
 	if step == stepReply || step == stepCommit {
 		return errReply
+	}
+	if step == stepKeep || step == stepKept {
+		return errDisk
 	}
 	return []error{errAway, context.DeadlineExceeded, fmt.Errorf("database is locked")}[w.random.IntN(3)]
 }
@@ -101,11 +120,15 @@ func (w *randomWorld) instance(n int) *Deliverer {
 	if len(w.marks) > 0 {
 		mark = w.marks[w.dice(len(w.marks))]
 	}
-	d := New(Config{
-		Stream: w.st, Sink: w.s, Name: "default", Instance: fmt.Sprint(n),
+	cfg := Config{
+		Stream: w.st, Sink: w.s, Name: "default", Instance: fmt.Sprint(n), RejectUnit: w.unit, RejectFlood: -1,
 		Mark: mark, Rows: 1 + w.dice(60), Bytes: int64(1 + w.dice(6000)),
 		Marked: func(seq uint64) { w.marks = append(w.marks, seq) },
-	})
+	}
+	if w.m != nil {
+		cfg.Rejects = w.m
+	}
+	d := New(cfg)
 	d.Start()
 	return d
 }
@@ -137,14 +160,59 @@ func (w *randomWorld) run() {
 	if err := d.Drain(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	wantRows(w.t, w.st, w.s, w.st.End().Seq)
+	w.settled()
 }
 
-// bad makes the sink refuse a row that it has not, for a while.
+// settled checks the end.
+func (w *randomWorld) settled() {
+	if w.m == nil {
+		wantRows(w.t, w.st, w.s, w.st.End().Seq)
+		return
+	}
+	aside := w.m.seqs()
+	rest := slices.DeleteFunc(from(1, w.st.End().Seq), func(seq uint64) bool {
+		_, found := slices.BinarySearch(aside, seq)
+		return found
+	})
+	if !slices.Equal(w.s.rows, rest) || len(slices.Compact(slices.Clone(aside))) != len(aside) {
+		w.t.Fatalf("rejects are %v, the sink has %v", aside, w.s.rows)
+	}
+	w.aside += len(aside)
+	if w.unit != UnitTransaction {
+		return
+	}
+	for i, seq := range aside { // whole transactions, or none of them
+		b := &w.st.blocks[w.st.indexLocked(seq)]
+		goesOn := b.First > 1 && w.st.blocks[w.st.indexLocked(b.First-1)].Open
+		first, last := seq == b.First && !goesOn, seq == b.End.Seq && !b.Open
+		if (b.Open || goesOn) && (!first && (i == 0 || aside[i-1] != seq-1) || !last && (i+1 == len(aside) || aside[i+1] != seq+1)) {
+			w.t.Fatalf("row %d is a reject without the rest of its transaction: %v", seq, aside)
+		}
+	}
+}
+
+// committing checks, as the sink commits, that whatever is left out so far is on
+// disk.
+func (w *randomWorld) committing() {
+	if w.m == nil {
+		return
+	}
+	aside := w.m.seqs()
+	have := append(slices.Clone(w.s.rows), aside...)
+	slices.Sort(have)
+	if at := w.s.cursors[theID].Seq; uint64(len(slices.Compact(have))) < at || len(have) > 0 && have[min(int(at), len(have))-1] != at {
+		w.t.Errorf("the cursor stands at %d, the sink has %v, and the rejects are %v", at, w.s.rows, aside)
+	}
+}
+
+// bad makes the sink refuse some rows, of which it may have some, for a while.
 func (w *randomWorld) bad() {
-	seq := uint64(1 + w.dice(400))
+	refuse := map[uint64]bool{}
+	for range 1 + w.dice(6) {
+		refuse[uint64(1+w.dice(400))] = true
+	}
 	w.s.mu.Lock()
-	w.s.refuse = map[uint64]bool{seq: true}
+	w.s.refuse = refuse
 	w.s.mu.Unlock()
 	if w.dice(2) == 0 {
 		time.Sleep(time.Minute)

@@ -34,6 +34,7 @@ type Status struct {
 	Retries   uint64 // attempts that failed since the start
 	Rows      uint64 // committed since the start
 	Commits   uint64 // since the start
+	Rejects   uint64 // rows set aside since the start
 	GapRows   uint64 // passed over since the start, because repair gave them up
 }
 

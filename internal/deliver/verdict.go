@@ -11,22 +11,24 @@ import (
 // Reason says why a Deliverer is halted.
 type Reason string
 
-// The reasons. BadRow, Damage and Gap heal by themselves once what is wrong
-// was mended, since delivery keeps trying; the others wait for Resume.
+// The reasons. BadRow, Budget, Damage and Gap heal by themselves once what is
+// wrong was mended, since delivery keeps trying; the others wait for Resume.
 const (
 	Fenced       Reason = "fenced"        // another instance has attached since
 	NoCursor     Reason = "no cursor"     // somebody removed the cursor
 	Restored     Reason = "restored"      // the cursor is behind what the sink had committed
 	OtherJournal Reason = "other journal" // the cursor is not of this journal
 	Gap          Reason = "gap"           // rows that the sink needs are no longer kept
-	BadRow       Reason = "bad row"       // the sink refuses a row for what it is
+	BadRow       Reason = "bad row"       // the sink refuses a row for what it is, and nobody keeps rejects
+	Budget       Reason = "reject budget" // the sink has as many rejects as it may have
+	Flood        Reason = "flood"         // the sink refuses so many rows that something else must be wrong
 	Damage       Reason = "damage"        // rows in the journal cannot be read
 )
 
 // waits reports whether a Deliverer halted for r does nothing before Resume.
 func (r Reason) waits() bool {
 	switch r {
-	case Fenced, NoCursor, Restored, OtherJournal:
+	case Fenced, NoCursor, Restored, OtherJournal, Flood:
 		return true
 	}
 	return false
@@ -55,6 +57,8 @@ func judge(err error) Reason {
 	switch {
 	case errors.As(err, &h):
 		return h.reason
+	case errors.Is(err, ErrBudget):
+		return Budget
 	case errors.Is(err, sink.ErrFenced):
 		return Fenced
 	case errors.Is(err, sink.ErrNoCursor):

@@ -1,0 +1,114 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"holdfast/sink"
+)
+
+// works forgets what failed before.
+func (d *Deliverer) works() {
+	if d.quiet == "" {
+		return
+	}
+	d.failures, d.quiet = 0, ""
+	d.cfg.Log.Info("delivery goes on", "sink", d.cfg.Name, "stream", d.cfg.Stream.Name())
+	d.update(func(s *Status) { s.LastError = "" })
+}
+
+// failed notes what an attempt ended with. The log gets each error once, not
+// once per attempt.
+func (d *Deliverer) failed(err error) {
+	reason := judge(err)
+	d.failures++
+	d.out = leaveOut{}
+	d.peek()
+	d.update(func(s *Status) {
+		s.State, s.Reason = Waiting, reason
+		if reason != "" {
+			s.State = Halted
+		}
+		s.LastError = explain(err)
+		s.Retries++
+	})
+	if text := explain(err); text != d.quiet {
+		d.quiet = text
+		log := d.cfg.Log.With("sink", d.cfg.Name, "stream", d.cfg.Stream.Name())
+		if reason == "" {
+			log.Warn("delivery waits, and tries again by itself", "error", text)
+		} else {
+			log.Warn("delivery is halted", "reason", string(reason), "error", text)
+		}
+	}
+}
+
+// explain returns what an operator reads: for a bad row also which one it is.
+func explain(err error) string {
+	var bad *sink.RowError
+	if errors.As(err, &bad) && bad.Seq != 0 {
+		return fmt.Sprintf("row %d: %v", bad.Seq, err)
+	}
+	return err.Error()
+}
+
+// peek learns how old the oldest row is that waits, where nothing was read yet
+// because the sink was away from the start.
+func (d *Deliverer) peek() {
+	d.mu.Lock()
+	known, seq := !d.status.Oldest.IsZero(), d.status.Seq
+	d.mu.Unlock()
+	if known {
+		return
+	}
+	r, err := d.cfg.Stream.Reader(seq + 1)
+	if err != nil {
+		return // the attempt that needs it will say so
+	}
+	defer r.Close()
+	if b, err := r.TryNext(); err == nil && b != nil && len(b.Rows) > 0 {
+		d.update(func(s *Status) { s.Oldest = time.UnixMicro(b.Rows[0].Received) })
+	}
+}
+
+// pause waits before the next attempt, and returns false where there is to be
+// none. Halted for a reason that waits for Resume, it waits for that alone.
+func (d *Deliverer) pause(ctx context.Context) bool {
+	d.mu.Lock()
+	reason := d.status.Reason
+	d.mu.Unlock()
+	for {
+		var timer <-chan time.Time
+		if !reason.waits() {
+			timer = time.After(d.delay(reason))
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer:
+			return true
+		case <-d.wake:
+			d.mu.Lock()
+			asked := d.resume != nil
+			d.mu.Unlock()
+			if asked || !reason.waits() {
+				d.failures = 0
+				return true
+			}
+		}
+	}
+}
+
+// delay returns how long to wait after so many failures: doubling, and spread
+// over half of it, so that many sinks do not come back at one moment. What
+// cannot heal by itself is looked at as seldom as may be.
+func (d *Deliverer) delay(reason Reason) time.Duration {
+	wait := d.cfg.MaxWait
+	if n := d.failures - 1; n < 20 && reason != Damage && reason != Gap && reason != Budget {
+		wait = min(wait, d.cfg.MinWait<<max(n, 0))
+	}
+	return wait/2 + rand.N(wait/2+1)
+}
