@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -154,7 +153,9 @@ func TestStaysAside(t *testing.T) {
 					if got := d.Status(); got.State != Waiting || got.Seq != 5 || got.Rejects != 0 {
 						t.Fatalf("got %+v, want it waiting behind row 5", got)
 					}
+					s.mu.Lock()
 					s.fault = nil
+					s.mu.Unlock()
 					if killed {
 						d.Close()
 						d = started(t, Config{Stream: st, Sink: s, Rejects: m, RejectUnit: unit})
@@ -188,7 +189,9 @@ func TestTornReject(t *testing.T) {
 			t.Fatalf("got %+v, want it waiting for the disk, with half of the rows kept", got)
 		}
 		d.Close()
+		s.mu.Lock()
 		s.refuse = nil
+		s.mu.Unlock()
 		d = started(t, Config{Stream: st, Sink: s, Rejects: m, RejectUnit: UnitTransaction})
 		settle(time.Minute)
 		wantApart(t, d, s, m, from(1, 12))
@@ -289,7 +292,6 @@ func TestFloodCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st, s, m := newMemStream(), refusing("", from(1, 60)...), &memRejects{}
 		st.add(100, false)
-		s.fault = scripted(stepReply, errors.New("x"))
 		s.fault = scripted(stepCommit, errAway, errAway, errAway, errAway)
 		m.fault = scripted(stepKeep, errDisk, errDisk)
 		d := started(t, Config{Stream: st, Sink: s, Rejects: m})
