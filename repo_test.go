@@ -136,7 +136,8 @@ var arrows = []arrow{
 	{"test/tally", nil, "what is counted does not matter to the counter"},
 	{"test/tally/check", []string{"test/tally"}, "it prints what was counted"},
 	{"test/servers", nil, "a database server that tests start knows nothing of what they test"},
-	{"test/power", []string{".", "row", "internal/disk", "internal/journal", "test/tally"}, "it pulls the plug under a journal on a real file system"},
+	{"test/mounts", nil, "what is mounted does not matter to the mounts"},
+	{"test/power", []string{".", "row", "internal/disk", "internal/journal", "test/mounts", "test/tally"}, "it pulls the plug under a journal on a real file system"},
 	{"test/e2e", []string{"test/tally"}, "end-to-end tests see what users see: the binary and its files"},
 }
 
@@ -188,7 +189,7 @@ var bans = []struct {
 	{"github.com/coreos/go-systemd/", []string{"internal/daemon"}, "only what starts and stops tells systemd"},
 	{"golang.org/x/term", []string{"internal/cli"}, "only verbs write to terminals"},
 	{"go.uber.org/goleak", nil, "it belongs in tests"},
-	{"testing", []string{"sink/sinktest", "test/tally", "test/servers"}, "only the conformance suite, what counts tests and what starts their servers is test code that others import"},
+	{"testing", []string{"sink/sinktest", "test/tally", "test/mounts", "test/servers"}, "only the conformance suite, what counts tests, mounts for them and starts their servers is test code that others import"},
 	{"log", nil, "logs go through the *slog.Logger that was passed in"},
 	{"unsafe", []string{"internal/disk"}, "only direct I/O needs to know addresses; nothing else is worth a memory error"},
 	{"net/http/pprof", nil, "it opens a door by being imported"},

@@ -15,6 +15,7 @@ import (
 	"holdfast/internal/disk"
 	"holdfast/internal/journal"
 	"holdfast/row"
+	"holdfast/test/mounts"
 	"holdfast/test/tally"
 )
 
@@ -36,7 +37,7 @@ type player struct {
 
 func newPlayer(t *testing.T, r *recording) *player {
 	t.Helper()
-	dir := workDir(t)
+	dir := mounts.WorkDir(t)
 	p := &player{r: r, file: createFile(t, filepath.Join(dir, "image")), im: slices.Clone(r.base)}
 	t.Cleanup(func() { p.file.Close() })
 	ok(t, p.file.Truncate(r.kind.size))
@@ -266,7 +267,7 @@ func TestReplays(t *testing.T) {
 		ok(t, playKept(t, dir))
 		return
 	}
-	seed := seeded(t)
+	seed := mounts.Seed(t)
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	modes := []mode{{ext4, false}, {ext4, true}, {xfs, false}, {xfs, true}}
@@ -297,7 +298,7 @@ func TestReplays(t *testing.T) {
 // again in what is kept of the recording.
 func TestHarnessBites(t *testing.T) {
 	for _, k := range []kind{ext4, xfs} {
-		seed := seeded(t)
+		seed := mounts.Seed(t)
 		r := newRecording(t, mode{k, false}, true, seed)
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		var all []moment
@@ -312,7 +313,7 @@ func TestHarnessBites(t *testing.T) {
 			t.Fatalf("%s: entry %d: the replays find something else (seed %d): %v", r.mode, at.n, seed, err)
 		}
 		t.Logf("%s: found after %d replays: %v", r.mode, n, err)
-		dir := workDir(t)
+		dir := mounts.WorkDir(t)
 		r.keep(t, dir, at)
 		if again := playKept(t, dir); again == nil || again.Error() != err.Error() {
 			t.Fatalf("%s: entry %d: kept and played back again it is another failure (seed %d): %v", r.mode, at.n, seed, again)

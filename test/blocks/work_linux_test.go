@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/journal"
 	"holdfast/row"
+	"holdfast/test/mounts"
 )
 
 // segmentSize is small, so that a short history rolls often.
@@ -25,7 +26,7 @@ const share = 50
 func newRecording(t *testing.T, m mode, hasty bool, seed uint64) *recording {
 	t.Helper()
 	r := &recording{mode: m, history: &history{}}
-	r.record(t, m.kind.makeImage(t, workDir(t)), hasty, seed)
+	r.record(t, m.kind.makeImage(t, mounts.WorkDir(t)), hasty, seed)
 	return r
 }
 

@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 	"holdfast/internal/segment"
+	"holdfast/test/mounts"
 	"holdfast/test/tally"
 )
 
@@ -104,7 +105,7 @@ func (f hastyFile) WriteSyncAt(p []byte, off int64) error {
 
 func newCampaign(t *testing.T, kind string, rnd *rand.Rand) *campaign {
 	t.Helper()
-	return &campaign{t: t, rnd: rnd, v: newVolume(t, kind, workDir(t)), o: newOracle(), wrap: func(d disk.FS) disk.FS { return d }}
+	return &campaign{t: t, rnd: rnd, v: newVolume(t, kind, mounts.WorkDir(t)), o: newOracle(), wrap: func(d disk.FS) disk.FS { return d }}
 }
 
 // life starts the journal on what the last cut left, judges it, lets it be

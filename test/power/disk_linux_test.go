@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/disk"
+	"holdfast/test/mounts"
 )
 
 // watched is a disk that sees what a file gets after a flush of it failed, and
@@ -157,7 +158,7 @@ func (f *trustingFile) Close() error                            { return errors.
 // tmpfs mounts one of its own for the test.
 func tmpfs(t *testing.T, options string) string {
 	t.Helper()
-	dir := workDir(t)
+	dir := mounts.WorkDir(t)
 	ok(t, unix.Mount("none", dir, "tmpfs", 0, options))
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, 0); err != nil {

@@ -12,6 +12,7 @@ import (
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
+	"holdfast/test/mounts"
 )
 
 // wait is how long writers wait for room in these tests.
@@ -153,7 +154,7 @@ func TestReadOnly(t *testing.T) {
 }
 
 func readOnly(t *testing.T, buffered bool) {
-	v := newVolume(t, "ext4", workDir(t))
+	v := newVolume(t, "ext4", mounts.WorkDir(t))
 	v.mount("")
 	f := newFilling(t, v.at, buffered)
 	f.start(journal.Limits{Wait: wait})
@@ -194,7 +195,7 @@ func readOnly(t *testing.T, buffered bool) {
 func TestZeroBytes(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
-			v := newVolume(t, kind, workDir(t))
+			v := newVolume(t, kind, mounts.WorkDir(t))
 			v.mount("")
 			f := newFilling(t, v.at, false)
 			f.start(journal.Limits{Wait: wait})

@@ -17,6 +17,7 @@ import (
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
+	"holdfast/test/mounts"
 	"holdfast/test/tally"
 )
 
@@ -40,7 +41,7 @@ func TestPageCacheLies(t *testing.T) {
 	const name = "page cache lies"
 	rnd, seed := seeded(t)
 	t.Log(replay(t, seed))
-	need(t)
+	mounts.Need(t)
 	told, shown := 0, 0
 	for n := range tally.Want(t, name) {
 		buffered := n%2 == 0
@@ -64,7 +65,7 @@ func TestPageCacheLies(t *testing.T) {
 		}
 	}
 	if told == 0 {
-		skip(t, "no volume for a lie was to be had")
+		mounts.Skip(t, "no volume for a lie was to be had")
 	}
 	t.Logf("the page cache showed %d rows that were not on the disk", shown)
 	tally.Done(t, name, told, replay(t, seed))

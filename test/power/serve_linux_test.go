@@ -18,6 +18,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite"
+
+	"holdfast/test/mounts"
 )
 
 // program returns the binary as it is shipped.
@@ -133,7 +135,7 @@ drain: 1s
 // sink: rows are refused and nothing else; it stops and starts there; and rows
 // are taken again, and delivered once, when room comes back.
 func TestServeOnFullVolume(t *testing.T) {
-	v := newVolume(t, "ext4", workDir(t))
+	v := newVolume(t, "ext4", mounts.WorkDir(t))
 	bin := program(t)
 	v.mount("")
 	data := filepath.Join(v.at, "data")

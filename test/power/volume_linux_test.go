@@ -1,17 +1,14 @@
 package power
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"holdfast/internal/disk"
+	"holdfast/test/mounts"
 )
 
 const (
@@ -45,14 +42,12 @@ type volume struct {
 func newVolume(t *testing.T, kind, dir string) *volume {
 	t.Helper()
 	how := made[kind]
-	need(t, how.mkfs[0], how.fsck[0])
-	v := &volume{t: t, kind: kind, image: filepath.Join(dir, kind+".img"), at: filepath.Join(dir, kind)}
-	f, err := os.OpenFile(v.image, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	mounts.Need(t, how.fsck[0])
+	v := &volume{t: t, kind: kind, image: mounts.Make(t, dir, how.size, how.mkfs...), at: filepath.Join(dir, kind)}
+	f, err := os.OpenFile(v.image, os.O_RDWR, 0)
 	ok(t, err)
 	defer f.Close()
-	ok(t, f.Truncate(how.size))
-	run(t, append(how.mkfs, v.image)...)
-	v.loop = attach(t, f)
+	v.loop = mounts.Attach(t, f)
 	ok(t, os.Mkdir(v.at, 0o700))
 	t.Cleanup(func() {
 		if v.up {
@@ -63,60 +58,17 @@ func newVolume(t *testing.T, kind, dir string) *volume {
 	return v
 }
 
-// attach puts f behind a loop device that detaches when nobody has it open.
-func attach(t *testing.T, f *os.File) *os.File {
-	t.Helper()
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
-	if err != nil {
-		skip(t, err.Error())
-	}
-	defer control.Close()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-		ok(t, err)
-		loop, err := os.OpenFile(filepath.Join("/dev", fmt.Sprint("loop", n)), os.O_RDWR, 0)
-		ok(t, err)
-		err = unix.IoctlLoopConfigure(int(loop.Fd()), &unix.LoopConfig{
-			Fd: uint32(f.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR},
-		})
-		if err == nil {
-			return loop
-		}
-		loop.Close()
-		// Busy: another process was quicker.
-		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
-			t.Fatalf("attach %q to loop device %d: %v", f.Name(), n, err)
-		}
-	}
-}
-
 // mount mounts the volume; the file system replays its log where the power was cut.
 func (v *volume) mount(options string) {
 	v.t.Helper()
-	if err := unix.Mount(v.loop.Name(), v.at, v.kind, 0, options); err != nil {
-		v.t.Fatalf("mount %s with %q: %v", v.kind, options, err)
-	}
+	ok(v.t, mounts.Mount(v.loop, v.at, v.kind, options))
 	v.up = true
 }
 
-// unmount waits for those who still have the volume open: a fork may hold a
-// descriptor until its exec.
 func (v *volume) unmount() {
 	v.t.Helper()
-	err := unix.Unmount(v.at, 0)
-	for deadline := time.Now().Add(5 * time.Second); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-		err = unix.Unmount(v.at, 0)
-	}
-	if err != nil {
-		v.t.Fatalf("unmount %s: %v", v.kind, err)
-	}
+	ok(v.t, mounts.Unmount(v.at))
 	v.up = false
-	// The device stays open, and with it its cache: what the file system had
-	// in there and never wrote must not come back with the next mount.
-	if err := unix.IoctlSetInt(int(v.loop.Fd()), unix.BLKFLSBUF, 0); err != nil {
-		v.t.Fatalf("drop the cache of %s: %v", v.loop.Name(), err)
-	}
 }
 
 // cut pulls the plug: from here on nothing reaches the image, and what was
@@ -134,7 +86,7 @@ func (v *volume) cut(how int) {
 // fsck holds the unmounted file system against its own rules.
 func (v *volume) fsck() {
 	v.t.Helper()
-	run(v.t, append(made[v.kind].fsck, v.loop.Name())...)
+	mounts.Run(v.t, append(made[v.kind].fsck, v.loop.Name())...)
 }
 
 // open opens the volume as the journal's disk.
@@ -152,13 +104,6 @@ func openDisk(t *testing.T, dir string, buffered bool) disk.FS {
 	d, err := opener(dir)
 	ok(t, err)
 	return d
-}
-
-func run(t *testing.T, command ...string) {
-	t.Helper()
-	if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-		t.Fatalf("%q: %v\n%s", command, err, out)
-	}
 }
 
 func ok(t *testing.T, err error) {
