@@ -117,6 +117,8 @@ var arrows = []arrow{
 	{"row", nil, "a row's bytes must be readable without the rest of the product"},
 	{"sink", []string{"row"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"sink/sinktest", []string{"row", "sink"}, "the suite asks only what the contract promises"},
+	{"sink/local", []string{"row", "sink"}, "it keeps a sink's place on this machine, and knows nothing of where the rows go"},
+	{"sink/flat", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own files, never the journal that they come from"},
 	{"sink/sqlite", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"internal/fault", nil, "everything speaks of refusals, so refusals rest on nothing"},
 	{"internal/mutant", nil, "a bug is seeded by a number; what it breaks is the business of where it is"},

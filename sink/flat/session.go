@@ -1,0 +1,161 @@
+package flat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"holdfast/row"
+	"holdfast/sink"
+	"holdfast/sink/local"
+)
+
+// session delivers one stream. What it knows of the cursor is a copy; the
+// cursor itself is read under the lock each time.
+type session struct {
+	sink   *Sink
+	id     sink.ID
+	cursor sink.Cursor // as of the last call that read or moved it
+	closed bool
+}
+
+// use calls f with this session's cursor, under the lock.
+func (n *session) use(ctx context.Context, f func(l *local.Lock, b *book, at *local.Cursor) error) error {
+	if n.closed {
+		return errors.New("session is closed")
+	}
+	err := n.sink.use(ctx, func(l *local.Lock, b *book) error {
+		at, err := b.state.Check(n.id, n.cursor)
+		if err != nil {
+			return err
+		}
+		return f(l, b, at)
+	})
+	if err != nil {
+		return fmt.Errorf("flat files %q: %w", n.sink.path, err)
+	}
+	return nil
+}
+
+// Cursor reads the cursor back.
+func (n *session) Cursor(ctx context.Context) (sink.Cursor, error) {
+	err := n.use(ctx, func(_ *local.Lock, _ *book, at *local.Cursor) error {
+		n.cursor = at.Plain()
+		return nil
+	})
+	if err != nil {
+		return sink.Cursor{}, err
+	}
+	return n.cursor, nil
+}
+
+// commit calls f with a batch of lines, and commits those together with the
+// cursor at the place that f returns. The cursor moves when all lines are on
+// disk and not before: the state is also written on the way.
+func (n *session) commit(ctx context.Context, rejects sink.Rejects, f func(w *writer) (row.Position, error)) error {
+	var to sink.Cursor
+	err := n.use(ctx, func(l *local.Lock, b *book, at *local.Cursor) error {
+		if at.Position() != n.cursor.Position {
+			return fmt.Errorf("cursor stands at seq %d, expected it at %d", at.Seq, n.cursor.Seq)
+		}
+		if err := l.Begin(); err != nil {
+			return fmt.Errorf("mark the lock: %w", err)
+		}
+		// Until Settle, an error or a crash leaves the mark, and whoever comes
+		// next cuts the files back.
+		w := newWriter(ctx, n.sink, b)
+		end, err := f(w)
+		if err != nil {
+			return err
+		}
+		if err := w.finish(); err != nil {
+			return err
+		}
+		if rejects != nil && w.refused {
+			if err := rejects.Settle(ctx); err != nil {
+				return err
+			}
+		}
+		at.Set(end)
+		if err := n.sink.write(b); err != nil {
+			return err
+		}
+		to = at.Plain()
+		if err := l.Settle(); err != nil {
+			n.sink.opts.Log.Warn("lock keeps its mark; the files are looked at once more", "error", err)
+		}
+		return nil
+	})
+	if err == nil {
+		n.cursor = to
+	}
+	return err
+}
+
+// Apply commits b and the cursor.
+func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
+	return n.commit(ctx, rejects, func(w *writer) (row.Position, error) {
+		if err := w.all(b, rejects, nil); err != nil {
+			return row.Position{}, err
+		}
+		return b.End(), nil
+	})
+}
+
+// Retry writes rows that were refused before, and the key of each.
+func (n *session) Retry(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
+	return n.commit(ctx, rejects, func(w *writer) (row.Position, error) {
+		seen, err := n.sink.keys(w.book, retried, n.id)
+		if err != nil {
+			return row.Position{}, err
+		}
+		number := w.book.state.Number(n.id)
+		return n.cursor.Position, w.all(b, rejects, func(r *row.Row) (fresh bool, mark func() error) {
+			key := fmt.Sprint(r.Seq)
+			if seen[key] {
+				return false, nil
+			}
+			return true, func() error {
+				seen[key] = true
+				return w.own(retried, row.Text(fmt.Sprint(number)), row.Text(key))
+			}
+		})
+	})
+}
+
+// Move puts the cursor to a place, and notes gaps.
+func (n *session) Move(ctx context.Context, to row.Position, missing []row.Damage) error {
+	return n.commit(ctx, nil, func(w *writer) (row.Position, error) {
+		if len(missing) == 0 {
+			return to, nil
+		}
+		seen, err := n.sink.keys(w.book, noted, n.id)
+		if err != nil {
+			return to, err
+		}
+		number := row.Text(fmt.Sprint(w.book.state.Number(n.id)))
+		now := row.Text(time.Now().UTC().Format(time.RFC3339))
+		for _, g := range missing {
+			key := fmt.Sprintf("%d-%d", g.First, g.Last)
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			if err := w.own(noted, number, row.Text(key)); err != nil {
+				return to, err
+			}
+			if err := w.own(n.sink.names.gapFile(), row.Text(n.id.StreamID), row.Text(n.id.Stream), row.Text(n.id.Sink),
+				row.Text(fmt.Sprint(g.First)), row.Text(fmt.Sprint(g.Last)), row.Text(g.What), now); err != nil {
+				return to, err
+			}
+		}
+		return to, nil
+	})
+}
+
+// Close gives the session up. The files stay with the sink.
+func (n *session) Close() error {
+	n.closed = true
+	return nil
+}
