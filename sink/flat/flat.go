@@ -81,6 +81,7 @@ type Sink struct {
 	opts  Options
 	names pattern
 	watch local.Watch
+	judge func(*row.Row) error // where a test sets it: refuses rows, as a database does
 
 	turn   chan struct{} // holds one token: whoever has it uses what stands below
 	dir    *local.Dir    // nil until it is needed, and after it was moved away
@@ -277,22 +278,32 @@ func (s *Sink) use(ctx context.Context, f func(l *local.Lock, b *book) error) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Unlock()) }()
-	b, err := s.load()
+	var b *book
+	if l.Interrupted {
+		b, err = s.repair(l)
+	} else {
+		b, err = s.load()
+	}
 	if err != nil {
 		return err
 	}
-	if l.Interrupted {
-		if err := s.recover(b.extra); err != nil {
-			return err
-		}
-		if err := s.write(b); err != nil {
-			return err
-		}
-		if err := l.Settle(); err != nil {
-			return err
-		}
-	}
 	return f(l, b)
+}
+
+// repair makes the files what the state says they are, after a batch that was
+// interrupted.
+func (s *Sink) repair(l *local.Lock) (*book, error) {
+	b, err := s.load()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.recover(b.extra); err != nil {
+		return nil, err
+	}
+	if err := s.write(b); err != nil {
+		return nil, err
+	}
+	return b, l.Settle()
 }
 
 // ready opens the directory where it is not open, or not the one that the path

@@ -56,12 +56,17 @@ func (w *writer) layout(sc *row.Schema) (*layout, error) {
 		}
 	}
 	if !known || len(columns) > had {
-		w.book.extra.Tables[sc.Table] = columns
-		w.widened = append(w.widened, sc.Table)
-		w.changed = true
+		w.tell(sc.Table, columns)
 	}
 	w.layouts[sc] = l
 	return l, nil
+}
+
+// tell notes what the fields of table's lines are.
+func (w *writer) tell(table string, columns []string) {
+	w.book.extra.Tables[table] = columns
+	w.widened = append(w.widened, table)
+	w.changed = true
 }
 
 func names(columns []row.Column) []string {

@@ -63,34 +63,44 @@ func (n *session) commit(ctx context.Context, rejects sink.Rejects, f func(w *wr
 			return fmt.Errorf("mark the lock: %w", err)
 		}
 		// Until Settle, an error or a crash leaves the mark, and whoever comes
-		// next cuts the files back.
-		w := newWriter(ctx, n.sink, b)
-		end, err := f(w)
-		if err != nil {
-			return err
-		}
-		if err := w.finish(); err != nil {
-			return err
-		}
-		if rejects != nil && w.refused {
-			if err := rejects.Settle(ctx); err != nil {
-				return err
+		// next cuts the files back. Readers are spared the wait where it can be
+		// done at once.
+		err := n.write(ctx, b, at, rejects, f)
+		if err == nil {
+			to = at.Plain()
+			if err := l.Settle(); err != nil {
+				n.sink.opts.Log.Warn("lock keeps its mark; the files are looked at once more", "error", err)
+			}
+		} else if !errors.Is(err, sink.ErrDoubtful) {
+			if _, err := n.sink.repair(l); err != nil {
+				n.sink.opts.Log.Info("uncommitted lines stay in flat files until the next attempt", "error", err)
 			}
 		}
-		at.Set(end)
-		if err := n.sink.write(b); err != nil {
-			return err
-		}
-		to = at.Plain()
-		if err := l.Settle(); err != nil {
-			n.sink.opts.Log.Warn("lock keeps its mark; the files are looked at once more", "error", err)
-		}
-		return nil
+		return err
 	})
 	if err == nil {
 		n.cursor = to
 	}
 	return err
+}
+
+// write appends what f adds, and writes the state with the cursor moved.
+func (n *session) write(ctx context.Context, b *book, at *local.Cursor, rejects sink.Rejects, f func(w *writer) (row.Position, error)) error {
+	w := newWriter(ctx, n.sink, b)
+	end, err := f(w)
+	if err != nil {
+		return err
+	}
+	if err := w.finish(); err != nil {
+		return err
+	}
+	if rejects != nil && w.refused {
+		if err := rejects.Settle(ctx); err != nil {
+			return err
+		}
+	}
+	at.Set(end)
+	return n.sink.write(b)
 }
 
 // Apply commits b and the cursor.
@@ -124,6 +134,9 @@ func (n *session) Retry(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 	})
 }
 
+// gapColumns are those of the table of gaps in a database.
+var gapColumns = []string{"stream_id", "stream", "sink", "first_seq", "last_seq", "reason", "noted_at"}
+
 // Move puts the cursor to a place, and notes gaps.
 func (n *session) Move(ctx context.Context, to row.Position, missing []row.Damage) error {
 	return n.commit(ctx, nil, func(w *writer) (row.Position, error) {
@@ -133,6 +146,9 @@ func (n *session) Move(ctx context.Context, to row.Position, missing []row.Damag
 		seen, err := n.sink.keys(w.book, noted, n.id)
 		if err != nil {
 			return to, err
+		}
+		if w.book.extra.Tables[gaps] == nil {
+			w.tell(gaps, gapColumns)
 		}
 		number := row.Text(fmt.Sprint(w.book.state.Number(n.id)))
 		now := row.Text(time.Now().UTC().Format(time.RFC3339))

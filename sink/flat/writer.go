@@ -87,6 +87,11 @@ func (w *writer) all(b sink.Batch, rejects sink.Rejects, key func(*row.Row) (boo
 
 // add turns r into a line.
 func (w *writer) add(r *row.Row) error {
+	if judge := w.sink.judge; judge != nil {
+		if err := judge(r); err != nil {
+			return refuse(r, "23514", err)
+		}
+	}
 	l, err := w.layout(r.Schema)
 	if err != nil {
 		return refuse(r, "42622", err)
