@@ -61,6 +61,7 @@ func open(ctx context.Context, path string, busyMillis int64) (*conn, error) {
 	}
 	for _, pragma := range []string{
 		fmt.Sprintf("busy_timeout = %d", busyMillis), // first: the others may have to wait
+		"foreign_keys = ON",                          // what users' tables declare; SQLite leaves it to each connection
 		"journal_mode = WAL",
 		"synchronous = FULL",        // a commit returns when it is on disk
 		"fullfsync = ON",            // on macOS, where fsync alone does not reach the platter
@@ -125,15 +126,15 @@ func (c *conn) query(ctx context.Context, sql string, args ...any) (all [][]driv
 }
 
 // run executes sql through the statement cache.
-func (c *conn) run(sql string, args []driver.NamedValue) error {
+func (c *conn) run(sql string, args []driver.NamedValue) (driver.Result, error) {
 	s := c.statements[sql]
 	if s == nil {
 		if err := c.makeRoom(); err != nil {
-			return err
+			return nil, err
 		}
 		p, err := c.Prepare(sql)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s = &statement{Stmt: p}
 		c.statements[sql] = s
@@ -142,7 +143,12 @@ func (c *conn) run(sql string, args []driver.NamedValue) error {
 	s.used = c.clock
 	// A statement is short and its transaction is rolled back as a whole, so
 	// it is not interrupted: watching a context costs a goroutine each time.
-	_, err := s.Stmt.(driver.StmtExecContext).ExecContext(context.Background(), args)
+	return s.Stmt.(driver.StmtExecContext).ExecContext(context.Background(), args)
+}
+
+// do executes sql, which has no parameters, through the statement cache.
+func (c *conn) do(sql string) error {
+	_, err := c.run(sql, nil)
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/sinktest"
 )
 
 // textRow is a row of table whose columns are all text.
@@ -194,6 +195,8 @@ func TestTheirTables(t *testing.T) {
 		{"unique rollback", "CREATE TABLE t (v TEXT UNIQUE ON CONFLICT ROLLBACK); INSERT INTO t VALUES ('bad')", 0},
 		{"strict", "CREATE TABLE t (v INTEGER) STRICT", 70},
 		{"primary key", "CREATE TABLE t (v INTEGER PRIMARY KEY)", 70},
+		{"in a trigger's table", "CREATE TABLE u (v TEXT UNIQUE ON CONFLICT FAIL); INSERT INTO u VALUES ('bad'); CREATE TABLE t (v TEXT); CREATE TRIGGER r AFTER INSERT ON t BEGIN INSERT INTO u SELECT NEW.v WHERE NEW.v = 'bad'; END", 70},
+		{"raise rollback", "CREATE TABLE t (v TEXT); CREATE TRIGGER r AFTER INSERT ON t WHEN NEW.v = 'bad' BEGIN SELECT RAISE(ROLLBACK, 'no'); END", 0},
 		{"trigger fail", "CREATE TABLE t (v TEXT); CREATE TRIGGER r AFTER INSERT ON t WHEN NEW.v = 'bad' BEGIN SELECT RAISE(FAIL, 'no'); END", 70},
 	}
 	for _, tt := range tests {
@@ -211,19 +214,24 @@ func TestTheirTables(t *testing.T) {
 				}
 				rows = append(rows, textRow(seq, "t", "v", v))
 			}
-			var refused *sink.RowError
-			if err := deliver(n, rows...); !errors.As(err, &refused) {
-				t.Fatalf("Apply gave %v, want a RowError", err)
-			}
-			if refused.Seq != tt.want || refused.Code == "" {
-				t.Errorf("refused seq %d with code %q (%v), want seq %d", refused.Seq, refused.Code, refused, tt.want)
-			}
-			if got := len(readRows(t, db, "t", "v")); got != before {
-				t.Errorf("table has %d rows, want the %d it had", got, before)
-			}
-			good := append(append([]row.Row{}, rows[:69]...), rows[70:]...)
-			if err := deliver(n, good...); err != nil {
-				t.Fatalf("Apply without the bad row: %v", err)
+			var j sinktest.Rejects
+			err := n.Apply(context.Background(), sinktest.NewBatch(rows, row.Position{Seq: 100}), &j)
+			if tt.want != 0 {
+				if err != nil || len(j.Rows) != 1 || j.Rows[0].Seq != tt.want || j.Rows[0].Values[0].String() != "bad" || j.Why[0].Code == "" {
+					t.Errorf("Apply gave %v and set %+v aside (%+v), want seq %d alone", err, j.Rows, j.Why, tt.want)
+				}
+			} else {
+				var refused *sink.RowError
+				if !errors.As(err, &refused) || refused.Seq != 0 || refused.Code == "" || len(j.Rows) != 0 {
+					t.Errorf("Apply gave %v and set %+v aside, want a RowError that names no row", err, j.Rows)
+				}
+				if got := len(readRows(t, db, "t", "v")); got != before {
+					t.Errorf("table has %d rows, want the %d it had", got, before)
+				}
+				good := append(append([]row.Row{}, rows[:69]...), rows[70:]...)
+				if err := deliver(n, good...); err != nil {
+					t.Fatalf("Apply without the bad row: %v", err)
+				}
 			}
 			if got := len(readRows(t, db, "t", "v")); got != before+99 {
 				t.Errorf("table has %d rows, want %d", got, before+99)
@@ -250,6 +258,15 @@ func TestTheirChanges(t *testing.T) {
 			t.Errorf("after %q: got %s, want 007", ddl, got)
 		}
 	}
+}
+
+func cursorOf(t *testing.T, n sink.Session) row.Position {
+	t.Helper()
+	c, err := n.Cursor(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Position
 }
 
 func TestRefusedSchemas(t *testing.T) {
@@ -279,9 +296,10 @@ func TestRefusedSchemas(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, r := range tests {
-		var refused *sink.RowError
-		if err := deliver(n, r); !errors.As(err, &refused) || refused.Seq != 9 || refused.Table != r.Schema.Table {
-			t.Errorf("%s: got %v, want a RowError that names seq 9", name, err)
+		var j sinktest.Rejects
+		err := n.Apply(context.Background(), sinktest.NewBatch([]row.Row{r}, cursorOf(t, n)), &j)
+		if err != nil || len(j.Rows) != 1 || j.Why[0].Seq != 9 || j.Why[0].Table != r.Schema.Table || !j.Settled {
+			t.Errorf("%s: got %v and rejects %+v, want seq 9 set aside", name, err, j)
 		}
 	}
 	if err := deliver(n, textRow(2, "there")); err != nil {

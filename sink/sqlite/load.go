@@ -11,9 +11,16 @@ import (
 )
 
 const (
-	// maxPending is how many bytes of values are held back, over all tables,
-	// to be inserted several rows at a time.
+	// maxPending is how many bytes of values are held back, over all tables
+	// without foreign keys, to be inserted several rows at a time.
 	maxPending = 256 << 10
+	// maxKept is the memory that rows of tables with foreign keys take while
+	// their parents may still come: some 5,000 rows, about what a batch has.
+	maxKept = 4 << 20
+	// valueWeight and rowWeight are what holding a value and a row back takes
+	// besides the text.
+	valueWeight = 48
+	rowWeight   = 96
 	// maxGroups is for how many schemas rows are held back.
 	maxGroups = 256
 	// keepBuffer is the largest buffer that is kept for the next rows.
@@ -21,31 +28,57 @@ const (
 )
 
 // load writes the rows of one batch, several per statement, and in order
-// within each table.
+// within each table. Rows of tables with foreign keys are kept until last, so
+// that their parents are there.
 type load struct {
-	ctx    context.Context
-	conn   *conn
-	tables *tables
-	fixed  bool
+	ctx     context.Context
+	conn    *conn
+	tables  *tables
+	fixed   bool
+	rejects sink.Rejects
+	refused bool // whether a row went to rejects
 
-	groups  map[*row.Schema]*group // every schema met so far, by its address
-	plans   map[*plan]*group       // and by what it says
-	pending map[*table]*group      // the one group of each table that holds rows
-	bytes   int                    // of values, over all pending groups
-	text    []byte                 // of the row being added
+	slots map[*row.Schema]*slot // every schema met so far, by its address
+	plans map[*plan]*slot       // and by what it says
+	queue []*group              // of tables without foreign keys, those that may hold rows
+	kept  []*group              // of tables with foreign keys, in the order of their first rows
+	last  map[*table]*group     // where the last row of each table waits
+	bytes int                   // of values, over the queue
+	held  int                   // bytes of memory that the kept rows take
+	text  []byte                // of the row being added
 }
 
-// group is rows of one schema that wait for their statement.
-type group struct {
+// slot is where the next row of a plan goes.
+type slot struct {
 	plan  *plan
-	args  []driver.NamedValue // of all of its rows, numbered as one statement's
-	seqs  []uint64
-	bytes int // of all values
+	group *group
 }
 
-// all writes every row of b.
+// group is rows of one plan that wait for their statement.
+type group struct {
+	plan   *plan
+	queued bool
+	args   []driver.NamedValue // of all of its rows, numbered as one statement's
+	ends   []uint32            // where the text of each value ends in its row's
+	rows   []waiting
+	bytes  int // of all values
+
+	bad     []bad        // rows that were refused, and are not told yet
+	orphans map[int]bool // rows left out for want of a parent, by index
+}
+
+// waiting is what a row is besides what is bound of it: all that rejects need.
+type waiting struct {
+	seq      uint64
+	received int64
+	flags    row.Flags
+	schema   *row.Schema
+	text     string // of all values, one behind the other
+}
+
+// all writes every row of b that is not refused.
 func (l *load) all(b sink.Batch) error {
-	l.groups, l.plans, l.pending = map[*row.Schema]*group{}, map[*plan]*group{}, map[*table]*group{}
+	l.slots, l.plans, l.last = map[*row.Schema]*slot{}, map[*plan]*slot{}, map[*table]*group{}
 	for b.Next() {
 		if err := l.add(b.Row()); err != nil {
 			return err
@@ -59,66 +92,80 @@ func (l *load) all(b sink.Batch) error {
 
 // add takes a row in, and writes what has waited long enough.
 func (l *load) add(r *row.Row) error {
-	g, err := l.group(r)
+	s, err := l.slot(r)
 	if err != nil {
+		var why *sink.RowError
+		if errors.As(err, &why) {
+			return l.refuse(r, &sink.RowError{Seq: r.Seq, Table: r.Schema.Table, Code: why.Code, Err: why.Err})
+		}
 		return err
 	}
-	if other := l.pending[g.plan.table]; other != g {
-		if other != nil { // rows of one table keep their order over schemas
-			if err := l.flush(other); err != nil {
-				return err
+	tab := s.plan.table
+	if last := l.last[tab]; last != s.group && last != nil && len(last.rows) > 0 {
+		// Rows of one table keep their order over schemas.
+		if tab.child() {
+			if len(s.group.rows) > 0 {
+				s.group = &group{plan: s.plan}
 			}
+		} else if err := l.flush(last); err != nil {
+			return err
 		}
-		l.pending[g.plan.table] = g
 	}
-	l.bind(g, r)
-	switch {
-	case l.bytes >= maxPending:
-		return l.flushAll()
-	case len(g.seqs) >= g.plan.rows:
+	g := s.group
+	l.last[tab] = g
+	if !g.queued {
+		g.queued = true
+		if tab.child() {
+			l.kept = append(l.kept, g)
+		} else {
+			l.queue = append(l.queue, g)
+		}
+	}
+	size := l.bind(g, r)
+	if tab.child() {
+		if l.held += rowWeight + valueWeight*len(r.Values) + size; l.held >= maxKept {
+			return l.flushAll()
+		}
+		return nil
+	}
+	if l.bytes += size; l.bytes >= maxPending {
+		return l.flushQueue()
+	}
+	if len(g.rows) >= g.plan.rows {
 		return l.flush(g)
 	}
 	return nil
 }
 
-// group returns where rows like r wait.
-func (l *load) group(r *row.Row) (*group, error) {
-	g := l.groups[r.Schema]
-	if g == nil {
-		if len(l.groups) >= maxGroups {
+// slot returns where rows like r go.
+func (l *load) slot(r *row.Row) (*slot, error) {
+	s := l.slots[r.Schema]
+	if s == nil {
+		if len(l.slots) >= maxGroups {
 			if err := l.flushAll(); err != nil {
 				return nil, err
 			}
-			clear(l.groups)
+			clear(l.slots)
 			clear(l.plans)
 		}
 		p, err := l.tables.plan(l.conn, r.Schema, l.fixed)
 		if err != nil {
-			return nil, blame(err, r)
+			return nil, err
 		}
-		if g = l.plans[p]; g == nil {
-			g = &group{plan: p}
-			l.plans[p] = g
+		if s = l.plans[p]; s == nil {
+			s = &slot{plan: p, group: &group{plan: p}}
+			l.plans[p] = s
 		}
-		l.groups[r.Schema] = g
+		l.slots[r.Schema] = s
 	}
-	if len(r.Values) != len(g.plan.cells) {
-		return nil, blame(refuse(r.Schema, fmt.Sprintf("%d values for %d columns", len(r.Values), len(g.plan.cells))), r)
+	if len(r.Values) != len(s.plan.cells) {
+		return nil, refuse(r.Schema, fmt.Sprintf("%d values for %d columns", len(r.Values), len(s.plan.cells)))
 	}
-	return g, nil
+	return s, nil
 }
 
-// blame names the row in a RowError that its schema earned.
-func blame(err error, r *row.Row) error {
-	var e *sink.RowError
-	if errors.As(err, &e) {
-		e.Seq = r.Seq
-	}
-	return err
-}
-
-// bind copies a row into g, all of its text at once.
-func (l *load) bind(g *group, r *row.Row) {
+// bind copies a row into g, all of its text at once, and returns the size of that.
+func (l *load) bind(g *group, r *row.Row) int {
 	l.text = l.text[:0]
 	for i := range r.Values {
 		if v := &r.Values[i]; !v.Null {
@@ -129,13 +176,13 @@ func (l *load) bind(g *group, r *row.Row) {
 	if cap(l.text) > keepBuffer {
 		l.text = nil
 	}
-	l.bytes += len(text)
 	g.bytes += len(text)
+	end := 0
 	for i := range r.Values {
 		a := driver.NamedValue{Ordinal: len(g.args) + 1}
 		if v := &r.Values[i]; !v.Null {
-			one := text[:len(v.Text)]
-			text = text[len(one):]
+			one := text[end : end+len(v.Text)]
+			end += len(one)
 			if kind := g.plan.cells[i]; kind == affText {
 				a.Value = one
 			} else {
@@ -143,94 +190,85 @@ func (l *load) bind(g *group, r *row.Row) {
 			}
 		}
 		g.args = append(g.args, a)
+		g.ends = append(g.ends, uint32(end))
 	}
-	g.seqs = append(g.seqs, r.Seq)
+	g.rows = append(g.rows, waiting{seq: r.Seq, received: r.Received, flags: r.Flags, schema: r.Schema, text: text})
+	return len(text)
+}
+
+// row returns the row at index at as it came.
+func (g *group) row(at int) *row.Row {
+	w, width := &g.rows[at], len(g.plan.cells)
+	r := &row.Row{Seq: w.seq, Received: w.received, Flags: w.flags, Schema: w.schema, Values: make([]row.Value, width)}
+	start := uint32(0)
+	for i := range r.Values {
+		end := g.ends[at*width+i]
+		if g.args[at*width+i].Value == nil {
+			r.Values[i] = row.Null
+		} else {
+			r.Values[i] = row.Text(w.text[start:end])
+		}
+		start = end
+	}
+	return r
+}
+
+// reset empties g for its next rows.
+func (g *group) reset() {
+	clear(g.args) // so that the text can go
+	clear(g.rows)
+	g.args, g.ends, g.rows, g.bytes = g.args[:0], g.ends[:0], g.rows[:0], 0
+	clear(g.bad)
+	g.bad, g.orphans = g.bad[:0], nil
 }
 
 // flushAll writes every row that waits.
 func (l *load) flushAll() error {
-	for _, g := range l.pending {
+	if err := l.flushQueue(); err != nil {
+		return err
+	}
+	if len(l.kept) == 0 {
+		return nil
+	}
+	if err := l.writeKept(); err != nil {
+		return err
+	}
+	for _, g := range l.kept {
+		if err := l.tell(g); err != nil {
+			return err
+		}
+		g.reset()
+		g.queued = false
+		delete(l.last, g.plan.table)
+	}
+	clear(l.kept)
+	l.kept, l.held = l.kept[:0], 0
+	return nil
+}
+
+// flushQueue writes every row that waits and needs no parent.
+func (l *load) flushQueue() error {
+	for _, g := range l.queue {
 		if err := l.flush(g); err != nil {
 			return err
 		}
+		g.queued = false
+		delete(l.last, g.plan.table)
 	}
-	clear(l.pending)
+	clear(l.queue)
+	l.queue = l.queue[:0]
 	return nil
 }
 
-// flush writes the rows of g, in as few statements as their sizes allow: the
-// largest, some of 8 rows, and the rest one by one, so that a few statements
-// serve any number of rows.
+// flush writes the rows of g, which needs no parents.
 func (l *load) flush(g *group) error {
-	if err := l.ctx.Err(); err != nil {
+	if err := l.write(g); err != nil {
 		return err
 	}
-	for at := 0; at < len(g.seqs); {
-		n := 1
-		for _, size := range [...]int{g.plan.rows, 8} {
-			if size > n && len(g.seqs)-at >= size {
-				n = size
-			}
-		}
-		if err := l.run(g, at, n); err != nil {
-			if !aboutRow(err) {
-				return fmt.Errorf("insert into table %q: %w", g.plan.schema.Table, err)
-			}
-			if err := l.locate(g, at, n, err); err != nil {
-				return err
-			}
-		}
-		at += n
+	if err := l.tell(g); err != nil {
+		return err
 	}
 	l.bytes -= g.bytes
-	clear(g.args) // so that the text can go
-	g.bytes, g.args, g.seqs = 0, g.args[:0], g.seqs[:0]
+	g.reset()
 	return nil
-}
-
-// run inserts n rows of g from the one at index at.
-func (l *load) run(g *group, at, n int) error {
-	width := len(g.plan.cells)
-	args := g.args[at*width : (at+n)*width]
-	if at > 0 {
-		for i := range args {
-			args[i].Ordinal = i + 1
-		}
-	}
-	return l.conn.run(g.plan.sql(n), args)
-}
-
-// locate finds which of n rows, that were refused together, is refused, by
-// inserting them one by one; the transaction is rolled back afterwards.
-func (l *load) locate(g *group, at, n int, refused error) error {
-	named := &sink.RowError{Table: g.plan.schema.Table, Code: codeName(refused), Err: refused}
-	if n == 1 {
-		named.Seq = g.seqs[at]
-		return named
-	}
-	// A table may say ON CONFLICT FAIL, which keeps the rows before the one
-	// refused; or ON CONFLICT ROLLBACK, which ends the transaction, so that
-	// rows inserted now would be committed one by one.
-	if _, err := l.conn.exec(l.ctx, "BEGIN"); err == nil {
-		return named
-	}
-	kept, err := l.conn.query(l.ctx, "SELECT changes()")
-	if err != nil {
-		return fmt.Errorf("insert into table %q: %w", named.Table, err)
-	}
-	skip, _ := kept[0][0].(int64)
-	for i := at + int(skip); i < at+n; i++ {
-		if err := l.run(g, i, 1); err != nil {
-			if !aboutRow(err) {
-				return fmt.Errorf("insert into table %q: %w", named.Table, err)
-			}
-			named.Seq, named.Code, named.Err = g.seqs[i], codeName(err), err
-			return named
-		}
-	}
-	if skip > 0 { // a trigger that fails after its row went in keeps that row too
-		named.Seq = g.seqs[at+int(skip)-1]
-		return named
-	}
-	return nil // one by one they all went in
 }

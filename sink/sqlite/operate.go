@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
 
 	"holdfast/row"
@@ -43,6 +42,13 @@ func (s *Sink) Retire(ctx context.Context, id sink.ID) error {
 // Rename makes what belongs to id that of the sink called name.
 func (s *Sink) Rename(ctx context.Context, id sink.ID, name string) error {
 	err := s.change(ctx, func(c *conn) error {
+		taken, err := c.query(ctx, "SELECT 1 FROM holdfast_cursor WHERE stream_id = ? AND sink = ?", id.StreamID, name)
+		if err == nil && len(taken) > 0 {
+			err = fmt.Errorf("sink %q has a cursor of this stream already: retire that first, or choose another name", name)
+		}
+		if err != nil {
+			return err
+		}
 		n, err := c.exec(ctx, "UPDATE holdfast_cursor SET sink = ? WHERE stream_id = ? AND sink = ?", name, id.StreamID, id.Sink)
 		if err == nil && n == 0 {
 			return sink.ErrNoCursor
@@ -99,17 +105,12 @@ func (n *session) Move(ctx context.Context, to row.Position, gaps []row.Damage) 
 // Retry writes rows that were refused before.
 func (n *session) Retry(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
 	return n.commit(ctx, func(c *conn, _ *sink.Cursor) error {
-		keyed := &unretried{Batch: b, ctx: ctx, conn: c, id: n.id}
-		if err := n.load(ctx, c, keyed, rejects); err != nil {
-			return err
-		}
-		return keyed.err
+		return n.load(ctx, c, &unretried{Batch: b, ctx: ctx, conn: c, id: n.id}, &again{Rejects: rejects, ctx: ctx, conn: c, id: n.id})
 	})
 }
 
 // unretried is a batch without the rows that were retried before. It notes
-// those that are left as retried; what is refused again is rolled back or not
-// looked up again, since its next retry has another key.
+// those that are left as retried.
 type unretried struct {
 	sink.Batch
 	ctx  context.Context
@@ -123,10 +124,35 @@ func (u *unretried) Next() bool {
 	for u.err == nil && u.Batch.Next() {
 		var n int64
 		n, u.err = u.conn.exec(u.ctx, "INSERT OR IGNORE INTO holdfast_retry VALUES (?, ?, ?, ?)",
-			driver.Value(u.id.StreamID), u.id.Sink, int64(u.Batch.Row().Seq), now())
+			u.id.StreamID, u.id.Sink, int64(u.Batch.Row().Seq), now())
 		if n == 1 {
 			return true
 		}
 	}
 	return false
+}
+
+// Err returns what ended the batch early.
+func (u *unretried) Err() error {
+	if u.err != nil {
+		return fmt.Errorf("note retried row: %w", u.err)
+	}
+	return u.Batch.Err()
+}
+
+// again takes the rows that are refused again, which are not retried after all.
+type again struct {
+	sink.Rejects
+	ctx  context.Context
+	conn *conn
+	id   sink.ID
+}
+
+// Refuse forgets that r was noted as retried, and sets it aside.
+func (a *again) Refuse(r *row.Row, why *sink.RowError) error {
+	if _, err := a.conn.exec(a.ctx, "DELETE FROM holdfast_retry WHERE stream_id = ? AND sink = ? AND seq = ?",
+		a.id.StreamID, a.id.Sink, int64(r.Seq)); err != nil {
+		return fmt.Errorf("note refused row: %w", err)
+	}
+	return a.Rejects.Refuse(r, why)
 }

@@ -138,9 +138,14 @@ func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 	})
 }
 
-// load writes the rows of b.
-func (n *session) load(ctx context.Context, c *conn, b sink.Batch, _ sink.Rejects) error {
-	return (&load{ctx: ctx, conn: c, tables: &n.sink.tables, fixed: n.sink.opts.Fixed}).all(b)
+// load writes the rows of b but those that are refused, and sees that these
+// are safe. Nothing behind it but the cursor's own row stands before the commit.
+func (n *session) load(ctx context.Context, c *conn, b sink.Batch, rejects sink.Rejects) error {
+	l := &load{ctx: ctx, conn: c, tables: &n.sink.tables, fixed: n.sink.opts.Fixed, rejects: rejects}
+	if err := l.all(b); err != nil || !l.refused {
+		return err
+	}
+	return rejects.Settle(ctx)
 }
 
 // commit calls f in a transaction, and writes the cursor as f leaves it. The

@@ -114,20 +114,6 @@ func makeFamily(t *testing.T, db *sql.DB, parent, child, when string) {
 
 func TestConformance(t *testing.T) {
 	sinktest.Run(t, sinktest.Harness{
-		Pending: []string{
-			"a refused row goes to rejects, and costs the others nothing",
-			"a batch whose rows are all refused moves the cursor",
-			"many refused rows in several tables",
-			"a row of a kind that no table can take goes to rejects too",
-			"rejects are settled before the commit",
-			"an error of Refuse rolls everything back, and comes out",
-			"a batch that ends early sets nothing aside for good",
-			"parents go in before children",
-			"a constraint checked at commit refuses one row",
-			"a batch with nothing but an orphan moves the cursor",
-			"a row that is refused again can be retried again",
-			"a retry that fails leaves nothing",
-		},
 		Names: []string{"main.t", "temp", "rowid_", "main"},
 		New: func(t *testing.T) sinktest.Destination {
 			path := filepath.Join(t.TempDir(), "odd ?#%41 name.db")
