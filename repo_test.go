@@ -126,6 +126,7 @@ var arrows = []arrow{
 	{"internal/segment", []string{"row", "internal/disk"}, "one file knows nothing of rotation"},
 	{"internal/journal", []string{"row", "internal/disk", "internal/segment"}, "the journal knows neither who writes nor who reads"},
 	{"internal/catalog", []string{"row", "internal/disk"}, "what tables look like depends on no door and no sink"},
+	{"internal/rejects", []string{"row", "internal/journal"}, "rejects are a stream like any other; delivery declares what it needs of them"},
 	{"internal/deliver", []string{"row", "sink"}, "delivery declares the stream that it reads from; the daemon hands it over"},
 	{"internal/pgwire", []string{"row"}, "a source declares the interface that it appends to"},
 	{"internal/httpapi", []string{"row"}, "a source declares the interface that it appends to"},
