@@ -2,7 +2,6 @@ package holdfast
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,23 +11,28 @@ import (
 	"time"
 
 	"holdfast/internal/catalog"
-	"holdfast/internal/deliver"
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
+	"holdfast/internal/roster"
 	"holdfast/row"
 	"holdfast/sink"
 )
 
-// MainStream is the stream of every table that no other stream names. It is
-// always there.
-const MainStream = "main"
+// Streams that are always there.
+const (
+	// MainStream is the stream of every table that no other stream names.
+	MainStream = "main"
+	// RejectsStream is where rows are kept that sinks refuse. No table can be
+	// routed there, and no sink gets it.
+	RejectsStream = "rejects"
+)
 
 // Options configure Open. The zero value works: one stream without limits, no
 // sinks, and tables that are known from their first row on.
 type Options struct {
-	// Streams are the streams besides main, and main itself where it has
-	// options of its own.
+	// Streams are the streams besides main and rejects, and these themselves
+	// where they have options of their own.
 	Streams []Stream
 	// FixedTables refuses tables and columns that were not declared.
 	FixedTables bool
@@ -76,6 +80,7 @@ type Sink struct {
 	Sink    sink.Sink
 	Streams []string // that it gets; nil: all
 	Replay  bool     // a sink that was restored from an older copy gets the rows since then again, unasked
+	Now     bool     // where it is new, it begins with the next row instead of the oldest one kept
 }
 
 // DB is an open database. Its methods are safe for concurrent use.
@@ -87,13 +92,18 @@ type DB struct {
 	catalog   *catalog.Catalog
 	streams   []*stream // sorted by name
 	byName    map[string]*stream
-	sinks     []*delivery
+	roster    *roster.Roster
+	instance  string // this run's token in the sinks
 	auto      atomic.Bool
 	memory    atomic.Int64 // bytes that transactions may still take
 	schemas   schemaCache
 	batches   sync.Pool // *row.Batch
 	closing   sync.Once
 	closedErr error
+
+	operating sync.Mutex // held while an operator changes which sinks there are; before mu
+	mu        sync.Mutex
+	sinks     []*delivery
 }
 
 // stream is one stream that is open.
@@ -101,12 +111,6 @@ type stream struct {
 	Stream
 	journal *journal.Journal
 	fs      *disk.Real // its directory, where that is not in the data directory
-}
-
-// delivery is one sink's deliverer for one stream.
-type delivery struct {
-	*deliver.Deliverer
-	sink sink.Sink
 }
 
 // Open opens the data directory dir, making it where it is missing, and begins
@@ -122,7 +126,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if o.MaxTransaction <= 0 {
 		o.MaxTransaction = 1 << 30
 	}
-	o.Streams, o.Sinks = withMain(o.Streams), slices.Clone(o.Sinks)
+	o.Streams, o.Sinks = withOwn(o.Streams), slices.Clone(o.Sinks)
 	if err := o.judge(); err != nil {
 		return nil, err
 	}
@@ -140,11 +144,14 @@ func Open(dir string, o Options) (*DB, error) {
 	return db, nil
 }
 
-// withMain returns streams with main among them, sorted by name.
-func withMain(streams []Stream) []Stream {
+// withOwn returns streams with those among them that are always there, sorted
+// by name.
+func withOwn(streams []Stream) []Stream {
 	streams = slices.Clone(streams)
-	if !slices.ContainsFunc(streams, func(s Stream) bool { return s.Name == MainStream }) {
-		streams = append(streams, Stream{Name: MainStream})
+	for _, own := range []string{MainStream, RejectsStream} {
+		if !slices.ContainsFunc(streams, func(s Stream) bool { return s.Name == own }) {
+			streams = append(streams, Stream{Name: own})
+		}
 	}
 	slices.SortFunc(streams, func(a, b Stream) int {
 		if a.Name < b.Name {
@@ -172,6 +179,9 @@ func (db *DB) open() (err error) {
 	}
 	if bad := db.catalog.Damaged(); bad != nil {
 		db.o.Log.Error("the catalog was set aside and begins empty; declare tables again where unknown ones are refused", "error", bad)
+	}
+	if db.roster, err = roster.Open(db.disk); err != nil {
+		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
 	for _, s := range db.o.Streams {
 		if err := db.openStream(s); err != nil {
@@ -223,42 +233,10 @@ func (s *stream) directory(data *disk.Real) (d disk.FS, err error) {
 	return s.fs, err
 }
 
-// deliver registers the sinks and starts a deliverer for each of their streams.
-func (db *DB) deliver() error {
-	instance := rand.Text()
-	for _, k := range db.o.Sinks {
-		for _, s := range db.streams {
-			if k.Streams != nil && !slices.Contains(k.Streams, s.Name) {
-				continue
-			}
-			mark, err := s.journal.Register(k.Name)
-			if err != nil {
-				return fmt.Errorf("register sink %q with stream %q: %w", k.Name, s.Name, err)
-			}
-			d := deliver.New(deliver.Config{
-				Stream: source{s.journal}, Sink: k.Sink, Name: k.Name, Instance: instance,
-				Start: s.journal.Oldest(), Mark: mark, Replay: k.Replay, Log: db.o.Log,
-				Marked: func(seq uint64) { s.journal.Mark(k.Name, seq) },
-			})
-			db.sinks = append(db.sinks, &delivery{d, k.Sink})
-		}
-	}
-	for _, d := range db.sinks {
-		d.Start()
-	}
-	return nil
-}
-
 // Drain waits until every sink has committed what is durable now, or until ctx
 // ends. The error names each sink and the rows that it has not.
 func (db *DB) Drain(ctx context.Context) error {
-	errs := make([]error, len(db.sinks))
-	var wg sync.WaitGroup
-	for i, d := range db.sinks {
-		wg.Go(func() { errs[i] = d.Drain(ctx) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return drain(ctx, db.deliveries())
 }
 
 // Close stops delivering, commits what was handed over, closes the sinks and
@@ -266,6 +244,8 @@ func (db *DB) Drain(ctx context.Context) error {
 // open fail at their commit. Idempotent.
 func (db *DB) Close() error {
 	db.closing.Do(func() {
+		db.operating.Lock()
+		defer db.operating.Unlock()
 		errs := make([]error, 0, len(db.o.Sinks)+1)
 		db.stopDelivery()
 		for _, k := range db.o.Sinks {
@@ -280,7 +260,7 @@ func (db *DB) Close() error {
 
 func (db *DB) stopDelivery() {
 	var wg sync.WaitGroup
-	for _, d := range db.sinks {
+	for _, d := range db.deliveries() {
 		wg.Go(func() { _ = d.Close() }) // never fails
 	}
 	wg.Wait()

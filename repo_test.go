@@ -127,11 +127,12 @@ var arrows = []arrow{
 	{"internal/journal", []string{"row", "internal/disk", "internal/segment"}, "the journal knows neither who writes nor who reads"},
 	{"internal/catalog", []string{"row", "internal/disk"}, "what tables look like depends on no door and no sink"},
 	{"internal/rejects", []string{"row", "internal/journal"}, "rejects are a stream like any other; delivery declares what it needs of them"},
+	{"internal/roster", []string{"row", "internal/disk"}, "what was said of sinks depends on none of them"},
 	{"internal/deliver", []string{"row", "sink"}, "delivery declares the stream that it reads from; the daemon hands it over"},
 	{"internal/pgwire", []string{"row"}, "a source declares the interface that it appends to"},
 	{"internal/httpapi", []string{"row"}, "a source declares the interface that it appends to"},
 	{"internal/config", nil, "what is configured must be checkable without what it configures"},
-	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog"}, "the library is the database without doors, and delivers to the sinks that it is given"},
+	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
 	{"internal/bench", []string{".", "row", "sink/sqlite", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi"}, "the bench measures each layer by itself, and speaks as a client"},
 	{"internal/cli", []string{".", "row", "internal/bench", "internal/daemon", "internal/config", "internal/httpapi", "internal/journal", "internal/disk"}, "verbs go through the server, the library or the daemon"},
@@ -218,7 +219,7 @@ func TestBans(t *testing.T) {
 // TestOnlyDiskTouchesFiles holds that every file of the engine goes through
 // internal/disk, where crashes and faults can be put in its way.
 func TestOnlyDiskTouchesFiles(t *testing.T) {
-	engine := []string{"row", "sink/sinktest", "internal/segment", "internal/journal", "internal/catalog", "internal/deliver"}
+	engine := []string{"row", "sink/sinktest", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/deliver"}
 	files := []string{"os", "io/ioutil", "path/filepath", "syscall", "golang.org/x/sys/unix"}
 	for _, f := range load(t).files {
 		if f.test || !inside(f.dir, engine...) {

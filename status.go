@@ -51,6 +51,7 @@ const Detached = "detached"
 // SinkStatus is one stream's rows in one sink.
 type SinkStatus struct {
 	Name      string
+	Given     string // the name that Open was given, where it was renamed since; else Name; "" where it is detached
 	Stream    string
 	State     string
 	Reason    string    // why it is halted
@@ -73,11 +74,13 @@ func (db *DB) Status() Status {
 	for _, s := range db.streams {
 		all.Streams = append(all.Streams, s.status())
 	}
-	for _, d := range db.sinks {
+	for _, d := range db.deliveries() {
 		all.Sinks = append(all.Sinks, d.status())
 	}
 	for _, s := range db.streams {
-		all.Sinks = append(all.Sinks, s.detached(all.Sinks)...)
+		if s.Name != RejectsStream { // what reads that is no sink
+			all.Sinks = append(all.Sinks, s.detached(all.Sinks)...)
+		}
 	}
 	slices.SortFunc(all.Sinks, func(a, b SinkStatus) int {
 		return strings.Compare(a.Name+"\x00"+a.Stream, b.Name+"\x00"+b.Stream)
@@ -102,11 +105,11 @@ func (s *stream) status() StreamStatus {
 func (d *delivery) status() SinkStatus {
 	s := d.Status()
 	out := SinkStatus{
-		Name: s.Name, Stream: s.Stream, State: string(s.State), Reason: string(s.Reason), Since: s.Since,
+		Name: s.Name, Given: d.given, Stream: s.Stream, State: string(s.State), Reason: string(s.Reason), Since: s.Since,
 		Seq: s.Seq, LagRows: s.LagRows, LagBytes: s.LagBytes, Oldest: s.Oldest, LastError: s.LastError,
 		Retries: s.Retries, Rows: s.Rows, Commits: s.Commits, GapRows: s.GapRows,
 	}
-	if k, ok := d.sink.(sink.Stats); ok {
+	if k, ok := d.to.Sink.(sink.Stats); ok {
 		// A size that cannot be told now is told as unknown.
 		out.Size, _ = k.Size()
 	}

@@ -29,6 +29,9 @@ func (o *Options) judge() error {
 			return bad("give each a name of its own", "stream %q is there twice", s.Name)
 		}
 		streams[s.Name] = true
+		if s.Name == RejectsStream && len(s.Tables) > 0 {
+			return bad("give its tables to another one", "stream %q takes no tables", s.Name)
+		}
 		for _, g := range s.Tables {
 			if _, err := path.Match(g, ""); err != nil {
 				return bad("use * and ?", "pattern %q of stream %q cannot be read", g, s.Name)
@@ -42,7 +45,7 @@ func (o *Options) judge() error {
 		}
 		sinks[k.Name] = true
 		for _, s := range k.Streams {
-			if !streams[s] {
+			if !streams[s] || s == RejectsStream {
 				return bad("configure the stream, or leave it out", "stream %q of sink %q is not there", s, k.Name)
 			}
 		}

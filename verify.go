@@ -88,7 +88,7 @@ func (db *DB) Repair(ctx context.Context, name string, apply bool, report func(R
 
 // resume ends the pause of the sinks that damage has halted.
 func (db *DB) resume(stream string) {
-	for _, d := range db.sinks {
+	for _, d := range db.deliveries() {
 		if s := d.Status(); s.Stream == stream && s.Reason == deliver.Damage {
 			d.Resume(deliver.Resumption{})
 		}

@@ -1,0 +1,268 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"holdfast/internal/fault"
+	"holdfast/internal/roster"
+	"holdfast/sink"
+)
+
+// registrations returns the streams that a sink is registered with; an error
+// where there are none.
+func (db *DB) registrations(name string) ([]*stream, error) {
+	var all []*stream
+	known := []string{}
+	for _, s := range db.streams {
+		if s.Name == RejectsStream { // what reads that is no sink
+			continue
+		}
+		for have := range s.journal.Sinks() {
+			if have == name {
+				all = append(all, s)
+			} else if !slices.Contains(known, have) {
+				known = append(known, have)
+			}
+		}
+	}
+	if all == nil {
+		slices.Sort(known)
+		return nil, fault.New(fault.UndefinedObject, "sink %q is not registered", name).
+			WithHint("these are: %q", known)
+	}
+	return all, nil
+}
+
+// running returns the deliveries of a sink; an error where it has none.
+func (db *DB) running(name string) ([]*delivery, error) {
+	all := slices.DeleteFunc(db.deliveries(), func(d *delivery) bool { return d.to.Name != name })
+	if len(all) > 0 {
+		return all, nil
+	}
+	if _, err := db.registrations(name); err != nil {
+		return nil, err
+	}
+	return nil, fault.New(fault.CannotConnectNow, "nothing delivers to sink %q", name).
+		WithHint("start the server with a configuration that names it")
+}
+
+// DrainSink waits until a sink has committed every row that is durable now, or
+// until ctx ends. The error names the rows that it has not.
+func (db *DB) DrainSink(ctx context.Context, name string) error {
+	all, err := db.running(name)
+	if err != nil {
+		return err
+	}
+	if err := drain(ctx, all); err != nil {
+		return fault.New(fault.CannotConnectNow, "sink %q has not got everything", name).Because(err).
+			WithHint("holdfast status says why; draining again goes on")
+	}
+	return nil
+}
+
+// RotateSinks makes every sink that keeps files open for other programs close
+// them, one sink where name is not "". It returns the names of those that did.
+func (db *DB) RotateSinks(name string) (rotated []string, err error) {
+	if name != "" {
+		if _, err := db.running(name); err != nil {
+			return nil, err
+		}
+	}
+	var errs []error
+	done := map[sink.Sink]bool{}
+	for _, d := range db.deliveries() {
+		r, ok := d.to.Sink.(sink.Rotator)
+		if !ok || done[d.to.Sink] || name != "" && name != d.to.Name {
+			continue
+		}
+		done[d.to.Sink] = true
+		if err := r.Rotate(); err != nil {
+			errs = append(errs, fmt.Errorf("rotate the files of sink %q: %w", d.to.Name, err))
+			continue
+		}
+		rotated = append(rotated, d.to.Name)
+	}
+	slices.Sort(rotated)
+	return rotated, errors.Join(errs...)
+}
+
+// Retired is what RetireSink did.
+type Retired struct {
+	Streams []string // that the sink was registered with
+	Rows    uint64   // durable rows that it has not committed, and that are no longer kept for it
+	Cursors int      // cursors that were removed from the sink
+	Error   string   // why not all of them; ""
+}
+
+// RetireSink ends the registration of a sink with all of its streams: rows are
+// no longer kept for it, and it gets no more. It is refused where the sink has
+// not committed all rows, unless force is set. Rows that are in the sink stay
+// there. Its cursors are removed where it can be reached within a few seconds.
+// It works for a sink that is not configured any more, too; one that still is
+// stays unused under this name, at the next start as well. Retiring again ends
+// what a crash left half done.
+func (db *DB) RetireSink(ctx context.Context, name string, force bool) (Retired, error) {
+	db.operating.Lock()
+	defer db.operating.Unlock()
+	streams, err := db.registrations(name)
+	if err != nil {
+		return Retired{}, err
+	}
+	done := Retired{}
+	for _, s := range streams {
+		done.Streams = append(done.Streams, s.Name)
+		if mark, end := s.journal.Sinks()[name], s.journal.End().Seq; end > mark {
+			done.Rows += end - mark
+		}
+	}
+	if done.Rows > 0 && !force {
+		return Retired{}, fault.New(fault.InvalidParameterValue, "sink %q has not committed %d rows, which would no longer be kept for it", name, done.Rows).
+			WithHint("let it catch up (holdfast sink drain), or say --force")
+	}
+	to := db.part(name)
+	if err := db.roster.Change(func(notes map[string]roster.Note) {
+		notes[name] = roster.Note{Retired: time.Now().UTC().Truncate(time.Second), Streams: notes[name].Streams}
+	}); err != nil {
+		return Retired{}, errors.Join(err, db.join(to))
+	}
+	var errs []error
+	for _, s := range streams {
+		if err := s.journal.Retire(name); err != nil {
+			errs = append(errs, fmt.Errorf("retire sink %q from stream %q: %w", name, s.Name, err))
+		}
+	}
+	if len(errs) > 0 {
+		return done, errors.Join(errs...)
+	}
+	done.Cursors, err = removeCursors(ctx, name, to)
+	if err != nil {
+		done.Error = err.Error()
+	}
+	db.o.Log.Warn("sink is retired", "sink", name, "streams", done.Streams, "rows_not_delivered", done.Rows, "cursors_removed", done.Cursors)
+	return done, nil
+}
+
+// cursorTimeout bounds how long a sink that may be away is waited for.
+const cursorTimeout = 10 * time.Second
+
+// removeCursors removes the cursors of a sink whose deliverers have stopped, and
+// closes it.
+func removeCursors(ctx context.Context, name string, was []*delivery) (n int, err error) {
+	if len(was) == 0 {
+		return 0, fmt.Errorf("sink %q is not configured, so its cursor stays in holdfast_cursor, if it has one", name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cursorTimeout)
+	defer cancel()
+	for _, d := range was {
+		err = d.to.Sink.Retire(ctx, sink.ID{StreamID: d.stream.journal.ID(), Stream: d.stream.Name, Sink: name})
+		if err != nil {
+			break
+		}
+		n++
+	}
+	return n, errors.Join(err, was[0].to.Sink.Close())
+}
+
+// part stops the deliverers of a sink and returns them.
+func (db *DB) part(name string) []*delivery {
+	db.mu.Lock()
+	var gone []*delivery
+	db.sinks = slices.DeleteFunc(slices.Clone(db.sinks), func(d *delivery) bool {
+		if d.to.Name == name {
+			gone = append(gone, d)
+			return true
+		}
+		return false
+	})
+	db.mu.Unlock()
+	for _, d := range gone {
+		_ = d.Close() // never fails
+	}
+	return gone
+}
+
+// join makes deliverers anew for those that part has stopped, each under the
+// name that is registered with its stream.
+func (db *DB) join(gone []*delivery) error {
+	var errs []error
+	for _, was := range gone {
+		k := was.to
+		if note := db.roster.Note(k.Name); note.Renamed != "" {
+			if _, still := was.stream.journal.Sinks()[k.Name]; !still {
+				k.Name = note.Renamed
+			}
+		}
+		d, err := db.engage(k, was.given, was.stream)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		db.mu.Lock()
+		db.sinks = append(db.sinks, d)
+		db.mu.Unlock()
+		db.launch(d)
+	}
+	return errors.Join(errs...)
+}
+
+// RenameSink gives a sink another name: its registration goes on under it, with
+// all that is kept for it, and so does its cursor, which is renamed in the sink
+// before anything more is delivered. A configuration that still has the old
+// name means the new one, until it has both. After an error, or a crash, the
+// same call or the next start ends what was begun.
+func (db *DB) RenameSink(name, to string) error {
+	db.operating.Lock()
+	defer db.operating.Unlock()
+	if to == "" || len(to) > 63 || !streamName.MatchString(to) {
+		return fault.New(fault.InvalidName, "%q cannot be the name of a sink", to).WithHint("use a-z, 0-9, _ and -")
+	}
+	streams, err := db.registrations(name)
+	if err != nil {
+		return err
+	}
+	for _, s := range db.streams {
+		if _, taken := s.journal.Sinks()[to]; taken && db.roster.Note(name).Renamed != to {
+			return fault.New(fault.InvalidParameterValue, "sink %q is registered already", to).
+				WithHint("choose another name, or retire that one")
+		}
+	}
+	gone := db.part(name)
+	err = db.rename(name, to, streams)
+	return errors.Join(err, db.join(gone))
+}
+
+func (db *DB) rename(name, to string, streams []*stream) error {
+	if err := db.roster.Change(func(notes map[string]roster.Note) {
+		next := roster.Note{Streams: map[string]roster.Place{}}
+		for _, s := range streams {
+			p := notes[name].Streams[s.Name]
+			if p.Was == "" {
+				p.Was = name
+			}
+			if p.Was == to { // it never followed
+				p.Was = ""
+			}
+			next.Streams[s.Name] = p
+		}
+		for old, n := range notes {
+			if n.Renamed == name {
+				n.Renamed = to
+				notes[old] = n
+			}
+		}
+		notes[name], notes[to] = roster.Note{Renamed: to}, next
+	}); err != nil {
+		return err
+	}
+	for _, s := range streams {
+		if err := s.journal.Rename(name, to); err != nil {
+			return fmt.Errorf("rename sink %q to %q in stream %q: %w", name, to, s.Name, err)
+		}
+	}
+	db.o.Log.Info("sink is renamed", "sink", name, "renamed", to)
+	return nil
+}
