@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"fmt"
 
 	"holdfast/internal/mutant"
 	"holdfast/row"
@@ -54,14 +55,26 @@ func (b *batch) begin(block *row.Block) {
 	for b.at+1 < len(block.Rows) && block.Rows[b.at+1].Seq <= after {
 		b.at++
 	}
-	for _, d := range block.Damage {
-		if d.Gap && d.Last > after {
-			d.First = max(d.First, after+1)
-			b.gaps = append(b.gaps, d)
-		}
-	}
+	b.gaps = append(b.gaps, gapsBehind(block, after)...)
 	b.rows -= len(block.Rows)
 	b.bytes -= block.Bytes
+}
+
+// gapsBehind returns the gaps in block behind the seq after.
+func gapsBehind(block *row.Block, after uint64) (gaps []row.Damage) {
+	for _, g := range block.Damage {
+		if g.Gap && g.Last > after {
+			g.First = max(g.First, after+1)
+			gaps = append(gaps, g)
+		}
+	}
+	return gaps
+}
+
+// gaps returns those in block, behind the seq after, that are not noted in the
+// sink.
+func (d *Deliverer) gaps(block *row.Block, after uint64) []row.Damage {
+	return gapsBehind(block, max(after, d.noted))
 }
 
 // Next advances to the next row that is for the sink. At the end, those that
@@ -106,6 +119,13 @@ func (b *batch) advance() {
 	}
 	if err == nil && next != nil {
 		err = checkBlock(next, b.end.Seq)
+	}
+	if err == nil && next != nil {
+		if gaps := b.aside.d.gaps(next, b.end.Seq); len(gaps) > 0 {
+			// They are noted in the sink first, and then this comes again.
+			b.aside.d.ahead = append(b.aside.d.ahead, gaps...)
+			err = fmt.Errorf("%w: rows %d to %d were given up by repair", errAgain, gaps[0].First, gaps[0].Last)
+		}
 	}
 	switch {
 	case err != nil && open:

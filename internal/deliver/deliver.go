@@ -77,9 +77,21 @@ type Config struct {
 	Start    row.Position // where a sink begins that has no cursor yet
 	Mark     uint64       // the last seq known, locally, to be committed in the sink; 0: none
 
+	// Attached says that the sink had a cursor before, as noted locally: one that
+	// is not there any more is lost, and delivery halts, also where all that was
+	// committed is no longer kept. Without it, only Mark can tell that.
+	Attached bool
+	// Paused makes it begin as after Pause.
+	Paused bool
+
 	// Replay says that a cursor behind what was committed before counts (as
 	// with on_rewind: replay), instead of halting delivery until Resume.
 	Replay bool
+
+	// Rewound is told that a cursor behind what was committed counts, before a row
+	// behind it is sent: rejects that were retried since are no longer in the
+	// sink, and must wait again. If nil, nobody is told.
+	Rewound func(ctx context.Context, to row.Position) error
 
 	// Rejects keeps the rows that the sink refuses for what they are. If nil, such
 	// a row halts delivery.

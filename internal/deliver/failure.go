@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"holdfast/internal/mutant"
 	"holdfast/sink"
 )
 
@@ -25,7 +26,11 @@ func (d *Deliverer) works() {
 func (d *Deliverer) failed(err error) {
 	reason := judge(err)
 	d.failures++
-	d.out = leaveOut{}
+	d.out, d.ahead = leaveOut{}, nil
+	if mutant.On(29) && reason == Fenced {
+		d.release()
+		reason = ""
+	}
 	d.peek()
 	d.update(func(s *Status) {
 		s.State, s.Reason = Waiting, reason
@@ -74,12 +79,41 @@ func (d *Deliverer) peek() {
 	}
 }
 
+// rest waits while delivery is paused, and returns false where nothing is to
+// follow. Commands are attended to meanwhile.
+func (d *Deliverer) rest(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		d.mu.Lock()
+		paused, called := d.paused, len(d.commands) > 0
+		d.mu.Unlock()
+		if !paused {
+			return true
+		}
+		if d.Status().State != Paused {
+			d.update(func(s *Status) { s.State = Paused })
+			d.failures = 0
+		}
+		if called {
+			d.attend(ctx)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-d.wake:
+		}
+	}
+	return false
+}
+
 // pause waits before the next attempt, and returns false where there is to be
 // none. Halted for a reason that waits for Resume, it waits for that alone.
 func (d *Deliverer) pause(ctx context.Context) bool {
 	d.mu.Lock()
 	reason := d.status.Reason
 	d.mu.Unlock()
+	if reason.disowned() {
+		d.refuse(d.Status().forbids())
+	}
 	for {
 		var timer <-chan time.Time
 		if !reason.waits() {
@@ -92,11 +126,14 @@ func (d *Deliverer) pause(ctx context.Context) bool {
 			return true
 		case <-d.wake:
 			d.mu.Lock()
-			asked := d.resume != nil
+			asked, called := d.resume != nil || d.paused, len(d.commands) > 0
 			d.mu.Unlock()
 			if asked || !reason.waits() {
 				d.failures = 0
 				return true
+			}
+			if called {
+				d.attend(ctx)
 			}
 		}
 	}

@@ -89,6 +89,16 @@ func (s *memStream) End() row.Position {
 	return row.Position{}
 }
 
+// Oldest is the end of the block in front of the oldest row.
+func (s *memStream) Oldest() row.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == 1 {
+		return row.Position{}
+	}
+	return s.blocks[s.indexLocked(s.first-1)].End
+}
+
 func (s *memStream) BytesAfter(seq uint64) int64 { return int64(s.End().Seq-seq) * 100 }
 
 func (s *memStream) Check(pos row.Position) error {

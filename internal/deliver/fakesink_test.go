@@ -45,6 +45,8 @@ const (
 	stepBegin  = "begin"
 	stepRow    = "row"
 	stepCommit = "commit"
+	stepMove   = "move"
+	stepMoved  = "moved" // done, but the answer is lost
 	stepReply  = "reply" // committed, but the answer is lost
 )
 
@@ -121,28 +123,45 @@ func (n *memSession) Cursor(ctx context.Context) (sink.Cursor, error) {
 	return n.checkLocked()
 }
 
-// Move puts the cursor to a place.
+// Move puts the cursor to a place, and notes gaps once.
 func (n *memSession) Move(_ context.Context, to row.Position, gaps []row.Damage) error {
 	n.s.mu.Lock()
 	defer n.s.mu.Unlock()
 	c, err := n.checkLocked()
-	if err != nil {
+	if err = errors.Join(err, n.s.strike(stepMove)); err != nil {
 		return err
 	}
 	c.Position = to
 	n.s.cursors[n.id] = c
-	n.s.gaps = append(n.s.gaps, gaps...)
-	return nil
+	for _, g := range gaps {
+		if !slices.Contains(n.s.gaps, g) {
+			n.s.gaps = append(n.s.gaps, g)
+		}
+	}
+	return n.s.strike(stepMoved)
 }
 
-// Retry appends rows without moving the cursor.
-func (n *memSession) Retry(_ context.Context, b sink.Batch, _ sink.Rejects) error {
-	for b.Next() {
-		n.s.mu.Lock()
-		n.s.retried = append(n.s.retried, b.Row().Seq)
-		n.s.mu.Unlock()
+// Retry writes rows with their keys, without moving the cursor.
+func (n *memSession) Retry(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
+	n.s.mu.Lock()
+	_, err := n.checkLocked()
+	v := verdict{n.s.refuse, n.s.how}
+	n.s.mu.Unlock()
+	if err != nil {
+		return err
 	}
-	return b.Err()
+	rows, err := n.s.read(ctx, b, rejects, v)
+	n.s.mu.Lock()
+	defer n.s.mu.Unlock()
+	if err = errors.Join(err, n.s.strike(stepCommit)); err != nil {
+		return err
+	}
+	for _, seq := range rows {
+		if !slices.Contains(n.s.retried, seq) {
+			n.s.retried = append(n.s.retried, seq)
+		}
+	}
+	return n.s.strike(stepReply)
 }
 
 func (n *memSession) checkLocked() (sink.Cursor, error) {

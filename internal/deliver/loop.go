@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdfast/internal/mutant"
 	"holdfast/row"
 	"holdfast/sink"
 )
@@ -14,7 +15,7 @@ import (
 // an attempt ended because of that is no verdict on anything.
 func (d *Deliverer) run(ctx context.Context) {
 	defer close(d.done)
-	for {
+	for d.rest(ctx) {
 		err := d.attempt(ctx)
 		if ctx.Err() != nil {
 			break
@@ -45,30 +46,82 @@ func (d *Deliverer) release() {
 // begins by reading the cursor, which settles whatever the last one left open.
 func (d *Deliverer) attempt(ctx context.Context) error {
 	d.enter(Connecting)
+	d.takeUp()
+	at, err := d.connect(ctx)
+	if err == nil && d.serve(ctx, at) {
+		return errAgain
+	}
+	var r Reader
+	if err == nil {
+		r, err = d.open(ctx, at)
+	}
+	if err != nil && judge(err) == Gap && d.how.AcceptGap {
+		return d.acceptGap(ctx, at, err)
+	}
+	if err != nil {
+		return err
+	}
+	d.how = Resumption{}
+	return errors.Join(d.follow(ctx, r, at), r.Close())
+}
+
+// takeUp takes up what Resume asked for.
+func (d *Deliverer) takeUp() {
+	d.mu.Lock()
+	asked := d.resume
+	d.resume = nil
+	d.mu.Unlock()
+	if asked == nil {
+		return
+	}
+	d.how = asked.how
+	if asked.reason == Flood {
+		d.window = window{accepted: true}
+	}
+	if asked.reason.disowned() {
+		d.release()
+	}
+}
+
+// connect returns where the cursor stands, once it is ours and fits.
+func (d *Deliverer) connect(ctx context.Context) (row.Position, error) {
 	known := d.session != nil
 	if err := d.attach(ctx); err != nil {
-		return err
+		return row.Position{}, err
 	}
-	at, err := d.session.Cursor(ctx)
+	c, err := d.session.Cursor(ctx)
 	if err != nil {
-		return fmt.Errorf("read cursor: %w", err)
+		return row.Position{}, fmt.Errorf("read cursor: %w", err)
 	}
-	if err := d.checkCursor(at); err != nil {
-		return err
+	if err := d.checkCursor(ctx, c, known); err != nil {
+		return c.Position, err
 	}
-	settled := at.Seq - min(at.Seq, d.floor())
-	if !known {
-		settled = 0 // committed by an earlier run
+	var settled uint64
+	if floor := d.floor(); known && !d.moved && c.Seq > floor {
+		settled = c.Seq - floor
 	}
-	d.reached(at.Position, settled, 0)
+	d.moved = false
+	if mutant.On(25) && !known {
+		c.Seq = max(d.floor(), d.cfg.Start.Seq)
+	}
+	d.reached(c.Position, settled, 0)
+	return c.Position, nil
+}
+
+// open returns a reader of what is behind at.
+func (d *Deliverer) open(ctx context.Context, at row.Position) (Reader, error) {
 	if err := d.ask(ctx, at.Seq+1); err != nil {
-		return err
+		return nil, err
+	}
+	d.noted = at.Seq
+	if err := d.note(ctx, at, d.ahead); err != nil {
+		return nil, err
 	}
 	r, err := d.cfg.Stream.Reader(at.Seq + 1)
 	if err != nil {
-		return fmt.Errorf("read stream %q from seq %d: %w", d.cfg.Stream.Name(), at.Seq+1, err)
+		return nil, fmt.Errorf("read stream %q from seq %d: %w", d.cfg.Stream.Name(), at.Seq+1, err)
 	}
-	return errors.Join(d.follow(ctx, r, at.Position), r.Close())
+	return r, nil
 }
 
 // ask learns which rows from seq on are in rejects already: set aside by an
@@ -93,22 +146,16 @@ func (d *Deliverer) ask(ctx context.Context, seq uint64) error {
 // error: attaching anew would take the cursor from an instance that may
 // rightly have it by now. Only an operator does that, by Resume.
 func (d *Deliverer) attach(ctx context.Context) error {
-	d.mu.Lock()
-	asked := d.resume
-	d.resume = nil
-	if asked != nil && asked.how.Replay {
-		d.status.Seq = 0
-	}
-	d.mu.Unlock()
-	if asked != nil && asked.reason == Flood {
-		d.window = window{accepted: true}
-	} else if asked != nil {
-		d.release()
-	}
 	if d.session != nil {
 		return nil
 	}
-	n, err := d.cfg.Sink.Attach(ctx, d.cfg.id(), d.cfg.Instance, d.cfg.Start)
+	start := d.cfg.Start
+	if d.cfg.Attached {
+		// A cursor that is gone must not be found again at a place that looks as if
+		// nothing had happened: at the very front it is behind any mark.
+		start = row.Position{}
+	}
+	n, err := d.cfg.Sink.Attach(ctx, d.cfg.id(), d.cfg.Instance, start)
 	if err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
@@ -123,7 +170,13 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 		if err != nil {
 			return err
 		}
+		if err := d.note(ctx, at, d.gaps(first, at.Seq)); err != nil {
+			return err
+		}
 		d.begins(first)
+		if mutant.On(27) && !first.Open {
+			_ = d.session.Move(ctx, first.End, nil)
+		}
 		b := d.batch(ctx, r, first, at)
 		if err := d.session.Apply(ctx, b, b.aside); err != nil {
 			return d.refused(b, at, err)
@@ -137,11 +190,15 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 		at = b.End()
 		d.window = b.aside.window.next()
 		d.out.forget(at.Seq)
+		d.ahead = nil
 		d.reached(at, b.count-b.aside.late, b.last)
 		d.setAside(b.aside)
 		d.passed(b.gaps)
 		if b.later != nil {
 			return b.later
+		}
+		if d.called() {
+			return errAgain
 		}
 		if b.rows > 0 && b.bytes > 0 {
 			d.linger(ctx)
@@ -154,6 +211,9 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 func (d *Deliverer) refused(b *batch, at row.Position, err error) error {
 	if b.aside.err != nil {
 		err = b.aside.err
+	}
+	if mutant.On(30) && b.ctx.Err() != nil {
+		d.reached(b.end, 0, 0)
 	}
 	var bad *sink.RowError
 	if judge(err) == BadRow && errors.As(err, &bad) && d.cfg.Rejects != nil {
@@ -213,7 +273,13 @@ func (d *Deliverer) first(ctx context.Context, r Reader, at row.Position) (*row.
 		if err == nil && b == nil {
 			d.works()
 			d.enter(Idle)
-			b, err = r.Next(ctx)
+			b, err = d.next(ctx, r, 0)
+		}
+		if err == nil && d.called() {
+			return nil, errAgain
+		}
+		if err == nil && b == nil {
+			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read stream %q behind seq %d: %w", d.cfg.Stream.Name(), at.Seq, err)

@@ -14,6 +14,7 @@ const (
 	Delivering State = "delivering" // rows are on their way
 	Idle       State = "idle"       // the sink has every durable row
 	Waiting    State = "waiting"    // the last attempt failed; the next comes by itself
+	Paused     State = "paused"     // by an operator, until Resume
 	Halted     State = "halted"     // somebody must look; Reason says why
 )
 

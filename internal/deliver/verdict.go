@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -33,6 +34,10 @@ func (r Reason) waits() bool {
 	}
 	return false
 }
+
+// disowned reports whether the cursor is not known to be ours, so that nothing
+// may be done with it before an operator has looked.
+func (r Reason) disowned() bool { return r.waits() && r != Flood }
 
 // haltError is an error that halts, from within this package.
 type haltError struct {
@@ -73,8 +78,9 @@ func judge(err error) Reason {
 	return ""
 }
 
-// checkCursor compares the cursor with the stream, before a row is sent.
-func (d *Deliverer) checkCursor(at sink.Cursor) error {
+// checkCursor compares the cursor with the stream, before a row is sent. known
+// says that the session is not new.
+func (d *Deliverer) checkCursor(ctx context.Context, at sink.Cursor, known bool) error {
 	end := d.cfg.Stream.End()
 	if at.Seq > end.Seq {
 		return halt(OtherJournal, "cursor in the sink stands at seq %d, beyond the last row %d of stream %q: it was written by another journal",
@@ -84,8 +90,17 @@ func (d *Deliverer) checkCursor(at sink.Cursor) error {
 	if err != nil && errors.Is(err, ErrOtherJournal) {
 		return fmt.Errorf("compare cursor at seq %d, chain %d: %w", at.Seq, at.Chain, err)
 	}
-	if floor := d.floor(); at.Seq < floor && !d.cfg.Replay {
+	floor := d.floor()
+	lost := !known && d.cfg.Attached && at.Epoch == 1
+	if replay := d.cfg.Replay || d.how.Replay; (at.Seq < floor || lost) && !replay {
+		if lost {
+			return halt(Restored, "the sink had a cursor, and has none: seq %d was committed before; the sink was emptied, or is another one", floor)
+		}
 		return halt(Restored, "cursor in the sink stands at seq %d, but seq %d was committed before: the sink was restored from an older copy, or emptied", at.Seq, floor)
+	} else if at.Seq < floor && d.cfg.Rewound != nil {
+		if err := d.cfg.Rewound(ctx, at.Position); err != nil {
+			return fmt.Errorf("take note that the sink was put back to seq %d: %w", at.Seq, err)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("compare cursor at seq %d: %w", at.Seq, err)

@@ -5,4 +5,4 @@
 package mutant
 
 // Last is the highest number of a bug.
-const Last = 24
+const Last = 30
