@@ -195,7 +195,7 @@ func TestShutdownIsNoVerdict(t *testing.T) {
 			t.Errorf("got %+v with rejects %v, want nothing blamed for the stop", got, m.list)
 		}
 		s.fault = nil
-		d = started(t, Config{Stream: st, Sink: s, Rejects: m, Instance: "b"})
+		_ = started(t, Config{Stream: st, Sink: s, Rejects: m, Instance: "b"})
 		settle(time.Minute)
 		wantRows(t, st, s, 40)
 	})
