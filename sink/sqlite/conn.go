@@ -51,7 +51,7 @@ func open(ctx context.Context, path string, busyMillis int64) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database %q: %w", path, err)
 	}
-	connector, err := sqlite.NewConnector("file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path))
+	connector, err := sqlite.NewConnector(uri(path))
 	if err != nil {
 		return nil, fmt.Errorf("open database %q: %w", path, err)
 	}
@@ -76,6 +76,11 @@ func open(ctx context.Context, path string, busyMillis int64) (*conn, error) {
 		}
 	}
 	return c, nil
+}
+
+// uri returns path as SQLite takes it with settings behind it.
+func uri(path string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
 // current reports whether path still leads to the file that c has open. A

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -108,28 +109,35 @@ func parentsFirst(groups []*group) []*table {
 			left = append(left, tab)
 		}
 	}
-	free := func(tab *table) bool {
-		for _, k := range tab.keys {
-			if p := waits[FoldName(k.parent)]; p != nil && p != tab {
-				return false
-			}
-		}
-		return true
-	}
 	var order []*table
 	for len(left) > 0 {
-		next := 0
-		for i, tab := range left {
-			if free(tab) {
-				next = i
-				break
+		next := slices.IndexFunc(left, func(tab *table) bool {
+			// Whatever it waits for waits for it.
+			for above := range ancestors(tab, waits) {
+				if !ancestors(above, waits)[tab] {
+					return false
+				}
 			}
-		}
-		tab := left[next]
-		delete(waits, FoldName(tab.name))
-		order, left = append(order, tab), append(left[:next], left[next+1:]...)
+			return true
+		})
+		delete(waits, FoldName(left[next].name))
+		order, left = append(order, left[next]), slices.Delete(left, next, next+1)
 	}
 	return order
+}
+
+// ancestors returns which of waits tab refers to, through others or not.
+func ancestors(tab *table, waits map[string]*table) map[*table]bool {
+	found := map[*table]bool{}
+	for look := []*table{tab}; len(look) > 0; look = look[1:] {
+		for _, k := range look[0].keys {
+			if p := waits[FoldName(k.parent)]; p != nil && !found[p] {
+				found[p] = true
+				look = append(look, p)
+			}
+		}
+	}
+	return found
 }
 
 // maxRounds bounds how often kept rows are written anew because some of them

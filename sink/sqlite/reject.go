@@ -21,17 +21,21 @@ type bad struct {
 
 // write inserts the rows of g, in as few statements as their sizes allow: the
 // largest, some of 8 rows, and the rest one by one, so that a few statements
-// serve any number of rows. Those that are refused are left out and noted.
+// serve any number of rows. Those that are refused are left out and noted;
+// behind one, sizes are halved, so that it costs twice log2 statements at most.
 func (l *load) write(g *group) error {
 	if err := l.ctx.Err(); err != nil {
 		return err
 	}
 	for at := 0; at < len(g.rows); {
-		n := 1
+		n, left := 1, len(g.rows)-at
 		for _, size := range [...]int{g.plan.rows, 8} {
-			if size > n && len(g.rows)-at >= size {
+			if size > n && left >= size {
 				n = size
 			}
+		}
+		if len(g.bad) > 0 && left < g.plan.rows {
+			n = 1 << (bits.Len(uint(left)) - 1)
 		}
 		_, err := l.try(g, at, n)
 		if err == nil {

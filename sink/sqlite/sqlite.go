@@ -23,8 +23,9 @@ import (
 )
 
 var (
-	_ sink.Sink  = (*Sink)(nil)
-	_ sink.Stats = (*Sink)(nil)
+	_ sink.Sink      = (*Sink)(nil)
+	_ sink.Stats     = (*Sink)(nil)
+	_ sink.Describer = (*Sink)(nil)
 )
 
 // Options say how the file is used. The zero value is what Holdfast's default
