@@ -120,6 +120,7 @@ var arrows = []arrow{
 	{"sink/local", []string{"row", "sink"}, "it keeps a sink's place on this machine, and knows nothing of where the rows go"},
 	{"sink/flat", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own files, never the journal that they come from"},
 	{"sink/postgres", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
+	{"sink/mysql", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"sink/sqlite", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"internal/fault", nil, "everything speaks of refusals, so refusals rest on nothing"},
 	{"internal/mutant", nil, "a bug is seeded by a number; what it breaks is the business of where it is"},
@@ -188,6 +189,8 @@ var bans = []struct {
 }{
 	{"modernc.org/sqlite", []string{"sink/sqlite"}, "each outside database belongs to the one sink that speaks to it"},
 	{"github.com/jackc/pgx/", []string{"sink/postgres", "internal/pgwire", "internal/bench", "internal/cli"}, "the protocol belongs to its door, to the sink that speaks it, and to the bench that measures it"},
+	{"github.com/go-sql-driver/mysql", []string{"sink/mysql"}, "each outside database belongs to the one sink that speaks to it"},
+	{"github.com/jackc/pgx/", []string{"internal/pgwire", "internal/bench", "internal/cli"}, "the protocol belongs to its door, and to the bench that measures it"},
 	{"github.com/prometheus/", []string{"internal/httpapi", "internal/daemon"}, "the engine counts; only the doors publish"},
 	{"github.com/spf13/", []string{"internal/cli"}, "only verbs have flags"},
 	{"github.com/goccy/go-yaml", []string{"internal/config"}, "one place knows the configuration's syntax"},

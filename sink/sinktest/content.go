@@ -115,7 +115,7 @@ var contentRules = []rule{
 			n := attach(t, open(t, d), stream, "a", row.Position{})
 			apply(t, n, numbered(schema("y", "v"), 1, 1)...)
 			seq := uint64(1)
-			for _, name := range append(oddNames, h.Names...) {
+			for _, name := range h.names() {
 				seq++
 				apply(t, n, numbered(schema(name, name, "v"), seq, seq)...)
 				wantColumn(t, d, name, name, []string{fmt.Sprint(seq)})

@@ -86,7 +86,7 @@ var describeRules = []rule{
 		func(t *testing.T, h Harness, d Destination) {
 			s := open(t, d)
 			n := attach(t, s, stream, "a", row.Position{})
-			names := append(append([]string{}, oddNames...), h.Names...)
+			names := h.names()
 			for i, name := range names {
 				apply(t, n, numbered(schema(name, name, "v"), uint64(i+1), uint64(i+1))...)
 			}

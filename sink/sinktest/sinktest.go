@@ -52,6 +52,8 @@ type Harness struct {
 	// Names are more odd names of tables and columns to try, for what is
 	// special in this database (a backtick, for one).
 	Names []string
+	// Never are the odd names of the suite that this database cannot have.
+	Never []string
 	// Large is how many rows the large batch has. If zero, 100,000.
 	Large int
 	// Pending names rules that this sink does not hold yet; they are skipped.
@@ -63,6 +65,11 @@ type rule struct {
 	name string
 	why  string
 	test func(t *testing.T, h Harness, d Destination)
+}
+
+// names returns the odd names to try.
+func (h Harness) names() []string {
+	return slices.DeleteFunc(slices.Concat(oddNames, h.Names), func(name string) bool { return slices.Contains(h.Never, name) })
 }
 
 // Run runs every rule as a subtest.
