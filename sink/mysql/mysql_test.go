@@ -132,7 +132,7 @@ func readRows(t testing.TB, db *sql.DB, table string, columns ...string) [][]row
 	return all
 }
 
-// column reads one column, as one text per row.
+// texts reads one column, as one text per row.
 func texts(t testing.TB, db *sql.DB, table, column string) (all []string) {
 	t.Helper()
 	for _, r := range readRows(t, db, table, column) {
