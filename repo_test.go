@@ -190,7 +190,6 @@ var bans = []struct {
 	{"modernc.org/sqlite", []string{"sink/sqlite"}, "each outside database belongs to the one sink that speaks to it"},
 	{"github.com/jackc/pgx/", []string{"sink/postgres", "internal/pgwire", "internal/bench", "internal/cli"}, "the protocol belongs to its door, to the sink that speaks it, and to the bench that measures it"},
 	{"github.com/go-sql-driver/mysql", []string{"sink/mysql"}, "each outside database belongs to the one sink that speaks to it"},
-	{"github.com/jackc/pgx/", []string{"internal/pgwire", "internal/bench", "internal/cli"}, "the protocol belongs to its door, and to the bench that measures it"},
 	{"github.com/prometheus/", []string{"internal/httpapi", "internal/daemon"}, "the engine counts; only the doors publish"},
 	{"github.com/spf13/", []string{"internal/cli"}, "only verbs have flags"},
 	{"github.com/goccy/go-yaml", []string{"internal/config"}, "one place knows the configuration's syntax"},
