@@ -121,6 +121,7 @@ var arrows = []arrow{
 	{"sink/flat", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own files, never the journal that they come from"},
 	{"sink/postgres", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"sink/mysql", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
+	{"sink/http", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own receiver, never the journal that they come from"},
 	{"sink/sqlite", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"internal/fault", nil, "everything speaks of refusals, so refusals rest on nothing"},
 	{"internal/mutant", nil, "a bug is seeded by a number; what it breaks is the business of where it is"},

@@ -1,8 +1,6 @@
 package flat
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -142,10 +140,9 @@ func (s *Sink) closeFile(name string) error {
 
 // keys returns the keys that a file of Holdfast's own has for id.
 func (s *Sink) keys(b *book, name string, id sink.ID) (map[string]bool, error) {
-	found := map[string]bool{}
 	f, err := s.dir.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return found, nil
+		return map[string]bool{}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -155,12 +152,5 @@ func (s *Sink) keys(b *book, name string, id sink.ID) (map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines := bufio.NewScanner(io.NewSectionReader(f, 0, size))
-	for lines.Scan() {
-		number, key, _ := bytes.Cut(lines.Bytes(), []byte{'|'})
-		if n, err := strconv.ParseUint(string(number), 10, 64); err == nil && b.state.IsOf(id, n) {
-			found[string(key)] = true
-		}
-	}
-	return found, lines.Err()
+	return local.Keys(io.NewSectionReader(f, 0, size), b.state, id)
 }
