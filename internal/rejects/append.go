@@ -227,24 +227,34 @@ func budget(message string, args ...any) error {
 		WithHint("nothing of these was stored, and the sink stops; holdfast rejects list shows what waits: mend the cause, then retry, edit or discard it")
 }
 
-// bytesFor makes sure that the stream has room, and that enough stays free for
-// what takes rejects away: an event can only be appended.
+// bytesFor makes sure that the stream has room, and that a quarter of it stays
+// free for what takes rejects away: that, too, can only be appended.
 func (s *Store) bytesFor(ctx context.Context, bytes int64) error {
 	limit := s.j.Status().Limit
 	if limit <= 0 {
 		return nil
 	}
 	most := limit / 4 * 3
-	if s.held()+bytes <= most {
+	if s.takes()+bytes <= most {
 		return nil
 	}
 	if err := s.carry(ctx, limit); err != nil {
 		return err
 	}
-	if held := s.held(); held+bytes > most {
-		return budget("rejects take %d bytes and need %d more; the stream of rejects is kept below %d", held, bytes, most)
+	if takes := s.takes(); takes+bytes > most {
+		return budget("rejects take %d bytes and need %d more; the stream of rejects is kept below %d", takes, bytes, most)
 	}
 	return nil
+}
+
+// takes returns about how many bytes of files may not go: what the journal says of
+// rows, with the share of the files that is not rows.
+func (s *Store) takes() int64 {
+	held, all := s.held(), s.j.BytesAfter(s.j.Oldest().Seq)
+	if all <= 0 {
+		return held
+	}
+	return int64(float64(held) * float64(s.j.Status().Bytes) / float64(all))
 }
 
 // Kept returns the seqs, from from on, that were set aside for a sink and are not

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/journal"
 	"holdfast/row"
 )
 
@@ -229,4 +230,73 @@ func (s *Store) retriedRef(o Outcome) (ref, bool) {
 		}
 	}
 	return ref{}, false
+}
+
+// Reopen makes every reject of a stream and sink wait again that a retry had
+// delivered, as far back as the history reaches, and returns how many; lost is
+// how many are known and have no values any more. It is for a sink that was put
+// back to an older copy: what is in that copy nonetheless, the next retry leaves
+// out by its key. It also remembers what was discarded, so that Kept knows it when
+// the rows come again. Budgets do not hold for it, but no reject is kept beside
+// until what waits is below them.
+func (s *Store) Reopen(ctx context.Context, streamID, sink string) (n, lost int, err error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer s.unlock()
+	words, rows := fetcher{j: s.j}, fetcher{j: s.j}
+	defer words.close()
+	defer rows.close()
+	f := Filter{StreamID: streamID, Sink: sink, State: StateAll}
+	for more := true; more; {
+		var refs []ref
+		if refs, more, err = s.page(ctx, &f); err != nil {
+			return n, lost, err
+		}
+		a, told := appender{s: s}, 0
+		for _, r := range refs {
+			if r.state == StateOpen {
+				continue
+			}
+			ev, err := words.event(r.last)
+			if errors.Is(err, journal.ErrGone) {
+				continue
+			}
+			if err != nil {
+				return n, lost, err
+			}
+			if r.state == StateDiscarded {
+				s.remember(&ev, r)
+				continue
+			}
+			values, err := rows.values(r.at)
+			if errors.Is(err, errLost) || errors.Is(err, journal.ErrGone) {
+				lost++
+				continue
+			}
+			if err != nil {
+				return n, lost, err
+			}
+			ev.kind, ev.state, ev.id, ev.valuesAt = reopened, StateOpen, r.id, 0
+			ev.at, ev.note = s.o.Now().UnixMicro(), "the sink was put back"
+			if err := a.add(ctx, ev, values); err != nil {
+				return n, lost, err
+			}
+			told++
+		}
+		if err := a.flush(ctx); err != nil {
+			return n, lost, err
+		}
+		n += told
+	}
+	return n, lost, nil
+}
+
+// remember enters a reject that was discarded before the index begins.
+func (s *Store) remember(ev *event, r ref) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.x.find(Key{ev.streamID, ev.sink, ev.seq}) == nil {
+		s.x.apply(ev, r.last, 0)
+	}
 }

@@ -3,6 +3,7 @@ package rejects
 import (
 	"errors"
 	"fmt"
+	"sort"
 
 	"holdfast/internal/journal"
 	"holdfast/row"
@@ -128,8 +129,9 @@ func (s *Store) foldEnds() {
 type fetcher struct {
 	j      *journal.Journal
 	r      *journal.Reader
-	rows   []row.Row // of the block, from the next one on
-	next   uint64    // seq that the reader goes on with, behind rows
+	rows   []row.Row // of the block that was read last
+	row    *row.Row  // what was sought
+	next   uint64    // seq that the reader goes on with
 	schema *row.Schema
 	at     []int
 }
@@ -146,17 +148,16 @@ func (f *fetcher) close() {
 		_ = f.r.Close() // it was only read
 		f.r = nil
 	}
-	f.rows = nil
+	f.rows, f.row = nil, nil
 }
 
-// seek makes the row with a seq the next one. It returns errLost where that
-// is not there.
+// seek puts row to the one with a seq. It returns errLost where that is not
+// there.
 func (f *fetcher) seek(seq uint64) error {
 	for fresh := false; ; {
-		for len(f.rows) > 0 && f.rows[0].Seq < seq {
-			f.rows = f.rows[1:]
-		}
-		if len(f.rows) > 0 && f.rows[0].Seq == seq {
+		i := sort.Search(len(f.rows), func(i int) bool { return f.rows[i].Seq >= seq })
+		if i < len(f.rows) && f.rows[i].Seq == seq {
+			f.row = &f.rows[i]
 			return nil
 		}
 		if f.r != nil && f.next <= seq && seq <= f.next+near {
@@ -187,7 +188,7 @@ func (f *fetcher) event(seq uint64) (event, error) {
 	if err := f.seek(seq); err != nil {
 		return event{}, err
 	}
-	r := &f.rows[0]
+	r := f.row
 	if r.Schema.Table != eventTable {
 		return event{}, errLost
 	}
@@ -209,7 +210,7 @@ func (f *fetcher) values(seq uint64) (*row.Row, error) {
 	if err := f.seek(seq + 1); err != nil {
 		return nil, err
 	}
-	r := &f.rows[0]
+	r := f.row
 	if r.Schema.Table != valuesTable || len(r.Values) != ev.columns || len(r.Schema.Columns) != ev.columns {
 		return nil, errLost
 	}

@@ -19,6 +19,7 @@ type index struct {
 
 	queue  []pin // by at; the first that is in force holds the journal's segments
 	closed []pin // by when they closed
+	most   int   // closed ones that are remembered
 	open   int
 	bytes  int64 // of the newest values of those that wait, in the journal
 }
@@ -66,8 +67,9 @@ type pin struct {
 	at uint64
 }
 
-func newIndex() index {
-	return index{pairs: map[pairKey]*pair{}, labels: map[labelKey]*label{}}
+// newIndex returns an empty index that remembers so many closed rejects.
+func newIndex(most int) index {
+	return index{most: most, pairs: map[pairKey]*pair{}, labels: map[labelKey]*label{}}
 }
 
 // find returns what is known of a row, nil for nothing.
@@ -179,7 +181,7 @@ func (x *index) close(e *entry, ev *event, seq uint64, waited bool) {
 		x.order = slices.Clip(x.order)
 		x.dead = 0
 	}
-	for len(x.closed) > rememberClosed {
+	for len(x.closed) > x.most {
 		x.forget(x.closed[0])
 		x.closed = x.closed[1:]
 	}

@@ -110,6 +110,8 @@ type Options struct {
 	Total   int              // of all sinks; bounds memory, about 130 bytes each; default 250,000
 	Log     *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
+
+	small, closed int64 // for tests; see smallLog and rememberClosed
 }
 
 const (
@@ -152,13 +154,19 @@ func Open(j *journal.Journal, o Options) (*Store, error) {
 	if o.Total <= 0 {
 		o.Total = defaultTotal
 	}
+	if o.small == 0 {
+		o.small = smallLog
+	}
+	if o.closed == 0 {
+		o.closed = rememberClosed
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{j: j, o: o, writing: make(chan struct{}, 1), budgets: map[string]int{}, x: newIndex()}
+	s := &Store{j: j, o: o, writing: make(chan struct{}, 1), budgets: map[string]int{}, x: newIndex(int(o.closed))}
 	s.event = j.Intern(eventTable, eventColumns)
 	mark, err := j.Register(SinkName)
 	if err != nil {
@@ -169,10 +177,15 @@ func Open(j *journal.Journal, o Options) (*Store, error) {
 		s.hurt(Damage{First: mark + 1, Last: oldest, What: "these events are no longer kept"})
 	}
 	s.fold.to = max(mark, oldest)
-	if j.BytesAfter(oldest) <= smallLog {
+	if j.BytesAfter(oldest) <= o.small {
 		s.fold.to = oldest
 	}
-	if err := s.catchUp(); err != nil {
+	err = s.catchUp()
+	if errors.Is(err, journal.ErrGone) && s.fold.to < mark { // what is closed may go at any moment; what waits is behind the mark
+		s.x, s.fold, s.damage = newIndex(int(o.closed)), folding{to: mark}, nil
+		err = s.catchUp()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open rejects: %w", err)
 	}
 	s.foldEnds()
