@@ -16,6 +16,11 @@ const (
 	ProtocolViolation        = "08P01"
 	FeatureNotSupported      = "0A000"
 	CharacterNotInRepertoire = "22021"
+	StringTooLong            = "22001"
+	NumberOutOfRange         = "22003"
+	InvalidDatetime          = "22007"
+	DatetimeOutOfRange       = "22008"
+	BitLengthMismatch        = "22026"
 	InvalidTextRepr          = "22P02"
 	InvalidBinaryRepr        = "22P03"
 	BadCopyFormat            = "22P04"
@@ -27,6 +32,7 @@ const (
 	InvalidCursorName        = "34000"
 	OutcomeUnknown           = "40003"
 	SyntaxError              = "42601"
+	GeneratedAlways          = "428C9"
 	UndefinedColumn          = "42703"
 	UndefinedTable           = "42P01"
 	UndefinedParameter       = "42P02"
@@ -51,20 +57,25 @@ const (
 	DataCorrupted            = "XX001"
 )
 
-// Error is a refusal. Code and Message are always set; Hint, when set, says
-// what to do. Err is the cause, for errors.Is and errors.As.
+// Error is a refusal. Code and Message are always set; Detail, when set, says
+// more of what was wrong, Hint what to do. Err is the cause, for errors.Is and
+// errors.As.
 type Error struct {
 	Code    string
 	Message string
+	Detail  string
 	Hint    string
 	Err     error
 }
 
-// Error returns the message, the cause and the hint in one line.
+// Error returns the message, the cause, the detail and the hint in one line.
 func (e *Error) Error() string {
 	s := e.Message
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
+	}
+	if e.Detail != "" {
+		s += " (" + e.Detail + ")"
 	}
 	if e.Hint != "" {
 		s += " (hint: " + e.Hint + ")"
@@ -84,6 +95,13 @@ func New(code, message string, args ...any) *Error {
 func (e *Error) WithHint(hint string, args ...any) *Error {
 	c := *e
 	c.Hint = fmt.Sprintf(hint, args...)
+	return &c
+}
+
+// WithDetail returns a copy of e that carries the detail.
+func (e *Error) WithDetail(detail string, args ...any) *Error {
+	c := *e
+	c.Detail = fmt.Sprintf(detail, args...)
 	return &c
 }
 

@@ -106,7 +106,7 @@ func (s *session) report(severity string, err error) {
 	f := fault.Of(err)
 	m := pgproto3.ErrorResponse{
 		Severity: severity, SeverityUnlocalized: severity,
-		Code: f.Code, Message: clean(f.Message), Hint: clean(f.Hint),
+		Code: f.Code, Message: clean(f.Message), Detail: clean(f.Detail), Hint: clean(f.Hint),
 	}
 	if f.Err != nil {
 		m.Message += ": " + clean(f.Err.Error())
