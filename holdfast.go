@@ -97,6 +97,7 @@ type DB struct {
 	auto      atomic.Bool
 	memory    atomic.Int64 // bytes that transactions may still take
 	schemas   schemaCache
+	door      door
 	batches   sync.Pool // *row.Batch
 	closing   sync.Once
 	closedErr error

@@ -40,6 +40,7 @@ type Tx struct {
 	bytes  int64 // of all rows
 	asked  int64 // taken from db.memory
 	failed error // why nothing more can be done but Rollback
+	last   judged
 }
 
 // Begin returns an empty transaction.
@@ -102,7 +103,7 @@ func (t *Tx) judge(s *row.Schema, values []row.Value) error {
 				WithHint("send UTF-8 without NUL bytes; encode binary data, for example in hex")
 		}
 	}
-	return nil
+	return t.db.judgeRow(&t.last, s, values)
 }
 
 func validText(b []byte) bool { return utf8.Valid(b) && bytes.IndexByte(b, 0) < 0 }
@@ -237,7 +238,7 @@ func (t *Tx) clear() {
 	if t.asked > 0 {
 		t.db.memory.Add(t.asked)
 	}
-	*t = Tx{db: t.db}
+	*t = Tx{db: t.db, last: t.last}
 }
 
 // Insert stores one row durably. A value is a string, a []byte with text, any

@@ -1,6 +1,7 @@
-// Package catalog knows the tables that were declared or met: their columns
-// and types. It answers at the door, so that a writer learns of a misspelt
-// table while no sink is reachable.
+// Package catalog knows the tables that were declared or met, and those that
+// the sink which is the authority has: their columns and types. It answers at
+// the door, so that a writer learns of a misspelt table, or of a value that can
+// be none of its column, while no sink is reachable.
 //
 // What it knows is in one small file, durable before anybody is told that a
 // table is known. Readers look at an immutable snapshot and take no lock.
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"holdfast/internal/disk"
@@ -49,24 +51,12 @@ type Catalog struct {
 	fold    func(string) string
 	damaged error
 
-	tables atomic.Pointer[map[string]*table] // immutable
+	latest atomic.Pointer[snapshot]
 
 	mu sync.Mutex // held by whoever makes the next snapshot
 }
 
-// table is one table; immutable.
-type table struct {
-	columns []row.Column
-	types   map[string]string
-}
-
-func newTable(columns []row.Column) *table {
-	t := &table{columns: columns, types: make(map[string]string, len(columns))}
-	for _, c := range columns {
-		t.types[c.Name] = c.Type
-	}
-	return t
-}
+func (*Catalog) clock() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
 // Open reads the catalog of a data directory; a missing file is an empty
 // catalog. A damaged file is set aside, see Damaged; one of a newer version is
@@ -84,26 +74,27 @@ func Open(d disk.FS, o Options) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.tables.Store(&tables)
+	c.latest.Store(&snapshot{tables: tables})
 	return c, nil
 }
 
 // Damaged returns what was wrong with the file that Open found, nil where
 // nothing was. The catalog then began empty: tables are learned again from
-// what comes in, or must be declared again where unknown ones are refused.
+// what comes in, or from the sink that is the authority, or must be declared
+// again where unknown ones are refused.
 // Rows are not touched by that.
 func (c *Catalog) Damaged() error { return c.damaged }
 
 // Columns returns the columns of a table in declared order; a fault with code
 // 42P01 where it is not known. The caller must not change the result.
 func (c *Catalog) Columns(name string) ([]row.Column, error) {
-	if t := (*c.tables.Load())[name]; t != nil {
-		return t.columns, nil
+	if t := c.latest.Load().tables[name]; t != nil {
+		return t.best().plain, nil
 	}
 	return nil, unknown(name)
 }
 
-func unknown(name string) error {
+func unknown(name string) *fault.Error {
 	return fault.New(fault.UndefinedTable, "relation %q does not exist", name).
 		WithHint("declare it with CREATE TABLE, or let unknown tables be created with tables: {auto: true}")
 }
@@ -111,13 +102,19 @@ func unknown(name string) error {
 // Declare makes a table known, durably. A table that is known already is a
 // fault with code 42P07.
 func (c *Catalog) Declare(name string, columns []row.Column) error {
+	return c.DeclareTable(Table{Name: name, Columns: typed(columns, false)})
+}
+
+// DeclareTable is Declare for columns of which more is known than their types.
+func (c *Catalog) DeclareTable(t Table) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if (*c.tables.Load())[name] != nil {
-		return fault.New(fault.DuplicateTable, "relation %q already exists", name).
+	known := c.latest.Load()
+	if known.tables[t.Name] != nil {
+		return fault.New(fault.DuplicateTable, "relation %q already exists", t.Name).
 			WithHint("use CREATE TABLE IF NOT EXISTS; new columns come by themselves where tables: {auto: true}")
 	}
-	return c.putLocked(name, columns)
+	return c.putLocked(t.Name, t.Columns, Declared, known.generation+1)
 }
 
 // Resolve returns columns with their types as they are known. Where auto is
@@ -127,12 +124,11 @@ func (c *Catalog) Resolve(name string, columns []row.Column, auto bool) ([]row.C
 	if err := noDuplicates(name, columns); err != nil {
 		return nil, err
 	}
-	if t := (*c.tables.Load())[name]; t != nil {
-		if got, missing := t.fill(columns); missing < 0 {
+	if t := c.latest.Load().tables[name]; t != nil {
+		if got, missing := t.fill(columns, auto); missing < 0 {
 			return got, nil
 		} else if !auto {
-			return nil, fault.New(fault.UndefinedColumn, "column %q of relation %q does not exist", columns[missing].Name, name).
-				WithHint("the columns of %q are fixed by its declaration", name)
+			return nil, t.noColumn(name, columns[missing].Name)
 		}
 	} else if !auto {
 		return nil, unknown(name)
@@ -140,52 +136,42 @@ func (c *Catalog) Resolve(name string, columns []row.Column, auto bool) ([]row.C
 	return c.extend(name, columns)
 }
 
-// fill returns columns with the types known, and the index of the first one
-// that is not known, or -1.
-func (t *table) fill(columns []row.Column) ([]row.Column, int) {
-	out := make([]row.Column, len(columns))
-	for i, c := range columns {
-		known, ok := t.types[c.Name]
-		if !ok {
-			return nil, i
-		}
-		out[i] = row.Column{Name: c.Name, Type: known}
-	}
-	return out, -1
-}
-
 // extend declares what is not known of name and columns yet.
 func (c *Catalog) extend(name string, columns []row.Column) ([]row.Column, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var all []row.Column
-	if t := (*c.tables.Load())[name]; t != nil {
-		all = slices.Clone(t.columns)
-		for _, n := range columns {
-			if _, ok := t.types[n.Name]; !ok {
-				all = append(all, n)
-			}
-		}
-		if len(all) == len(t.columns) { // somebody else was faster
-			got, _ := t.fill(columns)
-			return got, nil
-		}
-	} else {
-		all = slices.Clone(columns)
+	known := c.latest.Load()
+	t := known.tables[name]
+	if t == nil {
+		t = &table{}
 	}
-	if err := c.putLocked(name, all); err != nil {
-		return nil, err
+	var all []Column
+	origin := FirstRow
+	if t.own != nil {
+		all, origin = slices.Clone(t.own.columns), t.own.origin.How
 	}
-	got, _ := (*c.tables.Load())[name].fill(columns)
+	before := len(all)
+	for _, n := range columns {
+		if t.find(n.Name, true) == nil {
+			all = append(all, Column{Column: n, Inferred: true})
+		}
+	}
+	if len(all) > before || t.best() == nil { // else somebody else was faster
+		if err := c.putLocked(name, all, origin, known.generation); err != nil {
+			return nil, err
+		}
+		t = c.latest.Load().tables[name]
+	}
+	got, _ := t.fill(columns, true)
 	return got, nil
 }
 
-// putLocked judges and stores a table, and then shows it.
-func (c *Catalog) putLocked(name string, columns []row.Column) error {
-	if err := c.judge(name, columns); err != nil {
+// putLocked judges and stores a table's own definition, and then shows it.
+func (c *Catalog) putLocked(name string, columns []Column, how string, generation uint64) error {
+	if err := c.judge(name, plain(columns)); err != nil {
 		return err
 	}
-	old := *c.tables.Load()
+	old := c.latest.Load().tables
 	if old[name] == nil && len(old) >= maxTables {
 		return fault.New(fault.LimitExceeded, "table %q would be one more than the %d that can be known", name, maxTables).
 			WithHint("put what tells your tables apart into a column")
@@ -193,12 +179,24 @@ func (c *Catalog) putLocked(name string, columns []row.Column) error {
 	if err := c.judgeFolded(name, old); err != nil {
 		return err
 	}
-	next := maps.Clone(old)
-	next[name] = newTable(slices.Clone(columns))
-	if err := store(c.d, next); err != nil {
+	next := &table{own: newDefinition(slices.Clone(columns), Origin{How: how, Since: c.clock()})}
+	if had := old[name]; had != nil {
+		next.adopted = had.adopted
+		if had.own != nil {
+			next.own.origin.Since = had.own.origin.Since
+		}
+	}
+	tables := maps.Clone(old)
+	tables[name] = next
+	return c.showLocked(tables, generation)
+}
+
+// showLocked stores what is known now, and then shows it.
+func (c *Catalog) showLocked(tables map[string]*table, generation uint64) error {
+	if err := store(c.d, tables); err != nil {
 		return err
 	}
-	c.tables.Store(&next)
+	c.latest.Store(&snapshot{tables: tables, generation: generation})
 	return nil
 }
 

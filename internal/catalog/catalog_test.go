@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
@@ -23,6 +24,11 @@ func cols(words ...string) (out []row.Column) {
 		out = append(out, row.Column{Name: name, Type: typ})
 	}
 	return out
+}
+
+// met is a table that is known from a row.
+func met(columns []row.Column) *table {
+	return &table{own: newDefinition(typed(columns, true), Origin{How: FirstRow, Since: time.Unix(1e9, 0).UTC()})}
 }
 
 func open(t *testing.T, dir string, o Options) *Catalog {
@@ -212,7 +218,7 @@ func TestTooManyTables(t *testing.T) {
 	dir := t.TempDir()
 	tables := map[string]*table{}
 	for i := range maxTables {
-		tables[fmt.Sprint("t", i)] = newTable(cols("a"))
+		tables[fmt.Sprint("t", i)] = met(cols("a"))
 	}
 	text, err := encode(tables)
 	if err != nil {
@@ -233,7 +239,7 @@ func TestTooManyTables(t *testing.T) {
 // TestDamage changes the file in each of its bytes: the catalog opens, says
 // so, and keeps the file; or the change is one that JSON does not see.
 func TestDamage(t *testing.T) {
-	tables := map[string]*table{"calls": newTable(cols("a text", "b numeric"))}
+	tables := map[string]*table{"calls": met(cols("a text", "b numeric"))}
 	good, err := encode(tables)
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +285,7 @@ func TestDamage(t *testing.T) {
 // TestNewer holds that a file of a later version is refused and left alone.
 func TestNewer(t *testing.T) {
 	dir := t.TempDir()
-	text := []byte(`{"version":2,"crc32c":"00000000","tables":{"later":true}}`)
+	text := []byte(`{"version":3,"crc32c":"00000000","tables":{"later":true}}`)
 	if err := os.WriteFile(filepath.Join(dir, fileName), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -319,13 +325,13 @@ func TestConcurrent(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	good, err := encode(map[string]*table{"calls": newTable(cols("a text", "b"))})
+	good, err := encode(map[string]*table{"calls": met(cols("a text", "b"))})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(good)
 	f.Add([]byte(`{"version":1,"crc32c":"","tables":null}`))
-	f.Add([]byte(`{"version":2}`))
+	f.Add([]byte(`{"version":3}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		tables, err := parse(text)
 		if err != nil {

@@ -21,7 +21,9 @@ const (
 	// far above what real tables take, far below what would hurt a start.
 	maxFile = 32 << 20
 
-	version = 1
+	// version 1 had one list of columns for each table and did not say where it
+	// came from.
+	version = 2
 )
 
 // file is the content of catalog.json. The checksum goes over Tables without
@@ -29,7 +31,37 @@ const (
 type file struct {
 	Version int             `json:"version"`
 	Sum     string          `json:"crc32c"`
-	Tables  json.RawMessage `json:"tables"` // column lists by table name
+	Tables  json.RawMessage `json:"tables"` // by name
+}
+
+// storedTable is a table in the file.
+type storedTable struct {
+	Own     *storedDefinition `json:"own,omitempty"`
+	Adopted *storedDefinition `json:"adopted,omitempty"`
+}
+
+type storedDefinition struct {
+	Origin
+	Columns []Column `json:"columns"`
+}
+
+func (d *definition) stored() *storedDefinition {
+	if d == nil {
+		return nil
+	}
+	return &storedDefinition{d.origin, d.columns}
+}
+
+// definition judges what is stored. No sink is asked: what was once taken
+// stays known.
+func (d *storedDefinition) definition(name string) (*definition, error) {
+	if d == nil {
+		return nil, nil
+	}
+	if err := (&Catalog{}).judge(name, plain(d.Columns)); err != nil {
+		return nil, err
+	}
+	return newDefinition(d.Columns, d.Origin), nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -73,22 +105,46 @@ func parse(text []byte) (map[string]*table, error) {
 	if got := sum(compact.Bytes()); f.Version < 1 || got != f.Sum {
 		return damaged("checksum %q does not match the tables, which have %q", f.Sum, got)
 	}
-	var lists map[string][]row.Column
-	if err := json.Unmarshal(f.Tables, &lists); err != nil {
+	lists, err := read(f.Version, f.Tables)
+	if err != nil {
 		return damaged("read tables: %w", err)
 	}
 	if len(lists) > maxTables {
 		return damaged("%d tables are more than %d", len(lists), maxTables)
 	}
 	tables := make(map[string]*table, len(lists))
-	for name, columns := range lists {
-		// No sink is asked here: what was once taken stays known.
-		if err := (&Catalog{}).judge(name, columns); err != nil {
+	for name, stored := range lists {
+		t := &table{}
+		if t.own, err = stored.Own.definition(name); err == nil {
+			t.adopted, err = stored.Adopted.definition(name)
+		}
+		if err == nil && t.own == nil && t.adopted == nil {
+			err = errors.New("it has no definition")
+		}
+		if err != nil {
 			return damaged("table %q: %w", name, err)
 		}
-		tables[name] = newTable(columns)
+		tables[name] = t
 	}
 	return tables, nil
+}
+
+// read reads the tables of a version.
+func read(version int, text []byte) (lists map[string]storedTable, err error) {
+	if version > 1 {
+		return lists, json.Unmarshal(text, &lists)
+	}
+	var old map[string][]row.Column
+	if err := json.Unmarshal(text, &old); err != nil {
+		return nil, err
+	}
+	lists = make(map[string]storedTable, len(old))
+	for name, columns := range old {
+		// Whether somebody declared these or a row did is not known, so no value
+		// is judged by them.
+		lists[name] = storedTable{Own: &storedDefinition{Columns: typed(columns, true)}}
+	}
+	return lists, nil
 }
 
 func sum(text []byte) string { return fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli)) }
@@ -110,9 +166,9 @@ func store(d disk.FS, tables map[string]*table) error {
 }
 
 func encode(tables map[string]*table) ([]byte, error) {
-	lists := make(map[string][]row.Column, len(tables))
+	lists := make(map[string]storedTable, len(tables))
 	for name, t := range tables {
-		lists[name] = t.columns
+		lists[name] = storedTable{t.own.stored(), t.adopted.stored()}
 	}
 	list, err := json.Marshal(lists)
 	if err == nil {
