@@ -73,7 +73,8 @@ type Sink interface {
 	Retire(ctx context.Context, id ID) error
 	// Rename makes the cursor of id, with what belongs to it, that of the sink
 	// called name. It returns ErrNoCursor where there is none, and fails where
-	// name has one already.
+	// name has one already; gaps and keys that a retired sink of that name left
+	// are no hindrance.
 	Rename(ctx context.Context, id ID, name string) error
 	// Close ends all sessions. Idempotent.
 	Close() error

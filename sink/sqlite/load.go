@@ -59,21 +59,24 @@ type group struct {
 	plan   *plan
 	queued bool
 	args   []driver.NamedValue // of all of its rows, numbered as one statement's
-	ends   []uint32            // where the text of each value ends in its row's
 	rows   []waiting
 	bytes  int // of all values
+
+	// What came, where it cannot be told from what is bound: the text of each
+	// row, and where in it each value ends.
+	texts []string
+	ends  []uint32
 
 	bad     []bad        // rows that were refused, and are not told yet
 	orphans map[int]bool // rows left out for want of a parent, by index
 }
 
-// waiting is what a row is besides what is bound of it: all that rejects need.
+// waiting is what a row is besides its values: rejects need all of it.
 type waiting struct {
 	seq      uint64
 	received int64
 	flags    row.Flags
 	schema   *row.Schema
-	text     string // of all values, one behind the other
 }
 
 // all writes every row of b that is not refused.
@@ -190,9 +193,14 @@ func (l *load) bind(g *group, r *row.Row) int {
 			}
 		}
 		g.args = append(g.args, a)
-		g.ends = append(g.ends, uint32(end))
+		if g.plan.converts {
+			g.ends = append(g.ends, uint32(end))
+		}
 	}
-	g.rows = append(g.rows, waiting{seq: r.Seq, received: r.Received, flags: r.Flags, schema: r.Schema, text: text})
+	if g.plan.converts {
+		g.texts = append(g.texts, text)
+	}
+	g.rows = append(g.rows, waiting{seq: r.Seq, received: r.Received, flags: r.Flags, schema: r.Schema})
 	return len(text)
 }
 
@@ -202,13 +210,18 @@ func (g *group) row(at int) *row.Row {
 	r := &row.Row{Seq: w.seq, Received: w.received, Flags: w.flags, Schema: w.schema, Values: make([]row.Value, width)}
 	start := uint32(0)
 	for i := range r.Values {
-		end := g.ends[at*width+i]
-		if g.args[at*width+i].Value == nil {
+		bound := g.args[at*width+i].Value
+		switch {
+		case bound == nil:
 			r.Values[i] = row.Null
-		} else {
-			r.Values[i] = row.Text(w.text[start:end])
+		case !g.plan.converts:
+			r.Values[i] = row.Text(bound.(string))
+		default:
+			r.Values[i] = row.Text(g.texts[at][start:g.ends[at*width+i]])
 		}
-		start = end
+		if g.plan.converts {
+			start = g.ends[at*width+i]
+		}
 	}
 	return r
 }
@@ -217,8 +230,9 @@ func (g *group) row(at int) *row.Row {
 func (g *group) reset() {
 	clear(g.args) // so that the text can go
 	clear(g.rows)
-	g.args, g.ends, g.rows, g.bytes = g.args[:0], g.ends[:0], g.rows[:0], 0
+	clear(g.texts)
 	clear(g.bad)
+	g.args, g.rows, g.bytes, g.texts, g.ends = g.args[:0], g.rows[:0], 0, g.texts[:0], g.ends[:0]
 	g.bad, g.orphans = g.bad[:0], nil
 }
 

@@ -44,13 +44,14 @@ func (t *table) child() bool { return len(t.keys) > 0 }
 
 // plan is how rows of one schema are inserted.
 type plan struct {
-	table  *table
-	schema *row.Schema
-	cells  []affinity
-	insert string         // the statement up to VALUES
-	one    string         // the parameters of one row
-	rows   int            // most rows in one statement
-	made   map[int]string // statements by number of rows
+	table    *table
+	schema   *row.Schema
+	cells    []affinity
+	converts bool           // whether a cell may hold anything but the text that came
+	insert   string         // the statement up to VALUES
+	one      string         // the parameters of one row
+	rows     int            // most rows in one statement
+	made     map[int]string // statements by number of rows
 }
 
 // sql returns the statement that inserts n rows.
@@ -109,6 +110,7 @@ func (t *tables) plan(c *conn, s *row.Schema, fixed bool) (*plan, error) {
 	for i, col := range s.Columns {
 		names[i] = quote(col.Name)
 		p.cells = append(p.cells, tab.columns[FoldName(col.Name)])
+		p.converts = p.converts || p.cells[i] != affText
 	}
 	p.insert = "INSERT INTO " + quote(s.Table) + " (" + strings.Join(names, ",") + ") VALUES "
 	p.one = "(" + strings.TrimSuffix(strings.Repeat("?,", len(names)), ",") + ")"
