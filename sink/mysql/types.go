@@ -112,14 +112,12 @@ func kindOf(data, typ string) kind {
 func (c *column) cell(kind kind, text string) (v any, why string) {
 	switch kind {
 	case asInteger:
-		if len(text) == 0 || text[0] >= '0' && text[0] <= '9' || text[0] == '-' {
-			if fraction(text) > 0 {
-				return nil, "it is no whole number, and the column would round it"
+		if text != "" && text[0] >= 'A' {
+			if n, ok := truth(text); ok {
+				return n, ""
 			}
-			return text, ""
-		}
-		if n, ok := truth(text); ok {
-			return n, ""
+		} else if fraction(text) > 0 {
+			return nil, "it is no whole number, and the column would round it"
 		}
 	case asBit:
 		if n, ok := truth(text); ok {
