@@ -14,6 +14,7 @@ import (
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
+	"holdfast/internal/rejects"
 	"holdfast/internal/roster"
 	"holdfast/row"
 	"holdfast/sink"
@@ -81,6 +82,11 @@ type Sink struct {
 	Streams []string // that it gets; nil: all
 	Replay  bool     // a sink that was restored from an older copy gets the rows since then again, unasked
 	Now     bool     // where it is new, it begins with the next row instead of the oldest one kept
+
+	// WholeTransactions sets the transaction of a refused row aside, not the row alone.
+	WholeTransactions bool
+	RejectBudget      int     // rejects that may be open before delivery stops; 0: 10,000
+	RejectFlood       float64 // share of refused rows at which delivery stops and asks; 0: 0.01, below 0: none
 }
 
 // DB is an open database. Its methods are safe for concurrent use.
@@ -93,6 +99,7 @@ type DB struct {
 	streams   []*stream // sorted by name
 	byName    map[string]*stream
 	roster    *roster.Roster
+	rejects   *rejects.Store
 	instance  string // this run's token in the sinks
 	auto      atomic.Bool
 	memory    atomic.Int64 // bytes that transactions may still take
@@ -188,6 +195,9 @@ func (db *DB) open() (err error) {
 		if err := db.openStream(s); err != nil {
 			return err
 		}
+	}
+	if db.rejects, err = rejects.Open(db.byName[RejectsStream].journal, rejects.Options{Log: db.o.Log}); err != nil {
+		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/deliver"
 	"holdfast/internal/fault"
 	"holdfast/internal/roster"
 	"holdfast/sink"
@@ -48,6 +49,100 @@ func (db *DB) running(name string) ([]*delivery, error) {
 	}
 	return nil, fault.New(fault.CannotConnectNow, "nothing delivers to sink %q", name).
 		WithHint("start the server with a configuration that names it")
+}
+
+// Resume says how ResumeSink resumes.
+type Resume struct {
+	Stream    string // only this one; "": all of the sink's
+	Replay    bool   // the cursor in the sink counts, wherever it stands: it gets again what it lacks
+	AcceptGap bool   // rows that are no longer kept are given up, and noted in the sink
+}
+
+// ofStream leaves only the deliveries of a stream, where one is named.
+func ofStream(all []*delivery, stream string) ([]*delivery, error) {
+	if stream == "" {
+		return all, nil
+	}
+	one := slices.DeleteFunc(slices.Clone(all), func(d *delivery) bool { return d.stream.Name != stream })
+	if len(one) == 0 {
+		return nil, fault.New(fault.UndefinedObject, "sink %q does not get stream %q", all[0].to.Name, stream).
+			WithHint("holdfast sink list shows which it gets")
+	}
+	return one, nil
+}
+
+// PauseSink stops delivering a stream, all streams where it is "", to a sink
+// until ResumeSink, over a restart as well. It does not wait for a commit that
+// is under way. Rows are kept meanwhile.
+func (db *DB) PauseSink(name, stream string) error {
+	return db.setPaused(name, stream, true, func(d *delivery) { d.Pause() })
+}
+
+// ResumeSink ends what PauseSink began, and the halts that wait for it.
+func (db *DB) ResumeSink(name string, how Resume) error {
+	if how.Replay || how.AcceptGap {
+		if _, err := db.running(name); err != nil {
+			return err
+		}
+	}
+	return db.setPaused(name, how.Stream, false, func(d *delivery) {
+		d.Resume(deliver.Resumption{Replay: how.Replay, AcceptGap: how.AcceptGap})
+	})
+}
+
+// setPaused notes whether a sink is paused, durably, and then does it.
+func (db *DB) setPaused(name, only string, paused bool, do func(*delivery)) error {
+	db.operating.Lock()
+	defer db.operating.Unlock()
+	streams, err := db.registrations(name)
+	if err != nil {
+		return err
+	}
+	if only != "" {
+		streams = slices.DeleteFunc(streams, func(s *stream) bool { return s.Name != only })
+	}
+	if len(streams) == 0 {
+		return fault.New(fault.UndefinedObject, "sink %q does not get stream %q", name, only).WithHint("holdfast sink list shows which it gets")
+	}
+	for _, s := range streams {
+		if db.roster.Place(name, s.Name).Paused == paused {
+			continue
+		}
+		if err := db.roster.ChangePlace(name, s.Name, func(p *roster.Place) { p.Paused = paused }); err != nil {
+			return err
+		}
+	}
+	for _, d := range db.deliveries() {
+		if d.to.Name == name && slices.Contains(streams, d.stream) {
+			do(d)
+		}
+	}
+	return nil
+}
+
+// SeekSink moves a sink's cursor to seq, or to the last place before it where a
+// transaction ends, and returns that place: rows up to it count as delivered,
+// those behind it come. Rows that it steps over are noted in the sink as a gap.
+// The stream may be "" where the sink has only one. It waits for the sink as
+// long as ctx.
+func (db *DB) SeekSink(ctx context.Context, name, stream string, seq uint64) (uint64, error) {
+	all, err := db.running(name)
+	if err != nil {
+		return 0, err
+	}
+	if all, err = ofStream(all, stream); err != nil {
+		return 0, err
+	}
+	if len(all) > 1 {
+		return 0, fault.New(fault.InvalidParameterValue, "sink %q gets several streams, each with seqs of its own", name).
+			WithHint("name one with --stream")
+	}
+	to, err := all[0].Seek(ctx, seq)
+	if err != nil {
+		return 0, fault.New(fault.InvalidParameterValue, "the cursor was not moved").Because(err).
+			WithHint("holdfast status shows which rows are kept, and what the sink lacks")
+	}
+	return to.Seq, nil
 }
 
 // DrainSink waits until a sink has committed every row that is durable now, or
@@ -123,6 +218,10 @@ func (db *DB) RetireSink(ctx context.Context, name string, force bool) (Retired,
 		return Retired{}, fault.New(fault.InvalidParameterValue, "sink %q has not committed %d rows, which would no longer be kept for it", name, done.Rows).
 			WithHint("let it catch up (holdfast sink drain), or say --force")
 	}
+	if n := db.openRejects(name); n > 0 && !force {
+		return Retired{}, fault.New(fault.InvalidParameterValue, "sink %q has refused %d rows that still wait", name, n).
+			WithHint("holdfast rejects list --sink %s shows them; retry or discard them, or say --force", name)
+	}
 	to := db.part(name)
 	if err := db.roster.Change(func(notes map[string]roster.Note) {
 		notes[name] = roster.Note{Retired: time.Now().UTC().Truncate(time.Second), Streams: notes[name].Streams}
@@ -144,6 +243,16 @@ func (db *DB) RetireSink(ctx context.Context, name string, force bool) (Retired,
 	}
 	db.o.Log.Warn("sink is retired", "sink", name, "streams", done.Streams, "rows_not_delivered", done.Rows, "cursors_removed", done.Cursors)
 	return done, nil
+}
+
+// openRejects returns how many rejects of a sink wait.
+func (db *DB) openRejects(name string) (n int) {
+	for _, c := range db.rejects.Counts() {
+		if c.Sink == name {
+			n += c.Open
+		}
+	}
+	return n
 }
 
 // cursorTimeout bounds how long a sink that may be away is waited for.
@@ -229,6 +338,10 @@ func (db *DB) RenameSink(name, to string) error {
 			return fault.New(fault.InvalidParameterValue, "sink %q is registered already", to).
 				WithHint("choose another name, or retire that one")
 		}
+	}
+	if n := db.openRejects(name); n > 0 {
+		return fault.New(fault.InvalidParameterValue, "sink %q has refused %d rows that still wait under its name", name, n).
+			WithHint("holdfast rejects list --sink %s shows them; retry or discard them first", name)
 	}
 	gone := db.part(name)
 	err = db.rename(name, to, streams)

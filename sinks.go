@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"holdfast/internal/deliver"
 	"holdfast/internal/roster"
@@ -20,6 +21,7 @@ type delivery struct {
 	to     Sink   // as it is called now
 	given  string // what Open called it
 	stream *stream
+	pace   pace
 }
 
 // deliveries returns what is delivering now.
@@ -77,18 +79,42 @@ func (db *DB) engage(k Sink, given string, s *stream) (*delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register sink %q with stream %q: %w", k.Name, s.Name, err)
 	}
-	to := k.Sink
-	if was := db.roster.Place(k.Name, s.Name).Was; was != "" {
-		to = &renamed{Sink: k.Sink, was: was, done: func() error {
-			return db.roster.ChangePlace(k.Name, s.Name, func(p *roster.Place) { p.Was = "" })
-		}}
+	place := db.roster.Place(k.Name, s.Name)
+	d := &delivery{to: k, given: given, stream: s}
+	c := deliver.Config{
+		Stream: source{s.journal}, Name: k.Name, Instance: db.instance, Log: db.o.Log,
+		Sink: &noted{Sink: k.Sink, place: place, roster: db.roster, stream: s.Name, name: k.Name},
+		Mark: mark, Attached: place.Attached, Paused: place.Paused, Replay: k.Replay, Start: start,
+		Rejects: keptRejects{db.rejects}, RejectFlood: k.RejectFlood,
+		Marked: db.marker(d, mark),
+		Rewound: func(ctx context.Context, _ row.Position) error {
+			_, _, err := db.rejects.Reopen(ctx, s.journal.ID(), k.Name)
+			return err
+		},
 	}
-	d := deliver.New(deliver.Config{
-		Stream: source{s.journal}, Sink: to, Name: k.Name, Instance: db.instance,
-		Start: start, Mark: mark, Replay: k.Replay, Log: db.o.Log,
-		Marked: func(seq uint64) { s.journal.Mark(k.Name, seq) },
-	})
-	return &delivery{Deliverer: d, to: k, given: given, stream: s}, nil
+	if k.WholeTransactions {
+		c.RejectUnit = deliver.UnitTransaction
+	}
+	db.rejects.SetBudget(k.Name, k.RejectBudget)
+	d.Deliverer = deliver.New(c)
+	return d, nil
+}
+
+// marker returns what takes note of how far a sink has committed, beginning
+// with mark. Where that goes back, rows must be kept again.
+func (db *DB) marker(d *delivery, mark uint64) func(seq uint64) {
+	return func(seq uint64) {
+		j := d.stream.journal
+		if seq < mark {
+			if err := j.Rewind(d.to.Name, seq); err != nil {
+				db.o.Log.Error("note that rows are needed again", "sink", d.to.Name, "stream", d.stream.Name, "seq", seq, "error", err)
+			}
+		} else {
+			j.Mark(d.to.Name, seq)
+		}
+		mark = seq
+		d.pace.note(time.Now(), seq, j.End().Seq)
+	}
 }
 
 // register enters a sink, and returns where it begins if it has no cursor yet.
@@ -158,34 +184,41 @@ func stale(name string, n roster.Note, given map[string]bool) bool {
 	return (!n.Retired.IsZero() || n.Renamed != "") && (!given[name] || given[n.Renamed])
 }
 
-// renamed is a sink that may still have its cursor under an older name. The
-// registration was renamed first, so that rows are kept at every moment; the
-// cursor follows before anything is delivered, as often as it takes.
-type renamed struct {
+// noted is a sink of which it is noted that it has a cursor, and which may still
+// have it under an older name. The registration was renamed first, so that rows
+// are kept at every moment; the cursor follows before anything is delivered, as
+// often as it takes.
+type noted struct {
 	sink.Sink
-	was  string
-	done func() error // notes that it has followed
+	roster       *roster.Roster
+	name, stream string
 
-	mu       sync.Mutex
-	followed bool
+	mu    sync.Mutex
+	place roster.Place // as it was noted last
 }
 
-// Attach renames the cursor, and then attaches.
-func (r *renamed) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.followed {
+// Attach renames the cursor, where that is due, and then attaches.
+func (n *noted) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.place.Was != "" {
 		old := id
-		old.Sink = r.was
-		if err := r.Sink.Rename(ctx, old, id.Sink); err != nil && !errors.Is(err, sink.ErrNoCursor) {
-			return nil, fmt.Errorf("rename the cursor of sink %q to %q: %w", r.was, id.Sink, err)
+		old.Sink = n.place.Was
+		if err := n.Sink.Rename(ctx, old, id.Sink); err != nil && !errors.Is(err, sink.ErrNoCursor) {
+			return nil, fmt.Errorf("rename the cursor of sink %q to %q: %w", old.Sink, id.Sink, err)
 		}
-		if err := r.done(); err != nil {
-			return nil, err
-		}
-		r.followed = true
 	}
-	return r.Sink.Attach(ctx, id, instance, start)
+	session, err := n.Sink.Attach(ctx, id, instance, start)
+	if err != nil || n.place.Was == "" && n.place.Attached {
+		return session, err
+	}
+	n.place.Was, n.place.Attached = "", true
+	err = n.roster.ChangePlace(n.name, n.stream, func(p *roster.Place) { p.Was, p.Attached = "", true })
+	if err != nil {
+		n.place.Attached = false // so that it is tried again
+		return nil, errors.Join(err, session.Close())
+	}
+	return session, nil
 }
 
 // drain waits until each of all has committed what is durable now.

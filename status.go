@@ -44,8 +44,8 @@ type StreamStatus struct {
 
 // Detached is the state of a sink that is registered, so that rows are kept
 // for it, but was not given to Open. The other states are those of delivery:
-// connecting, delivering, idle, waiting (for the next attempt) and halted
-// (until somebody looks).
+// connecting, delivering, idle, waiting (for the next attempt), paused (by
+// PauseSink) and halted (until somebody looks).
 const Detached = "detached"
 
 // SinkStatus is one stream's rows in one sink.
@@ -66,6 +66,11 @@ type SinkStatus struct {
 	Commits   uint64    // since Open
 	GapRows   uint64    // passed over since Open, because Repair gave them up
 	Size      int64     // bytes on this machine's disk; 0: unknown
+
+	RowsPerSecond float64       // that it took lately
+	Left          time.Duration // until it has them all, at that pace; 0: nobody can tell, or it has
+	RejectsOpen   int           // rows that it refused and that wait
+	Rejects       uint64        // set aside since Open
 }
 
 // Status returns how the database is. It does not wait for a sink.
@@ -77,9 +82,18 @@ func (db *DB) Status() Status {
 	for _, d := range db.deliveries() {
 		all.Sinks = append(all.Sinks, d.status())
 	}
+	counts := db.rejects.Counts()
 	for _, s := range db.streams {
 		if s.Name != RejectsStream { // what reads that is no sink
 			all.Sinks = append(all.Sinks, s.detached(all.Sinks)...)
+		}
+	}
+	for i := range all.Sinks {
+		k := &all.Sinks[i]
+		for _, c := range counts {
+			if c.Sink == k.Name && c.Stream == k.Stream {
+				k.RejectsOpen += c.Open
+			}
 		}
 	}
 	slices.SortFunc(all.Sinks, func(a, b SinkStatus) int {
@@ -107,8 +121,9 @@ func (d *delivery) status() SinkStatus {
 	out := SinkStatus{
 		Name: s.Name, Given: d.given, Stream: s.Stream, State: string(s.State), Reason: string(s.Reason), Since: s.Since,
 		Seq: s.Seq, LagRows: s.LagRows, LagBytes: s.LagBytes, Oldest: s.Oldest, LastError: s.LastError,
-		Retries: s.Retries, Rows: s.Rows, Commits: s.Commits, GapRows: s.GapRows,
+		Retries: s.Retries, Rows: s.Rows, Commits: s.Commits, GapRows: s.GapRows, Rejects: s.Rejects,
 	}
+	out.RowsPerSecond, out.Left = d.pace.estimate(time.Now(), s.Seq, d.stream.journal.End().Seq)
 	if k, ok := d.to.Sink.(sink.Stats); ok {
 		// A size that cannot be told now is told as unknown.
 		out.Size, _ = k.Size()

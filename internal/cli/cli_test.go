@@ -219,8 +219,8 @@ func TestStatus(t *testing.T) {
 STREAM  STATE  FIRST SEQ  END SEQ  SEGMENTS  SIZE    LIMIT     FREE  REPLAY  DAMAGE
 main    ok     1          3        1         1.0 MB  200.0 GB  0 B   -       0
 
-SINK     STREAM  TYPE    STATE    SEQ  BEHIND  BYTES  AGE  RETRIES  SIZE
-default  main    sqlite  waiting  1    41      0 B    2h   0        0 B
+SINK     STREAM  TYPE    STATE    SEQ  BEHIND  BYTES  AGE  ROWS/S  DONE IN  REJECTS  RETRIES  SIZE
+default  main    sqlite  waiting  1    41      0 B    2h   -       -        0        0        0 B
 sink default is waiting: database is locked
 `
 	for _, args := range [][]string{{"status", "--data", dir}, {"status", "--http", addr}} {

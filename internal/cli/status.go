@@ -111,10 +111,10 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%d\n", s.Name, s.State, s.FirstSeq, s.EndSeq, s.Segments,
 			bytesOf(s.Bytes), limit, bytesOf(s.FreeBytes), replay, len(s.Damage))
 	}
-	fmt.Fprintln(t, "\nSINK\tSTREAM\tTYPE\tSTATE\tSEQ\tBEHIND\tBYTES\tAGE\tRETRIES\tSIZE")
+	fmt.Fprintln(t, "\nSINK\tSTREAM\tTYPE\tSTATE\tSEQ\tBEHIND\tBYTES\tAGE\tROWS/S\tDONE IN\tREJECTS\tRETRIES\tSIZE")
 	for _, k := range st.Sinks {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\n", k.Name, k.Stream, k.Type, k.State, k.Seq, k.LagRows,
-			bytesOf(k.LagBytes), ago(time.Duration(k.LagSeconds*float64(time.Second))), k.Retries, bytesOf(k.SizeBytes))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", k.Name, k.Stream, k.Type, k.State, k.Seq, k.LagRows,
+			bytesOf(k.LagBytes), ago(time.Duration(k.LagSeconds*float64(time.Second))), rate(k), doneIn(k), k.RejectsOpen, k.Retries, bytesOf(k.SizeBytes))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -133,12 +133,10 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 			fmt.Fprintf(w, "scrub of %s: the last full round ended %s ago\n", s.Name, ago(now.Sub(s.Scrub.Ended)))
 		}
 	}
-	for _, k := range st.Sinks {
-		if k.LastError != "" {
-			fmt.Fprintf(w, "sink %s is %s: %s\n", k.Name, k.State, oneLine(k.LastError))
-		}
+	for _, text := range st.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", oneLine(text))
 	}
-	return nil
+	return printAdvice(w, st.Sinks)
 }
 
 // bytesOf tells a size in the largest unit that leaves at least 1.

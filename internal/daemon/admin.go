@@ -36,8 +36,10 @@ type admin struct {
 }
 
 var (
-	_ httpapi.Admin    = admin{}
-	_ httpapi.Repairer = admin{}
+	_ httpapi.Admin        = admin{}
+	_ httpapi.Repairer     = admin{}
+	_ httpapi.Operator     = admin{}
+	_ httpapi.RejectKeeper = admin{}
 )
 
 // Status implements httpapi.Admin.
@@ -75,9 +77,12 @@ func sinkStatus(k holdfast.SinkStatus, cfg *config.Config) httpapi.SinkStatus {
 	one := httpapi.SinkStatus{
 		Name: k.Name, Stream: k.Stream, State: k.State, Seq: k.Seq, LagRows: k.LagRows, LagBytes: max(0, k.LagBytes),
 		LastError: k.LastError, Since: k.Since, Retries: k.Retries, Rows: k.Rows, Commits: k.Commits, GapRows: k.GapRows, SizeBytes: k.Size,
+		Reason: k.Reason, Do: advice(k), RowsPerSecond: k.RowsPerSecond, DoneSeconds: k.Left.Seconds(), RejectsOpen: k.RejectsOpen, Rejects: k.Rejects,
 	}
-	if c := cfg.Sinks[k.Name]; c != nil {
-		one.Type = string(c.Type)
+	for _, name := range []string{k.Given, k.Name} {
+		if c := cfg.Sinks[name]; c != nil && one.Type == "" {
+			one.Type = string(c.Type)
+		}
 	}
 	if k.LagRows > 0 && !k.Oldest.IsZero() {
 		one.LagSeconds = max(0, time.Since(k.Oldest).Seconds())

@@ -31,12 +31,21 @@ func (s *server) live(ctx context.Context) error {
 			case syscall.SIGHUP:
 				s.reload()
 			case syscall.SIGUSR1:
-				s.log.Info("USR1: no file or log of this server needs to be opened again")
+				s.rotate()
 			case syscall.SIGUSR2:
 				s.seal(ctx)
 			}
 		}
 	}
+}
+
+// rotate makes sinks close the files that they keep open for other programs.
+func (s *server) rotate() {
+	names, err := s.db.RotateSinks("")
+	if err != nil {
+		s.log.Error("rotate files", "error", err)
+	}
+	s.log.Info("USR1: files are closed, and opened again when a row comes", "sinks", strings.Join(names, " "))
 }
 
 // sealTimeout bounds how long a signal is worked on, so that the next is heard.

@@ -20,8 +20,13 @@ func openSinks(c *config.Config) (all []holdfast.Sink, err error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open sink %q: %w", name, err), closeSinks(all))
 		}
+		flood := float64(k.RejectFlood) / 100
+		if k.RejectFlood == 0 {
+			flood = -1 // off
+		}
 		all = append(all, holdfast.Sink{
-			Name: name, Sink: to, Streams: k.Streams, Replay: k.OnRewind == config.ReplayOnRewind,
+			Name: name, Sink: to, Streams: k.Streams, Replay: k.OnRewind == config.ReplayOnRewind, Now: k.Start == config.StartNow,
+			WholeTransactions: k.RejectUnit == config.UnitTransaction, RejectBudget: k.RejectBudget, RejectFlood: flood,
 		})
 	}
 	return all, nil

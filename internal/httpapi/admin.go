@@ -18,6 +18,7 @@ type line struct {
 	Damage   *row.Damage  `json:"damage,omitempty"`
 	Verified *Verified    `json:"verified,omitempty"`
 	Repair   *Repair      `json:"repair,omitempty"`
+	Reject   *Reject      `json:"reject,omitempty"`
 	Error    *errorFields `json:"error,omitempty"`
 }
 

@@ -168,8 +168,12 @@ func (c *Client) get(ctx context.Context, method, path string, into any) error {
 		return err
 	}
 	defer r.Body.Close()
+	return decodeAnswer(r, into)
+}
+
+func decodeAnswer(r *http.Response, into any) error {
 	if err := json.NewDecoder(r.Body).Decode(into); err != nil {
-		return fmt.Errorf("read the answer to %s %q: %w", method, path, err)
+		return fmt.Errorf("read the answer to %s %q: %w", r.Request.Method, r.Request.URL.Path, err)
 	}
 	return nil
 }

@@ -141,6 +141,13 @@ func (a *API) Private() http.Handler {
 	mux.Handle("/v1/verify", method(http.MethodPost, a.verify))
 	mux.Handle("/v1/repair", method(http.MethodPost, a.repair))
 	mux.Handle("/v1/seal", method(http.MethodPost, a.seal))
+	mux.Handle("/v1/sinks/{sink}/{order}", method(http.MethodPost, a.operate))
+	mux.Handle("/v1/rotate", method(http.MethodPost, a.rotate))
+	mux.Handle("/v1/rejects", method(http.MethodGet, a.listRejects))
+	mux.Handle("GET /v1/rejects/{id}", http.HandlerFunc(a.oneReject))
+	mux.Handle("PATCH /v1/rejects/{id}", http.HandlerFunc(a.oneReject))
+	mux.Handle("POST /v1/rejects/retry", http.HandlerFunc(a.manyRejects))
+	mux.Handle("POST /v1/rejects/discard", http.HandlerFunc(a.manyRejects))
 	return a.counted(mux)
 }
 

@@ -47,6 +47,11 @@ var (
 	descRows     = desc("sink_rows_total", "Rows committed since the start.", perSink)
 	descCommits  = desc("sink_commits_total", "Transactions committed since the start.", perSink)
 	descPassed   = desc("sink_gap_rows_total", "Rows that the sink will never have, because repair gave them up, passed over since the start.", perSink)
+	descPace     = desc("sink_rows_per_second", "Rows that the sink took per second within the last minute.", perSink)
+	descDone     = desc("sink_done_seconds", "Seconds until the sink has everything, at that pace; 0 where it has, or nobody can tell.", perSink)
+	descState    = desc("sink_state", "1 for the state that the sink is in.", []string{"stream", "sink", "state", "reason"})
+	descOpen     = desc("sink_rejects_open", "Rows that the sink refused and that wait to be retried or discarded.", perSink)
+	descAside    = desc("sink_rejects_total", "Rows set aside since the start.", perSink)
 	descSize     = desc("sink_size_bytes", "Bytes that the sink takes on this machine's disk.", perSink)
 )
 
@@ -109,6 +114,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		total(descRows, k.Rows, k.Stream, k.Name)
 		total(descCommits, k.Commits, k.Stream, k.Name)
 		total(descPassed, k.GapRows, k.Stream, k.Name)
+		gauge(descPace, k.RowsPerSecond, k.Stream, k.Name)
+		gauge(descDone, k.DoneSeconds, k.Stream, k.Name)
+		gauge(descState, 1, k.Stream, k.Name, k.State, k.Reason)
+		gauge(descOpen, float64(k.RejectsOpen), k.Stream, k.Name)
+		total(descAside, k.Rejects, k.Stream, k.Name)
 	}
 }
 

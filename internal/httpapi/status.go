@@ -17,6 +17,7 @@ type Status struct {
 	Data        string         `json:"data"`
 	Streams     []StreamStatus `json:"streams"`
 	Sinks       []SinkStatus   `json:"sinks"`
+	Warnings    []string       `json:"warnings,omitempty"` // what is configured against what sinks say
 	Listen      Listen         `json:"listen"`
 	Connections int            `json:"connections"` // of all doors, now
 
@@ -63,7 +64,7 @@ type SinkStatus struct {
 	Name       string    `json:"name"`
 	Stream     string    `json:"stream"`
 	Type       string    `json:"type"`
-	State      string    `json:"state"`       // "connecting", "delivering", "idle", "waiting" (for the next attempt), "halted" (an operator must look), "detached" (not configured)
+	State      string    `json:"state"`       // "connecting", "delivering", "idle", "waiting" (for the next attempt), "paused" (by an operator), "halted" (an operator must look), "detached" (not configured)
 	Seq        uint64    `json:"seq"`         // last row committed
 	LagRows    uint64    `json:"lag_rows"`    // rows that the stream has and the sink has not
 	LagBytes   int64     `json:"lag_bytes"`   // about, on disk
@@ -75,6 +76,13 @@ type SinkStatus struct {
 	Commits    uint64    `json:"commits"`        // since the start
 	GapRows    uint64    `json:"gap_rows"`       // passed over since the start, because repair gave them up
 	SizeBytes  int64     `json:"size_bytes"`     // on this machine's disk; 0 where the sink is elsewhere
+
+	Reason        string  `json:"reason,omitempty"` // why it is halted, in a word
+	Do            string  `json:"do,omitempty"`     // what there is to do about State and Reason
+	RowsPerSecond float64 `json:"rows_per_second"`  // that it took within the last minute
+	DoneSeconds   float64 `json:"done_seconds"`     // until it has everything, at that pace; 0 where nobody can tell, or it has
+	RejectsOpen   int     `json:"rejects_open"`     // rows that it refused and that wait
+	Rejects       uint64  `json:"rejects"`          // rows set aside since the start
 }
 
 // Verified is how much Verify, or Repair, has read.

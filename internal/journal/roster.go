@@ -170,6 +170,23 @@ func (j *Journal) Mark(sink string, seq uint64) {
 	}
 }
 
+// Rewind notes that a registered sink has committed no more than what is up to
+// seq, where it had more before: from now on the rows behind it are kept, and
+// that is durable when Rewind returns. What is gone already stays gone.
+func (j *Journal) Rewind(sink string, seq uint64) error {
+	j.mu.Lock()
+	old, known := j.marks[sink]
+	back := known && seq < old
+	if back {
+		j.marks[sink] = seq
+	}
+	j.mu.Unlock()
+	if !back {
+		return nil
+	}
+	return j.saveManifest()
+}
+
 // Sinks returns the registered sinks and how far each has committed.
 func (j *Journal) Sinks() map[string]uint64 {
 	j.mu.Lock()

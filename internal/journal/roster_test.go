@@ -164,3 +164,26 @@ func TestRenameRefused(t *testing.T) {
 		t.Errorf("%q are registered after refusals", got)
 	}
 }
+
+// TestRewind holds that rows which a sink is to get again are kept for it, also
+// after a power cut.
+func TestRewind(t *testing.T) {
+	mem := disk.NewMem()
+	j := open(t, mem, Options{SegmentSize: 1 << 20})
+	must(j.Register("a"))
+	mustAppend(t, j, "one", "two", "three")
+	j.Mark("a", 3)
+	for _, seq := range []uint64{3, 9, 1} {
+		must(0, j.Rewind("a", seq))
+		must(0, j.Rewind("unknown", seq))
+	}
+	if got := registered(j); got != "a:1" {
+		t.Errorf("%q are registered, want a:1", got)
+	}
+	k := open(t, mem.Crash(1), Options{SegmentSize: 1 << 20})
+	if got := registered(k); got != "a:1" {
+		t.Errorf("after a power cut %q are registered, want a:1", got)
+	}
+	closeJournal(t, k)
+	closeJournal(t, j)
+}

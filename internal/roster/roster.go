@@ -38,9 +38,10 @@ type Note struct {
 
 // Place is what was said of one sink and one stream.
 type Place struct {
-	Paused bool          `json:"paused,omitempty"`
-	Start  *row.Position `json:"start,omitempty"` // where it was told to begin; nil: with the oldest row
-	Was    string        `json:"was,omitempty"`   // the name under which the sink may still have its cursor
+	Paused   bool          `json:"paused,omitempty"`
+	Attached bool          `json:"attached,omitempty"` // it had a cursor once
+	Start    *row.Position `json:"start,omitempty"`    // where it was told to begin; nil: with the oldest row
+	Was      string        `json:"was,omitempty"`      // the name under which the sink may still have its cursor
 }
 
 // Roster is the file. Its methods are safe for concurrent use.
