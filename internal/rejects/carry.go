@@ -56,6 +56,7 @@ func (s *Store) carry(ctx context.Context, most int64) error {
 			if err != nil {
 				return err
 			}
+			s.named(&ev, r)
 			values, err := g.values(r.at)
 			if err != nil && !errors.Is(err, errLost) {
 				return err

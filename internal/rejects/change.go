@@ -34,6 +34,7 @@ func (s *Store) Edit(ctx context.Context, id uint64, changes map[string]row.Valu
 	if err != nil {
 		return Entry{}, fmt.Errorf("edit reject %d: %w", id, err)
 	}
+	s.named(&ev, r)
 	values, err := g.values(r.at)
 	if err != nil {
 		return Entry{}, fmt.Errorf("edit reject %d: its values: %w", id, err)
@@ -136,6 +137,7 @@ func (s *Store) told(words *fetcher, r ref) (event, error) {
 	if errors.Is(err, errLost) {
 		ev, err = s.rest(r), nil
 	}
+	s.named(&ev, r)
 	ev.id, ev.valuesAt, ev.at, ev.note = r.id, r.at, s.o.Now().UnixMicro(), ""
 	return ev, err
 }
@@ -230,6 +232,38 @@ func (s *Store) retriedRef(o Outcome) (ref, bool) {
 		}
 	}
 	return ref{}, false
+}
+
+// Rename makes the rejects of a stream and sink those of the sink called name, as
+// sink.Sink does with its cursor. It fails where rejects wait under that name. What
+// is closed stays listed under the name that it was closed under, and Reopen finds
+// it by that.
+func (s *Store) Rename(ctx context.Context, streamID, sink, name string) error {
+	if name == "" || words(name, maxWords) != name {
+		return fault.New(fault.InvalidName, "%q cannot be the name of a sink", name)
+	}
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	s.mu.Lock()
+	p, taken := s.x.pairs[pairKey{streamID, sink}], s.x.waits(pairKey{streamID, name})
+	stream := ""
+	if p != nil {
+		stream = p.stream
+	}
+	s.mu.Unlock()
+	if p == nil || name == sink {
+		return nil
+	}
+	if taken {
+		return fault.New(fault.InvalidParameterValue, "rejects of a sink %q wait", name).WithHint("retry or discard them first; holdfast rejects list --sink shows them")
+	}
+	a := appender{s: s}
+	if err := a.add(ctx, event{kind: renamed, state: StateOpen, streamID: streamID, stream: stream, sink: sink, at: s.o.Now().UnixMicro(), note: name}, nil); err != nil {
+		return err
+	}
+	return a.flush(ctx)
 }
 
 // Reopen makes every reject of a stream and sink wait again that a retry had

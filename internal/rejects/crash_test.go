@@ -323,7 +323,7 @@ func TestPrefixes(t *testing.T) {
 	t.Log("seed", seed)
 	p := begin(t, disk.NewMem(), Options{})
 	w := &world{o: &oracle{waits: map[Key]fact{}}, s: p.s, rnd: rand.New(rand.NewPCG(seed, 1))}
-	for range 150 {
+	for range 80 {
 		if err := w.step(); err != nil {
 			t.Fatal(err)
 		}

@@ -210,3 +210,41 @@ func TestReopen(t *testing.T) {
 		t.Errorf("kept %v, error %v", kept, err)
 	}
 }
+
+// TestRename gives a sink another name: its rejects go with it, over a start and
+// when they are told again.
+func TestRename(t *testing.T) {
+	p := begin(t, disk.NewMem(), Options{})
+	r := bad("old", 1)
+	keep(t, p.s, r, bad("old", 2), bad("other", 1), bad("old", 3))
+	if n, err := p.s.Discard(ctx, Filter{Sink: "old", From: 3}, ""); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if err := p.s.Rename(ctx, r.StreamID, "old", "other"); err == nil {
+		t.Fatal("took the name of a sink whose rejects wait")
+	}
+	if err := p.s.Rename(ctx, r.StreamID, "old", "new"); err != nil {
+		t.Fatal(err)
+	}
+	for _, small := range []int64{0, 1} {
+		p.o.small = small
+		keep(t, p.s, bad("new", 2))
+		es := collect(t, p.s.Export(ctx, Filter{Sink: "new"}))
+		if len(es) != 2 || es[0].Sink != "new" || es[0].ID != 1 || es[0].Row == nil || len(collect(t, p.s.List(ctx, Filter{Sink: "old"}))) != 0 {
+			t.Fatalf("%+v", es)
+		}
+		if kept, err := p.s.Kept(ctx, r.StreamID, "new", 1); err != nil || fmt.Sprint(kept) != "[1 2 3]" {
+			t.Fatalf("kept %v, error %v", kept, err)
+		}
+		if _, err := p.s.Edit(ctx, 1, map[string]row.Value{"who": row.Text("x")}); err != nil {
+			t.Fatal(err)
+		}
+		p.again()
+		if d := p.s.Damage(); len(d) != 0 {
+			t.Fatalf("damage %+v", d)
+		}
+	}
+	if n, err := p.s.Discard(ctx, Filter{Sink: "new"}, ""); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+}

@@ -30,6 +30,7 @@ const (
 	reopened  kind = "reopened"  // delivered once, but the sink was put back since
 	retried   kind = "retried"   // a retry brought it into the sink, or was refused
 	discarded kind = "discarded" // an operator gave it up
+	renamed   kind = "renamed"   // all of a sink: note is its name from here on
 )
 
 // event is one row of eventTable.
@@ -200,7 +201,7 @@ func decode(at []int, values []row.Value) (event, error) {
 	}
 	switch {
 	case d.err != nil:
-	case e.streamID == "" || e.seq == 0:
+	case e.streamID == "" || (e.seq == 0) != (e.kind == renamed):
 		d.err = fmt.Errorf("event %q names no row", e.kind)
 	case e.state != StateOpen && e.state != StateDelivered && e.state != StateDiscarded:
 		d.fail("state", string(e.state), nil)
@@ -217,6 +218,8 @@ func (e *event) known() bool {
 		return e.state == StateOpen && (e.kind == refused || e.id != 0)
 	case retried:
 		return e.id != 0 && e.state != StateDiscarded
+	case renamed:
+		return e.id == 0 && e.state == StateOpen && e.note != ""
 	case discarded:
 		return e.id != 0 && e.state == StateDiscarded
 	}

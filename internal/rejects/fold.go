@@ -93,6 +93,14 @@ func (s *Store) foldRow(r *row.Row) {
 		f.want, f.n = e, ev.columns
 	}
 	switch {
+	case ev.kind == renamed:
+		for k, id := range f.headless {
+			if k.StreamID == ev.streamID && k.Sink == ev.sink {
+				delete(f.headless, k)
+				id.Sink = ev.note
+				f.headless[id.Key] = id
+			}
+		}
 	case ev.kind.brings() || ev.state != StateOpen:
 		delete(f.headless, k)
 	case s.x.find(k) == nil:

@@ -106,6 +106,10 @@ func (x *index) from(id uint64) int {
 // rejects, size what it takes there. It returns the entry that the event brought
 // values to, else nil.
 func (x *index) apply(ev *event, seq uint64, size int) *entry {
+	if ev.kind == renamed {
+		x.rename(pairKey{ev.streamID, ev.sink}, ev.note)
+		return nil
+	}
 	e := x.find(Key{ev.streamID, ev.sink, ev.seq})
 	waits := e != nil && e.state == StateOpen
 	again := e != nil && !waits // it may stand in order still, under another id
@@ -195,9 +199,38 @@ func (x *index) forget(old pin) {
 	}
 	x.unlabel(e)
 	delete(e.p.entries, e.seq)
-	if len(e.p.entries) == 0 {
+	if len(e.p.entries) == 0 && x.pairs[e.p.pairKey] == e.p {
 		delete(x.pairs, e.p.pairKey)
 	}
+}
+
+// rename makes what is known of a stream and sink that of the sink called name.
+// What was closed under that name before is forgotten; while something waits under
+// it, nothing is done.
+func (x *index) rename(from pairKey, name string) {
+	p, to := x.pairs[from], pairKey{from.streamID, name}
+	if p == nil || x.waits(to) {
+		return
+	}
+	if q := x.pairs[to]; q != nil && q != p {
+		for _, e := range q.entries {
+			x.unlabel(e)
+		}
+		clear(q.entries)
+	}
+	delete(x.pairs, from)
+	p.pairKey = to
+	x.pairs[to] = p
+}
+
+// waits reports whether any reject of a stream and sink waits.
+func (x *index) waits(k pairKey) bool {
+	for l, n := range x.labels {
+		if l.p.pairKey == k && n.open > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // relabel gives e another state and what the event says of table and code.

@@ -277,6 +277,7 @@ func (s *Store) entry(words, rows *fetcher, r ref, values bool) (e Entry, there 
 			lost = err.Error()
 			ev = s.rest(r)
 		}
+		s.named(&ev, r)
 		switch {
 		case verr == nil:
 		case errors.Is(verr, errLost) || errors.Is(verr, journal.ErrGone):
@@ -307,6 +308,15 @@ func (s *Store) moved(r ref) (*ref, bool) {
 	}
 	now := refOf(e)
 	return &now, now != r
+}
+
+// named gives the event of a reject that waits the name that its sink has now.
+func (s *Store) named(ev *event, r ref) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.x.byID(r.id); e != nil {
+		ev.sink = e.p.sink
+	}
 }
 
 // rest returns what memory knows of a reject whose event cannot be read.
