@@ -237,6 +237,36 @@ func TestLateColumn(t *testing.T) {
 	wantNumbers(t, texts(t, db, "t", "v"), 3000)
 }
 
+// TestLateParent lets a parent's column turn up when its children were written
+// in the same transaction already: their foreign key may lock the parent.
+func TestLateParent(t *testing.T) {
+	u := database(t)
+	n := mustAttach(t, mustOpen(t, Options{URL: u}))
+	db := other(t, u)
+	mustExec(t, db, "CREATE TABLE p (v INT PRIMARY KEY)")
+	mustExec(t, db, "INSERT INTO p VALUES (1)")
+	mustExec(t, db, "CREATE TABLE c (v INT, pad TEXT, FOREIGN KEY (v) REFERENCES p (v))")
+	pad := strings.Repeat("x", 1000)
+	for tries := 1; ; tries++ { // as delivery does
+		err := n.Apply(context.Background(), sinktest.NewLargeBatch(2000, func(i int) row.Row {
+			if i < 1999 {
+				return textRow(uint64(i)+1, "c", "v", "1", "pad", pad)
+			}
+			return textRow(uint64(i)+1, "p", "v", "2", "late", "x")
+		}, row.Position{Seq: 2000}), new(sinktest.Rejects))
+		if err == nil {
+			break
+		}
+		if wantAboutSink(t, err); tries == 3 {
+			t.Fatal(err)
+		}
+	}
+	if got := len(texts(t, db, "c", "v")); got != 1999 {
+		t.Errorf("%d children are there, want 1999", got)
+	}
+	wantNumbers(t, texts(t, db, "p", "v"), 2)
+}
+
 // TestNoTransactions has tables that cannot keep a transaction whole.
 func TestNoTransactions(t *testing.T) {
 	u := database(t)
@@ -258,6 +288,19 @@ func TestNoTransactions(t *testing.T) {
 	wantNumbers(t, texts(t, db, "t", "v"), 2)
 	if got := texts(t, db, "b", "v"); len(got) != 0 {
 		t.Errorf("%d rows of batches that were rolled back are there", len(got))
+	}
+}
+
+// TestOwnNoTransactions has a cursor that would move without its rows.
+func TestOwnNoTransactions(t *testing.T) {
+	u := database(t)
+	s := mustOpen(t, Options{URL: u})
+	mustAttach(t, s)
+	mustExec(t, other(t, u), "ALTER TABLE holdfast_cursor DROP PRIMARY KEY, ENGINE=MyISAM")
+	_, err := s.Attach(context.Background(), testID, "b", row.Position{})
+	wantAboutSink(t, err)
+	if !strings.Contains(err.Error(), "InnoDB") {
+		t.Errorf("%v does not say InnoDB", err)
 	}
 }
 

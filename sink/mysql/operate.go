@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"holdfast/row"
 	"holdfast/sink"
@@ -43,15 +44,27 @@ var ownTables = []struct {
 }
 
 // createOwn creates those of Holdfast's own tables that are missing. One that
-// is there needs no right to create it.
+// is there needs no right to create it, but transactions.
 func (s *Sink) createOwn(ctx context.Context, c *conn) error {
+	rows, err := c.query(ctx, "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = ? AND table_name IN (?, ?, ?)",
+		s.opts.Database, ownTables[0].name, ownTables[1].name, ownTables[2].name)
+	if err != nil {
+		return fmt.Errorf("look for Holdfast's own tables: %w", err)
+	}
+	engines := map[string]string{}
+	for _, r := range rows {
+		engines[r[0].text] = r[1].text
+	}
 	for _, t := range ownTables {
-		_, err := c.query(ctx, "SELECT 1 FROM "+s.own(t.name)+" LIMIT 0")
-		if number(err) == 1146 {
-			err = c.exec(ctx, "CREATE TABLE IF NOT EXISTS "+s.own(t.name)+" ("+t.made+
-				"\n) ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+		engine, exists := engines[t.name]
+		if exists && !c.engines[strings.ToLower(engine)] {
+			return fmt.Errorf("table %s has engine %q, which has no transactions; exactly once needs InnoDB: ALTER TABLE %s ENGINE=InnoDB", t.name, engine, s.own(t.name))
 		}
-		if err != nil {
+		if exists {
+			continue
+		}
+		if err := c.exec(ctx, "CREATE TABLE IF NOT EXISTS "+s.own(t.name)+" ("+t.made+
+			"\n) ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"); err != nil {
 			return fmt.Errorf("create Holdfast's own table %s: %w", t.name, err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 )
 
+var errOdd = errors.New("a character like / @ : # ? % in user or password is to be written as %XX")
+
 // parse turns the options into what the driver wants. No error of it holds the
 // URL as it was given, since a password may be in there.
 func parse(opts Options) (*driver.Config, error) {
@@ -19,13 +21,15 @@ func parse(opts Options) (*driver.Config, error) {
 			err = e.Err
 		}
 		if strings.Contains(opts.URL, "@") { // net/url quotes the port, which may be half of a password
-			err = errors.New("it is no URL; a character like / @ : # ? % in user or password is written as %XX")
+			err = errOdd
 		}
 		return nil, fmt.Errorf("read URL of database: %w; want mysql://user@host:port/database", err)
 	}
 	c := driver.NewConfig()
 	database := strings.TrimPrefix(u.Path, "/")
 	switch {
+	case u.User == nil && strings.Contains(opts.URL, "@"):
+		return nil, fmt.Errorf("read URL of database: %w", errOdd) // a slash in the password, whose rest would be the path
 	case u.Scheme != "mysql" && u.Scheme != "mariadb":
 		return nil, fmt.Errorf("read URL of database: scheme %q: want mysql://user@host:port/database", u.Scheme)
 	case u.Opaque != "" || u.Hostname() == "":
