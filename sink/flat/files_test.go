@@ -413,3 +413,36 @@ func TestModes(t *testing.T) {
 		}
 	}
 }
+
+// TestDoubtful loses the flush behind the commit. The cursor is told only once
+// it is certain, and no row comes twice.
+func TestDoubtful(t *testing.T) {
+	dir := t.TempDir()
+	broken := false
+	s, err := openWatched(dir, Options{}, local.Watch{Before: func(o local.Op, name string) (int, error) {
+		if broken && o == local.OpSyncDir && name == ownDir {
+			return 0, syscall.EIO
+		}
+		return 0, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n := mustAttach(t, s)
+	mustDeliver(t, n, numbered(1, 2))
+	broken = true
+	if err := deliver(n, numbered(3, 4), nil); !errors.Is(err, sink.ErrDoubtful) {
+		t.Fatalf("Apply gave %v, want a doubt", err)
+	}
+	if at, err := n.Cursor(context.Background()); err == nil {
+		t.Fatalf("the cursor was told to stand at %d although that is not on disk", at.Seq)
+	}
+	broken = false
+	at, err := n.Cursor(context.Background())
+	if err != nil || at.Seq != 4 {
+		t.Fatalf("the cursor stands at %d, %v", at.Seq, err)
+	}
+	mustDeliver(t, n, numbered(5, 6))
+	wantNumbered(t, dir, 6)
+}
