@@ -37,6 +37,8 @@ type load struct {
 	fixed   bool
 	rejects sink.Rejects
 	refused bool // whether a row went to rejects
+	guarded bool // whether each statement has a savepoint, since not every error undoes all of it
+	guard   bool // whether the next load must be guarded
 
 	slots map[*row.Schema]*slot // every schema met so far, by its address
 	plans map[*plan]*slot       // and by what it says

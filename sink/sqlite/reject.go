@@ -9,6 +9,8 @@ import (
 	"math/bits"
 	"slices"
 
+	lib "modernc.org/sqlite/lib"
+
 	"holdfast/row"
 	"holdfast/sink"
 )
@@ -49,7 +51,7 @@ func (l *load) write(g *group) error {
 
 // try inserts n rows of g from the one at index at, all or none.
 func (l *load) try(g *group, at, n int) (driver.Result, error) {
-	if !l.tables.partial {
+	if !l.guarded {
 		done, err := l.insert(g, at, n)
 		if err != nil {
 			err = l.verdict(g, at, n, err)
@@ -81,7 +83,16 @@ func (l *load) insert(g *group, at, n int) (driver.Result, error) {
 	for i := range args {
 		args[i].Ordinal = i + 1
 	}
-	return l.conn.run(g.plan.sql(n), args)
+	sql := g.plan.sql(n)
+	done, err := l.conn.run(sql, args)
+	if err != nil && code(err) == lib.SQLITE_ERROR {
+		// Where the statement itself is sound, a function did not like a value:
+		// malformed JSON in a generated column, for one.
+		if s, unsound := l.conn.Prepare(sql); unsound == nil {
+			return nil, errors.Join(&valueError{err}, s.Close())
+		}
+	}
+	return done, err
 }
 
 // endedError is a refusal that ended the transaction, as ON CONFLICT ROLLBACK
@@ -90,6 +101,18 @@ type endedError struct{ *sink.RowError }
 
 // Unwrap returns the refusal.
 func (e *endedError) Unwrap() error { return e.RowError }
+
+// valueError is SQLite's general error where it is about the row's values.
+type valueError struct{ err error }
+
+// Error gives the database's words.
+func (e *valueError) Error() string { return e.err.Error() }
+
+// Unwrap returns the database's error.
+func (e *valueError) Unwrap() error { return e.err }
+
+// errUnguarded ends a load whose rows come again, each statement in a savepoint.
+var errUnguarded = errors.New("a row may be at fault, which the next attempt finds out")
 
 // final reports whether err ends the load, other than one that refuses a row
 // which can be left out.
@@ -103,6 +126,13 @@ func final(err error) bool {
 func (l *load) verdict(g *group, at, n int, err error) error {
 	if !aboutRow(err) {
 		return fmt.Errorf("insert into table %q: %w", g.plan.schema.Table, err)
+	}
+	var v *valueError
+	if !l.guarded && errors.As(err, &v) {
+		// Such an error need not undo the rows in front of it, nor what
+		// triggers did.
+		l.guard = true
+		return fmt.Errorf("insert into table %q: %w: %v", g.plan.schema.Table, errUnguarded, err)
 	}
 	if _, open := l.conn.exec(context.Background(), "BEGIN"); open == nil {
 		named := &sink.RowError{Table: g.plan.schema.Table, Code: codeName(err), Err: err}

@@ -269,3 +269,59 @@ func TestParentsFirst(t *testing.T) {
 		}
 	}
 }
+
+// TestValueErrors holds that a value which a function of the table does not
+// like is a bad row, though SQLite's code says no more than "error", and that a
+// table which is broken is not.
+func TestValueErrors(t *testing.T) {
+	for name, ddl := range map[string]string{
+		"index":     "CREATE TABLE t (v TEXT); CREATE INDEX i ON t (json_extract(v, '$.a'))",
+		"generated": "CREATE TABLE t (v TEXT, a TEXT AS (json_extract(v, '$.a')) STORED)",
+		"trigger":   "CREATE TABLE t (v TEXT); CREATE TABLE u (a TEXT); CREATE TRIGGER r AFTER INSERT ON t BEGIN INSERT INTO u VALUES (json_extract(NEW.v, '$.a')); END",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "value.db")
+			db := other(t, path)
+			mustExec(t, db, ddl)
+			n := mustAttach(t, mustOpen(t, path, Options{}))
+			var rows []row.Row
+			for seq := uint64(1); seq <= 100; seq++ {
+				rows = append(rows, textRow(seq, "t", "v", fmt.Sprintf(`{"a": %d}`, seq)))
+			}
+			rows[69].Values[0] = row.Text("{no JSON")
+			var refused *sink.RowError
+			if err := deliver(n, rows...); !errors.Is(err, errUnguarded) || errors.As(err, &refused) {
+				t.Fatalf("the first Apply gave %v, want that it comes again", err)
+			}
+			var j sinktest.Rejects
+			if err := n.Apply(context.Background(), sinktest.NewBatch(rows, row.Position{Seq: 100}), &j); err != nil || !slices.Equal(seqsOf(&j), []uint64{70}) {
+				t.Fatalf("the second Apply gave %v and set %v aside, want row 70 alone", err, seqsOf(&j))
+			}
+			if got := len(readRows(t, db, "t", "v")); got != 99 {
+				t.Fatalf("table has %d rows, want 99", got)
+			}
+		})
+	}
+	t.Run("a table that a trigger needs is gone", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "broken.db")
+		db := other(t, path)
+		mustExec(t, db, "CREATE TABLE t (v TEXT); CREATE TABLE u (a TEXT); CREATE TRIGGER r AFTER INSERT ON t BEGIN INSERT INTO u VALUES (NEW.v); END")
+		n := mustAttach(t, mustOpen(t, path, Options{}))
+		if err := deliver(n, textRow(1, "t", "v", "1")); err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, db, "DROP TABLE u")
+		for range 3 {
+			var j sinktest.Rejects
+			err := n.Apply(context.Background(), sinktest.NewBatch([]row.Row{textRow(2, "t", "v", "2")}, row.Position{Seq: 2}), &j)
+			var refused *sink.RowError
+			if err == nil || errors.As(err, &refused) || errors.Is(err, errUnguarded) || len(j.Rows) > 0 {
+				t.Fatalf("Apply gave %v and set %v aside, want an error about the sink", err, seqsOf(&j))
+			}
+		}
+		mustExec(t, db, "CREATE TABLE u (a TEXT)")
+		if err := deliver(n, textRow(2, "t", "v", "2")); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

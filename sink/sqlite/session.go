@@ -141,8 +141,10 @@ func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 // load writes the rows of b but those that are refused, and sees that these
 // are safe. Nothing behind it but the cursor's own row stands before the commit.
 func (n *session) load(ctx context.Context, c *conn, b sink.Batch, rejects sink.Rejects) error {
-	l := &load{ctx: ctx, conn: c, tables: &n.sink.tables, fixed: n.sink.opts.Fixed, rejects: rejects}
-	if err := l.all(b); err != nil || !l.refused {
+	l := &load{ctx: ctx, conn: c, tables: &n.sink.tables, fixed: n.sink.opts.Fixed, rejects: rejects, guarded: n.sink.guarded || n.sink.tables.partial}
+	err := l.all(b)
+	n.sink.guarded = n.sink.guarded || l.guard
+	if err != nil || !l.refused {
 		return err
 	}
 	return rejects.Settle(ctx)

@@ -50,6 +50,8 @@ type Sink struct {
 	tables tables
 	closed bool
 
+	guarded bool // whether statements need savepoints, since one of them failed in its middle
+
 	closing sync.Once
 }
 
@@ -215,7 +217,8 @@ func aboutRow(err error) bool {
 	case lib.SQLITE_CONSTRAINT, lib.SQLITE_MISMATCH, lib.SQLITE_TOOBIG:
 		return true
 	}
-	return false
+	var v *valueError
+	return errors.As(err, &v)
 }
 
 // unfit reports whether a connection may be no good after err.
