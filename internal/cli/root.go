@@ -37,6 +37,7 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 		newSink(env),
 		newBench(env),
 		newConfig(env),
+		newProfile(env),
 		newCompletion(env),
 		newVersion(env),
 	)

@@ -95,7 +95,7 @@ func (c *columnsOf) run(*session, *portal) error {
 }
 
 // readSelect reads SELECT of constants and of what drivers ask a server.
-func readSelect(l *lexer, _ *session) (statement, error) {
+func readSelect(l *lexer, s *session) (statement, error) {
 	at := l.pos
 	l.keyword("select")
 	if c := columnsFrom(*l); c != nil {
@@ -106,7 +106,7 @@ func readSelect(l *lexer, _ *session) (statement, error) {
 	for {
 		e, ok := l.expression()
 		if !ok || len(a.items) == maxColumns {
-			return l.noSelect(at)
+			return l.noSelect(at, s)
 		}
 		if l.keyword("as") || l.word() != nil && !reserved[lower(l.word())] {
 			n, err := l.name()
@@ -121,19 +121,23 @@ func readSelect(l *lexer, _ *session) (statement, error) {
 		}
 	}
 	if !l.end() {
-		return l.noSelect(at)
+		return l.noSelect(at, s)
 	}
 	return a, nil
 }
 
 // noSelect refuses, but for the question that Kamailio asks before it uses a
-// table: nothing is known of its version.
-func (l *lexer) noSelect(at int) (statement, error) {
+// table: its version, where the configured profile has one.
+func (l *lexer) noSelect(at int, s *session) (statement, error) {
 	l.pos = at
 	if l.keywords("select", "table_version", "from", "version", "where", "table_name") && l.punct('=') {
-		if _, err := l.settingValue(); err == nil && l.end() {
-			none := constant("table_version", oidInt4, "")
-			return &answer{tag: "SELECT", items: []expression{none}, none: true}, nil
+		if table, err := l.settingValue(); err == nil && l.end() {
+			version, ok := 0, false
+			if s.srv.versionOf != nil {
+				version, ok = s.srv.versionOf(table)
+			}
+			one := constant("table_version", oidInt4, strconv.Itoa(version))
+			return &answer{tag: "SELECT", items: []expression{one}, none: !ok}, nil
 		}
 	}
 	l.pos = at

@@ -43,20 +43,24 @@ type Options struct {
 	StartupTimeout time.Duration
 	// Now is the clock that now() shows; nil: time.Now.
 	Now func() time.Time
+	// TableVersion answers "select table_version from version where
+	// table_name='...'", which Kamailio asks; nil: no table has one.
+	TableVersion func(table string) (version int, ok bool)
 }
 
 // Server speaks to any number of clients. Its methods are safe for concurrent
 // use.
 type Server struct {
-	store   Store
-	log     *slog.Logger
-	max     atomic.Int64
-	others  func() int
-	extra   int // Options.Starting
-	startup time.Duration
-	now     func() time.Time
-	memory  memory
-	stats   counters
+	store     Store
+	log       *slog.Logger
+	max       atomic.Int64
+	others    func() int
+	extra     int // Options.Starting
+	startup   time.Duration
+	now       func() time.Time
+	versionOf func(table string) (int, bool)
+	memory    memory
+	stats     counters
 
 	base     context.Context // of every wait
 	abort    context.CancelFunc
@@ -73,7 +77,7 @@ type Server struct {
 // New returns a Server that appends to o.Store.
 func New(o Options) *Server {
 	s := &Server{
-		store: o.Store, log: o.Logger, others: o.Others, extra: o.Starting, startup: o.StartupTimeout, now: o.Now,
+		store: o.Store, log: o.Logger, others: o.Others, extra: o.Starting, startup: o.StartupTimeout, now: o.Now, versionOf: o.TableVersion,
 		listeners: make(map[net.Listener]bool), conns: make(map[*session]bool), byPID: make(map[uint32]*session),
 	}
 	if s.log == nil {
