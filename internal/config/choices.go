@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"math"
 	"strconv"
 	"strings"
@@ -46,6 +47,9 @@ const defaultMode Mode = 0o640
 // String returns the octal form.
 func (m Mode) String() string { return "0" + strconv.FormatUint(uint64(m), 8) }
 
+// Perm returns the permissions as the system has them.
+func (m Mode) Perm() fs.FileMode { return fs.FileMode(m) }
+
 func (m *Mode) scan(text string) error {
 	n, err := strconv.ParseUint(strings.TrimPrefix(text, "0o"), 8, 32)
 	if err != nil || n == 0 || n > 0o777 {
@@ -63,7 +67,7 @@ func (*Mode) shape() map[string]any {
 }
 
 // Pattern is how flat files are named: a relative path with strftime's letters
-// and {table} and {writer}.
+// and {table} and {n}.
 type Pattern string
 
 func (p *Pattern) scan(text string) error {
@@ -72,6 +76,9 @@ func (p *Pattern) scan(text string) error {
 	}
 	if strings.HasPrefix(text, "/") || strings.Contains("/"+text+"/", "/../") {
 		return wrong("the directory stands in the url", "file %q leads out of the directory", text)
+	}
+	if !strings.Contains(text, "{table}") || !strings.Contains(text, "{n}") {
+		return wrong(`like "{table}_{n}-%Y%m%d.log"`, "file %q lacks {table} or {n}, so that tables or writers would share a file", text)
 	}
 	*p = Pattern(text)
 	return nil

@@ -18,18 +18,22 @@ type Sink struct {
 	URL          URL      `yaml:"url" doc:"Where the sink is: sqlite:FILE, postgres://..., mysql://..., flatstore:DIRECTORY, or http(s)://..."`
 	URLFile      string   `yaml:"url_file" doc:"A file that holds the url, for one with a secret in it; nobody but its owner may read it."`
 	PasswordFile string   `yaml:"password_file" doc:"A file that holds the password for the url; nobody but its owner may read it."`
-	Schema       Name     `yaml:"schema" doc:"Schema of the tables in the database, Holdfast's own included."`
+	Schema       Name     `yaml:"schema" doc:"Schema of Holdfast's own tables, holdfast_cursor and so on; of MariaDB and MySQL, a database. Left out, where rows go too."`
 	Create       Create   `yaml:"create" doc:"What becomes of tables and columns that the sink lacks: they are created, or never."`
 	Writer       int      `yaml:"writer" omit:"zero" doc:"Number in the names of flat files, as in acc_1.log."`
-	Pattern      Pattern  `yaml:"file" doc:"Names of flat files instead of <table>_<writer>.log: strftime's letters, and {table} and {writer}."`
+	Pattern      Pattern  `yaml:"file" doc:"Names of flat files instead of <table>_<writer>.log: strftime's letters, and {table} and {n}, the writer's number."`
 	RotateSize   Size     `yaml:"rotate_size" omit:"zero" doc:"Size at which a flat file is closed and a new one begun."`
 	RotateEvery  Days     `yaml:"rotate_every" omit:"zero" doc:"Age at which a flat file is closed and a new one begun."`
 	Mode         Mode     `yaml:"mode" omit:"zero" doc:"Permissions of flat files, in octal."`
+	Marks        Marks    `yaml:"marks" doc:"How values are marked in flat files: so that all can be told apart, or as Kamailio does."`
+	Zone         Zone     `yaml:"zone" doc:"Zone of the times in names of flat files."`
 	TokenFile    string   `yaml:"token_file" doc:"A file that holds the bearer token for an http sink; nobody but its owner may read it."`
 	HeadersFile  string   `yaml:"headers_file" doc:"A file of further HTTP headers, one per line; nobody but its owner may read it."`
+	CAFile       string   `yaml:"ca_file" doc:"Certificates that sign an https sink's, in PEM, instead of those that the system trusts."`
 	Compress     Compress `yaml:"compress" doc:"How the bodies sent to an http sink are compressed."`
-	Timeout      Duration `yaml:"timeout" omit:"zero" doc:"How long an http sink may take to answer."`
+	Timeout      Duration `yaml:"timeout" omit:"zero" doc:"How long the sink may take to answer one request or statement."`
 
+	Columns   map[string]Names `yaml:"columns" omit:"zero" doc:"Order of the columns in flat files, by table; others come behind them."`
 	Streams   []string         `yaml:"streams" doc:"Streams that are delivered there; all of them when left out."`
 	Tables    []Glob           `yaml:"tables" doc:"Tables that are delivered there; all of them when left out."`
 	Authority []Glob           `yaml:"authority" doc:"Tables whose definitions in this sink say which rows are taken at the door."`
@@ -59,7 +63,7 @@ var only = map[string][]SinkType{
 	"path":          {SQLite},
 	"url_file":      {Postgres, MySQL, HTTP},
 	"password_file": {Postgres, MySQL},
-	"schema":        {Postgres},
+	"schema":        {Postgres, MySQL},
 	"create":        {SQLite, Postgres, MySQL},
 	"authority":     {SQLite, Postgres, MySQL},
 	"writer":        {Flat},
@@ -67,10 +71,14 @@ var only = map[string][]SinkType{
 	"rotate_size":   {Flat},
 	"rotate_every":  {Flat},
 	"mode":          {Flat},
+	"marks":         {Flat},
+	"zone":          {Flat},
+	"columns":       {Flat},
 	"token_file":    {HTTP},
 	"headers_file":  {HTTP},
 	"compress":      {HTTP},
-	"timeout":       {HTTP},
+	"ca_file":       {HTTP},
+	"timeout":       {HTTP, Postgres, MySQL},
 }
 
 // schemes are how the url of each type begins, and what one looks like.
@@ -113,6 +121,12 @@ func (c *Config) settleSink(key string, s *Sink) {
 	}
 	if s.Type == Flat && s.Mode == 0 {
 		s.Mode = defaultMode
+	}
+	if s.Type == Flat && s.Marks == "" {
+		s.Marks = MarksExact
+	}
+	if s.Type == Flat && s.Zone == "" {
+		s.Zone = ZoneUTC
 	}
 	if s.Type == HTTP && !c.has(key+".timeout") {
 		s.Timeout = defaultTimeout
@@ -159,6 +173,8 @@ func (s *Sink) place() string {
 		return absolute(s.File)
 	case Flat:
 		return fmt.Sprint(absolute(s.Directory()), " writer ", s.Writer, " file ", s.Pattern)
+	case HTTP: // what is sent to one place has one cursor
+		return fmt.Sprint(s.URL, s.URLFile)
 	case Postgres, MySQL:
 		if len(s.Tables) == 0 && len(s.Rename.Tables) == 0 {
 			return fmt.Sprint(s.URL, s.URLFile, " schema ", s.Schema)
@@ -368,6 +384,9 @@ func (n *Name) scan(text string) error {
 func (*Name) shape() map[string]any {
 	return map[string]any{"type": []string{"string", "integer", "boolean"}, "minLength": 1}
 }
+
+// Names is a list of names.
+type Names []Name
 
 // Added is the value of a column that is added to every row: a text, or $ and
 // the name of something about the row. $$ stands for $.

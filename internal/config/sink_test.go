@@ -30,9 +30,9 @@ sinks:
     reject_unit: transaction
     reject_budget: 500
     reject_flood: 2.5%
-  shop: {type: mysql, url_file: /run/secrets/shop, authority: ["acc*"], reject_flood: off}
-  files: {type: flat, url: "flatstore:/var/log/acc", writer: 3, file: "{table}_{writer}-%Y%m%d.log", rotate_size: 1 GB, rotate_every: 24h, mode: 0644}
-  web: {type: http, url: "https://rows.example.net/v1", token_file: /run/secrets/t, headers_file: /run/secrets/h, compress: gzip, timeout: 5s}
+  shop: {type: mysql, url_file: /run/secrets/shop, schema: own, timeout: 2m, authority: ["acc*"], reject_flood: off}
+  files: {type: flat, url: "flatstore:/var/log/acc", writer: 3, file: "{table}_{n}-%Y%m%d.log", marks: kamailio, zone: local, columns: {acc: [method, "from tag"]}, rotate_size: 1 GB, rotate_every: 24h, mode: 0644}
+  web: {type: http, url: "https://rows.example.net/v1", token_file: /run/secrets/t, ca_file: /etc/ca.pem, headers_file: /run/secrets/h, compress: gzip, timeout: 5s}
 `
 
 func TestAllKindsOfSinks(t *testing.T) {
@@ -47,7 +47,7 @@ func TestAllKindsOfSinks(t *testing.T) {
 	if s := c.Sinks["shop"]; s.RejectFlood != 0 || s.RejectBudget != 10_000 || s.Start != StartOldest || strings.Join(s.Streams, " ") != "calls main" {
 		t.Errorf("shop is %+v", s)
 	}
-	if f := c.Sinks["files"]; f.Directory() != "/var/log/acc" || f.Writer != 3 || f.Mode != 0o644 || f.RotateSize != 1<<30 || f.RotateEvery != Days(24*time.Hour) {
+	if f := c.Sinks["files"]; f.Directory() != "/var/log/acc" || f.Writer != 3 || f.Mode != 0o644 || f.RotateSize != 1<<30 || f.RotateEvery != Days(24*time.Hour) || f.Marks != MarksKamailio || f.Zone != ZoneLocal || len(f.Columns["acc"]) != 2 {
 		t.Errorf("files is %+v", f)
 	}
 	if w := c.Sinks["web"]; w.Timeout != Duration(5*time.Second) || w.Compress != CompressGzip {
@@ -88,6 +88,9 @@ func TestSinkProblems(t *testing.T) {
 		{"mode of no file", "sinks: {a: {type: flat, url: flatstore:/a, mode: 0999}}", `f:1:50: mode "0999" is not one of a file (hint: write it in octal, like "0640")`},
 		{"writer", "sinks: {a: {type: flat, url: flatstore:/a, writer: 1000000}}", `f:1:52: writer "1000000" is out of range (hint: from 0 to 999999)`},
 		{"pattern leads out", "sinks: {a: {type: flat, url: flatstore:/a, file: ../x}}", `f:1:50: file "../x" leads out of the directory (hint: the directory stands in the url)`},
+		{"pattern of all tables", "sinks: {a: {type: flat, url: flatstore:/a, file: x.log}}", `f:1:50: file "x.log" lacks {table} or {n}, so that tables or writers would share a file (hint: like "{table}_{n}-%Y%m%d.log")`},
+		{"marks", "sinks: {a: {type: flat, url: flatstore:/a, marks: kamalio}}", `f:1:51: marks "kamalio" is not known (hint: did you mean "kamailio"?)`},
+		{"one receiver", "sinks:\n  a: {type: http, url: http://h/, tables: [x]}\n  b: {type: http, url: http://h/, tables: [y]}\n", `f:3:6: sink "b" writes to where sink "a" does, where each row would arrive twice (hint: give each sink a place of its own)`},
 		{"added", "sinks: {a: {type: sqlite, path: /a, add: {x: $sequence}}}", `f:1:46: nothing is known as "$sequence" (hint: one of $seq, $received_at, $stream, $host; $$ stands for a $)`},
 		{"renamed to one", "sinks: {a: {type: sqlite, path: /a, rename: {tables: {x: z, y: z}}}}", `f:1:64: tables "x" and "y" would both be called "z" (hint: give each a name of its own)`},
 		{"renamed columns", "sinks: {a: {type: sqlite, path: /a, rename: {columns: {t.x: z, t.y: z, u.x: z}}}}", `f:1:69: columns "t.x" and "t.y" would both be called "z" (hint: give each a name of its own)`},

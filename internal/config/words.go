@@ -162,6 +162,45 @@ func (c *Compress) scan(text string) error {
 
 func (*Compress) shape() map[string]any { return enum(compressions) }
 
+// Marks says how values are marked in flat files.
+type Marks string
+
+// MarksExact keeps everything apart, NULL from empty too; MarksKamailio writes
+// what Kamailio's flatstore does.
+const (
+	MarksExact    Marks = "exact"
+	MarksKamailio Marks = "kamailio"
+)
+
+func (m *Marks) scan(text string) error {
+	err := pick("marks", text, allMarks)
+	if err == nil {
+		*m = Marks(text)
+	}
+	return err
+}
+
+func (*Marks) shape() map[string]any { return enum(allMarks) }
+
+// Zone is the zone of the times in file names.
+type Zone string
+
+// ZoneUTC is UTC, ZoneLocal the machine's own.
+const (
+	ZoneUTC   Zone = "utc"
+	ZoneLocal Zone = "local"
+)
+
+func (z *Zone) scan(text string) error {
+	err := pick("zone", text, zones)
+	if err == nil {
+		*z = Zone(text)
+	}
+	return err
+}
+
+func (*Zone) shape() map[string]any { return enum(zones) }
+
 // LogFormat is "text" or "json".
 type LogFormat string
 
@@ -203,6 +242,8 @@ var (
 	units     = []string{string(UnitRow), string(UnitTransaction)}
 	creates   = []string{string(CreateAuto), string(CreateNever)}
 
+	allMarks     = []string{string(MarksExact), string(MarksKamailio)}
+	zones        = []string{string(ZoneUTC), string(ZoneLocal)}
 	compressions = []string{string(CompressNone), string(CompressGzip)}
 
 	logFormats = []string{"text", "json"}

@@ -15,7 +15,6 @@ import (
 	"holdfast"
 	"holdfast/internal/config"
 	"holdfast/internal/fault"
-	"holdfast/sink/sqlite"
 )
 
 // Config is what a server is started with. Config must be set; the zero value
@@ -79,7 +78,11 @@ func Run(ctx context.Context, o Config) error {
 // open opens the database of a configuration, with its sinks or, for a look
 // at it, without.
 func open(c *config.Config, log *slog.Logger, withSinks bool) (db *holdfast.DB, err error) {
-	o := holdfast.Options{FixedTables: !c.Tables.Auto, Log: log, Check: sqlite.CheckSchema, Fold: sqlite.FoldName}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	o := holdfast.Options{FixedTables: !c.Tables.Auto, Log: log}
+	o.Check, o.Fold = checks(c)
 	for _, name := range c.StreamNames() {
 		s := c.Streams[name]
 		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Limits: limits(s)}
@@ -90,7 +93,7 @@ func open(c *config.Config, log *slog.Logger, withSinks bool) (db *holdfast.DB, 
 	}
 	if withSinks {
 		o.Scrub = holdfast.Scrub{Rate: int64(c.Scrub), Pause: time.Duration(c.ScrubPause)}
-		if o.Sinks, err = openSinks(c); err != nil {
+		if o.Sinks, err = openSinks(c, log); err != nil {
 			return nil, err
 		}
 	}

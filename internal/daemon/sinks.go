@@ -1,22 +1,33 @@
 package daemon
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
 
 	"holdfast"
 	"holdfast/internal/config"
 	"holdfast/internal/fault"
+	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/flat"
+	"holdfast/sink/http"
+	"holdfast/sink/mysql"
+	"holdfast/sink/postgres"
 	"holdfast/sink/sqlite"
 )
 
 // openSinks opens every sink of c. A sink that is away is no error: delivery
 // tries again for ever.
-func openSinks(c *config.Config) (all []holdfast.Sink, err error) {
+func openSinks(c *config.Config, log *slog.Logger) (all []holdfast.Sink, err error) {
 	for _, name := range c.SinkNames() {
 		k := c.Sinks[name]
-		to, err := openSink(k)
+		to, err := openSink(c, k, log.With("sink", name))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open sink %q: %w", name, err), closeSinks(all))
 		}
@@ -41,11 +52,96 @@ func closeSinks(all []holdfast.Sink) error {
 }
 
 // openSink opens one sink of its kind.
-func openSink(k *config.Sink) (sink.Sink, error) {
-	switch k.Type {
-	case config.SQLite:
-		return sqlite.Open(k.File, sqlite.Options{Fixed: k.Create == config.CreateNever})
+func openSink(c *config.Config, k *config.Sink, log *slog.Logger) (sink.Sink, error) {
+	fixed, timeout := k.Create == config.CreateNever, time.Duration(k.Timeout)
+	if k.Type == config.SQLite {
+		return sqlite.Open(k.File, sqlite.Options{Fixed: fixed})
 	}
-	return nil, fault.New(fault.FeatureNotSupported, "sinks of type %q cannot be used yet", string(k.Type)).
-		WithHint("this version has sqlite")
+	target, err := k.Target()
+	if err != nil {
+		return nil, err
+	}
+	switch k.Type {
+	case config.Postgres:
+		return postgres.Open(postgres.Options{URL: target, Schema: string(k.Schema), Fixed: fixed, Timeout: timeout})
+	case config.MySQL:
+		return mysql.Open(mysql.Options{URL: target, Database: string(k.Schema), Fixed: fixed, Timeout: timeout, Log: log})
+	case config.Flat:
+		return openFlat(k, target, log)
+	case config.HTTP:
+		return openHTTP(c, k, target, log)
+	}
+	return nil, fault.New(fault.FeatureNotSupported, "sinks of type %q are not known", string(k.Type))
+}
+
+func openFlat(k *config.Sink, target string, log *slog.Logger) (sink.Sink, error) {
+	o := flat.Options{
+		Number: k.Writer, File: string(k.Pattern), Local: k.Zone == config.ZoneLocal, Kamailio: k.Marks == config.MarksKamailio,
+		RotateSize: int64(k.RotateSize), RotateEvery: time.Duration(k.RotateEvery), Mode: k.Mode.Perm(), Log: log, Columns: map[string][]string{},
+	}
+	for table, names := range k.Columns {
+		for _, n := range names {
+			o.Columns[table] = append(o.Columns[table], string(n))
+		}
+	}
+	return flat.Open(target, o)
+}
+
+// openHTTP opens a sink whose cursor is kept here, as the receiver has no place
+// for it. It is found by the address alone, so that the sink can be renamed.
+func openHTTP(c *config.Config, k *config.Sink, target string, log *slog.Logger) (sink.Sink, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		return nil, errors.New("the url cannot be read") // it may hold a secret
+	}
+	place := sha256.Sum256([]byte(u.Scheme + "://" + u.Host + u.Path))
+	o := http.Options{
+		Dir: filepath.Join(c.Data, "sinks", fmt.Sprintf("http-%x", place[:8])), Headers: map[string]string{},
+		TokenFile: k.TokenFile, CAFile: k.CAFile, Timeout: time.Duration(k.Timeout), Gzip: k.Compress == config.CompressGzip, Log: log,
+	}
+	if k.HeadersFile != "" {
+		text, err := config.Secret(k.HeadersFile)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(text) {
+			name, value, ok := strings.Cut(strings.TrimSpace(line), ":")
+			if strings.TrimSpace(line) == "" {
+				continue
+			}
+			if !ok {
+				return nil, fault.New(fault.InvalidParameterValue, "%q has a line without a colon", k.HeadersFile).WithHint("write headers as \"Name: value\", one per line")
+			}
+			o.Headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		}
+	}
+	return http.Open(target, o)
+}
+
+// checks returns what refuses tables that one of the sinks could never take, and
+// what folds their names as those sinks do; nil where none folds.
+func checks(c *config.Config) (check func(*row.Schema) error, fold func(string) string) {
+	kinds := map[config.SinkType]bool{}
+	for _, k := range c.Sinks {
+		kinds[k.Type] = true
+	}
+	if kinds[config.SQLite] || kinds[config.MySQL] {
+		fold = sqlite.FoldName // on some systems MariaDB takes names so, too
+	}
+	return func(s *row.Schema) error {
+		if kinds[config.SQLite] {
+			if err := sqlite.CheckSchema(s); err != nil {
+				return err
+			}
+		}
+		if kinds[config.Postgres] {
+			if err := postgres.CheckSchema(s); err != nil {
+				return err
+			}
+		}
+		if kinds[config.MySQL] {
+			return mysql.CheckSchema(s)
+		}
+		return nil
+	}, fold
 }
