@@ -23,7 +23,8 @@ type conn struct {
 	schema     string // where rows go
 	own        string // where Holdfast's own tables are
 	tables     tables
-	statements int // that were sent; tests count them
+	spare      []*chunk // to be used again
+	statements int      // that were sent; tests count them
 }
 
 // statement is one SQL statement and its parameters, as text.

@@ -15,13 +15,18 @@ import (
 
 const (
 	// maxPending is how many bytes of text are gathered, over all tables, before
-	// they are copied.
+	// they are copied; the first time minPending, and then twice as many each
+	// time, so that the server begins early.
 	maxPending = 1 << 20
+	minPending = 128 << 10
 	// maxKept is how much is kept of a transaction whose constraints are checked
 	// at its end, to find the row that breaks one.
 	maxKept = 8 << 20
 	// keepText is the largest buffer that is kept for the next rows.
 	keepText = 2 << 20
+	// maxSpare is how many chunks are kept for the next rows: one that is on its
+	// way and one that is gathered.
+	maxSpare = 2
 )
 
 // load writes the rows of one batch: chunk by chunk, each by a COPY behind a
@@ -37,7 +42,7 @@ type load struct {
 	queues  map[*table]*queue
 	order   []*queue // in the order in which their first row came
 	bytes   int      // gathered in all queues
-	spare   []*chunk // to be used again
+	limit   int      // of bytes, for the next flush
 
 	flight *chunk // being copied
 	landed chan error
@@ -116,7 +121,7 @@ func (l *load) add(r *row.Row) error {
 	k := l.chunk(p)
 	before := len(k.text)
 	k.add(r)
-	if l.bytes += len(k.text) - before + lineSize; l.bytes >= maxPending {
+	if l.bytes += len(k.text) - before + lineSize; l.bytes >= l.limit {
 		return l.flush()
 	}
 	return nil
@@ -141,8 +146,8 @@ func (l *load) chunk(p *plan) *chunk {
 		return q.chunks[n-1]
 	}
 	k := &chunk{}
-	if n := len(l.spare); n > 0 {
-		k, l.spare = l.spare[n-1], l.spare[:n-1]
+	if n := len(l.conn.spare); n > 0 {
+		k, l.conn.spare = l.conn.spare[n-1], l.conn.spare[:n-1]
 	}
 	k.plan = p
 	q.chunks = append(q.chunks, k)
@@ -154,7 +159,7 @@ func (l *load) chunk(p *plan) *chunk {
 // be on its way when it returns.
 func (l *load) flush() error {
 	all := sorted(l.order)
-	l.order, l.bytes = nil, 0
+	l.order, l.bytes, l.limit = nil, 0, min(2*l.limit, maxPending)
 	clear(l.queues)
 	for _, q := range all {
 		l.deferred = l.deferred || q.table.deferred()
@@ -244,9 +249,9 @@ func (l *load) done(k *chunk) {
 		l.kept = nil
 	}
 	l.lost = true
-	if cap(k.text) <= keepText && len(l.spare) < 64 {
+	if cap(k.text) <= keepText && len(l.conn.spare) < maxSpare {
 		k.plan, k.text, k.lines = nil, k.text[:0], k.lines[:0]
-		l.spare = append(l.spare, k)
+		l.conn.spare = append(l.conn.spare, k)
 	}
 }
 

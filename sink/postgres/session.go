@@ -244,5 +244,5 @@ func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 }
 
 func (n *session) newLoad(ctx context.Context, c *conn, rejects sink.Rejects) *load {
-	return &load{ctx: ctx, conn: c, rejects: rejects, fixed: n.sink.opts.Fixed, deferred: n.late}
+	return &load{ctx: ctx, conn: c, rejects: rejects, fixed: n.sink.opts.Fixed, deferred: n.late, limit: minPending}
 }
