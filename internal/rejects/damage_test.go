@@ -2,11 +2,13 @@ package rejects
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/journal"
 	"holdfast/row"
 )
 
@@ -208,6 +210,96 @@ func TestReopen(t *testing.T) {
 	kept, err := p.s.Kept(ctx, id, "pg", 3)
 	if err != nil || fmt.Sprint(kept) != "[3 4 5 6 7 8 9]" {
 		t.Errorf("kept %v, error %v", kept, err)
+	}
+}
+
+// TestDiskErrors fails calls of the disk, one after the other: what Keep returned
+// for waits once, now and after a start, and the store goes on when the disk does.
+func TestDiskErrors(t *testing.T) {
+	mem := disk.NewMem()
+	f := disk.NewFaulty(mem)
+	p := &place{t: t, d: f, jo: journal.Options{Name: "rejects", SegmentSize: 64 << 10}}
+	p.open()
+	t.Cleanup(p.close)
+	acked, failed := map[uint64]bool{}, 0
+	seq := uint64(0)
+	for _, kind := range []disk.Kind{disk.CallWriteSync, disk.CallWrite, disk.CallSync, disk.CallCreate, disk.AnyCall} {
+		for n := 1; n <= 12; n++ {
+			f.Fail(disk.Fault{Kind: kind, N: 1 + n/4, Err: errors.New("broken"), Late: n%2 == 0, Forever: n%3 == 0})
+			for range 3 {
+				seq++
+				if err := p.s.Keep(ctx, []Reject{bad("pg", seq)}); err == nil {
+					acked[seq] = true
+				} else {
+					failed++
+				}
+			}
+			f.Fail()
+			keep(t, p.s, bad("pg", seq), bad("pg", seq-1)) // the batch comes again
+			acked[seq], acked[seq-1] = true, true
+		}
+	}
+	if failed == 0 {
+		t.Error("no call failed")
+	}
+	for range 2 {
+		seen := map[uint64]bool{}
+		for _, e := range collect(t, p.s.Export(ctx, Filter{})) {
+			if seen[e.Seq] || e.Row == nil || e.Seq > seq {
+				t.Errorf("%+v is there twice, or without values", e)
+			}
+			seen[e.Seq] = true
+		}
+		for s := range acked {
+			if !seen[s] {
+				t.Errorf("reject of row %d was kept, and does not wait", s)
+			}
+		}
+		p.again()
+	}
+}
+
+// TestBehindItsBack holds that the store notices what came into the log without
+// it, as an append does whose outcome nobody learned.
+func TestBehindItsBack(t *testing.T) {
+	p := begin(t, disk.NewMem(), Options{})
+	other, err := Open(p.j, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep(t, other, bad("pg", 1))
+	if kept, err := p.s.Kept(ctx, bad("pg", 1).StreamID, "pg", 1); err != nil || fmt.Sprint(kept) != "[1]" {
+		t.Errorf("kept %v, error %v", kept, err)
+	}
+	keep(t, p.s, bad("pg", 1))
+	if end := p.j.End().Seq; end != 2 {
+		t.Errorf("the log ends at %d: the reject was stored twice", end)
+	}
+}
+
+// TestForgotten closes and opens rejects while few closed ones are remembered:
+// what waits is never forgotten.
+func TestForgotten(t *testing.T) {
+	p := begin(t, disk.NewMem(), Options{closed: 2})
+	keep(t, p.s, bad("pg", 1))
+	if err := p.s.Retried(ctx, []Outcome{{ID: 1, Delivered: true}}); err != nil {
+		t.Fatal(err)
+	}
+	keep(t, p.s, bad("pg", 1)) // waits again
+	for seq := uint64(2); seq < 8; seq++ {
+		keep(t, p.s, bad("pg", seq))
+		if n, err := p.s.Discard(ctx, Filter{From: seq}, ""); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	keep(t, p.s, bad("pg", 1))
+	keep(t, p.s, bad("pg", 2)) // was discarded, and nobody remembers: it waits as a new one
+	for range 2 {
+		es := collect(t, p.s.List(ctx, Filter{}))
+		if len(es) != 2 || es[0].ID != 1 || es[1].Seq != 2 || es[1].ID < 3 {
+			t.Fatalf("%+v", es)
+		}
+		p.again()
 	}
 }
 
