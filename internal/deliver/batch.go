@@ -22,6 +22,7 @@ type batch struct {
 	block *row.Block
 	open  bool         // a transaction goes on behind block
 	at    int          // index of the current row in block.Rows
+	row   *row.Row     // the current row, as the sink gets it
 	end   row.Position // of the last block begun
 	err   error
 
@@ -36,11 +37,16 @@ var _ sink.Batch = (*batch)(nil)
 // batch begins a batch with first, which checkBlock has seen; after is what
 // the sink has.
 func (d *Deliverer) batch(ctx context.Context, r Reader, first *row.Block, after row.Position) *batch {
+	d.mold.begin()
 	b := &batch{ctx: ctx, reader: r, end: after, aside: d.newAside(ctx, after.Seq+1)}
+	if len(first.Rows) == 0 && first.Damage == nil { // rows of other tables were passed over
+		b.end = first.End
+		return b
+	}
 	b.begin(first)
 	if after.Seq >= d.careful {
-		b.rows += d.cfg.Rows
-		b.bytes += d.cfg.Bytes
+		b.rows += d.cfg.Rows >> d.shrunk
+		b.bytes += d.cfg.Bytes >> d.shrunk
 	}
 	return b
 }
@@ -91,6 +97,7 @@ func (b *batch) Next() bool {
 		if err != nil {
 			b.err = err
 		} else if goes {
+			b.row = b.aside.d.mold.shaped(r)
 			b.count++
 			return true
 		}
@@ -140,7 +147,7 @@ func (b *batch) advance() {
 }
 
 // Row returns the current row.
-func (b *batch) Row() *row.Row { return &b.block.Rows[b.at] }
+func (b *batch) Row() *row.Row { return b.row }
 
 // Err returns what ended the batch early.
 func (b *batch) Err() error { return b.err }

@@ -16,6 +16,7 @@ type Deliverer struct {
 
 	mu        sync.Mutex
 	status    Status
+	pace      pace
 	changed   chan struct{} // closed, and made anew, at every change of status
 	resume    *resumed      // asked for, and not yet taken up
 	paused    bool
@@ -30,10 +31,13 @@ type Deliverer struct {
 	session  sink.Session
 	how      Resumption // until it was of use
 	moved    bool       // the cursor is not where commits have brought it
+	shrunk   uint       // batches are smaller by so many halves, because the sink took too long
+	steady   int        // batches of that size, in full, since the last that took too long
 	failures int        // attempts that failed since the last that worked
 	careful  uint64     // up to this seq, one block or one transaction per batch
 	quiet    string     // the last error that was logged
 
+	mold   *mold
 	kept   map[uint64]struct{} // rows behind the cursor that are in rejects already
 	out    leaveOut
 	window window       // of rejects, as of the last commit
@@ -64,6 +68,7 @@ func New(cfg Config) *Deliverer {
 		cfg:     cfg,
 		status:  Status{Name: cfg.Name, Stream: cfg.Stream.Name(), State: Connecting, Since: time.Now(), Seq: cfg.Mark},
 		paused:  cfg.Paused,
+		mold:    newMold(cfg.Shape, cfg.Stream.Name()),
 		changed: make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
@@ -169,10 +174,10 @@ func (d *Deliverer) called() bool {
 
 // next is Next of r that also ends when somebody calls: then with nil, nil.
 func (d *Deliverer) next(ctx context.Context, r Reader, wait time.Duration) (*row.Block, error) {
-	wctx, cancel := context.WithCancel(ctx)
-	if wait > 0 {
-		wctx, cancel = context.WithTimeout(ctx, wait)
+	if wait == 0 {
+		wait = time.Hour // and then again
 	}
+	wctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	d.mu.Lock()
 	d.interrupt = cancel

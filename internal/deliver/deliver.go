@@ -103,6 +103,9 @@ type Config struct {
 	// A hundred never do. Default 0.01; below 0: no share is too large.
 	RejectFlood float64
 
+	// Shape says what the sink gets of the rows. The zero Shape: all, as it is.
+	Shape Shape
+
 	// Marked is told each seq that the sink has committed, in order, by one
 	// goroutine. It may go back, where a restored sink gets its rows
 	// again. If nil, nobody is told.

@@ -149,3 +149,28 @@ func (d *Deliverer) delay(reason Reason) time.Duration {
 	}
 	return wait/2 + rand.N(wait/2+1)
 }
+
+// Batches that a sink takes too long for come again in halves, down to one
+// block, and grow back by as much after some that went well.
+const (
+	mostHalves  = 20
+	growsBehind = 8
+)
+
+// tookTooLong reports whether err says that the sink, or the way to it, was too
+// slow for the batch.
+func tookTooLong(err error) bool {
+	var slow interface{ Timeout() bool }
+	var coded interface{ SQLState() string }
+	return errors.As(err, &slow) && slow.Timeout() || errors.As(err, &coded) && coded.SQLState() == "57014"
+}
+
+// grow lets batches grow back, now that b was committed.
+func (d *Deliverer) grow(b *batch) {
+	if d.shrunk == 0 || b.count == 0 || b.rows > 0 && b.bytes > 0 {
+		return // it was not full, and says nothing
+	}
+	if d.steady++; d.steady >= growsBehind {
+		d.shrunk, d.steady = d.shrunk-1, 0
+	}
+}

@@ -23,12 +23,13 @@ type memStream struct {
 	mu     sync.Mutex
 	grown  chan struct{}
 	blocks []row.Block
+	schema *row.Schema // of the rows that are added
 	first  uint64 // oldest row kept
 	broken map[uint64]error
 }
 
 func newMemStream() *memStream {
-	return &memStream{id: "journal", grown: make(chan struct{}), first: 1, broken: map[uint64]error{}}
+	return &memStream{id: "journal", schema: calls, grown: make(chan struct{}), first: 1, broken: map[uint64]error{}}
 }
 
 var calls = &row.Schema{Table: "calls", Columns: []row.Column{{Name: "n", Type: "bigint"}}}
@@ -41,7 +42,7 @@ func (s *memStream) add(n int, open bool) {
 	goesOn := len(s.blocks) > 0 && s.blocks[len(s.blocks)-1].Open
 	for i := range n {
 		seq := b.First + uint64(i)
-		b.Rows = append(b.Rows, row.Row{Seq: seq, Received: int64(seq) * 1e6, Schema: calls, Values: []row.Value{row.Text(fmt.Sprint(seq))}})
+		b.Rows = append(b.Rows, row.Row{Seq: seq, Received: int64(seq) * 1e6, Schema: s.schema, Values: []row.Value{row.Text(fmt.Sprint(seq))}})
 	}
 	if open && !goesOn {
 		b.Rows[0].Flags = row.TxBegin

@@ -188,6 +188,7 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 			return fmt.Errorf("sink %q reported a commit without its rejects: %w", d.cfg.Name, err)
 		}
 		at = b.End()
+		d.grow(b)
 		d.window = b.aside.window.next()
 		d.out.forget(at.Seq)
 		d.ahead = nil
@@ -222,6 +223,10 @@ func (d *Deliverer) refused(b *batch, at row.Position, err error) error {
 	switch judge(err) {
 	case BadRow, Damage, Budget:
 		d.careful = b.end.Seq // so that what stands in front of it is delivered
+	case "":
+		if tookTooLong(err) {
+			d.shrunk, d.steady = min(d.shrunk+1, mostHalves), 0
+		}
 	}
 	return err
 }
@@ -266,14 +271,26 @@ func (d *Deliverer) linger(ctx context.Context) {
 	}
 }
 
-// first returns the block that the next batch begins with, and waits for it.
+// How often the cursor moves over rows of tables that the sink does not take:
+// each time is a commit.
+const (
+	overRows = 100_000
+	overTime = time.Second
+)
+
+// first returns the block that the next batch begins with, and waits for it. It
+// passes over blocks of which the sink takes no row, and returns one that is
+// empty, and ends where the cursor may stand, when it is time to move there.
 func (d *Deliverer) first(ctx context.Context, r Reader, at row.Position) (*row.Block, error) {
+	over, since := at, time.Time{}
 	for {
 		b, err := r.TryNext()
 		if err == nil && b == nil {
 			d.works()
 			d.enter(Idle)
-			b, err = d.next(ctx, r, 0)
+			if b, err = d.next(ctx, r, left(since)); b == nil && err == nil && over != at {
+				return &row.Block{First: at.Seq + 1, End: over}, nil
+			}
 		}
 		if err == nil && d.called() {
 			return nil, errAgain
@@ -282,15 +299,33 @@ func (d *Deliverer) first(ctx context.Context, r Reader, at row.Position) (*row.
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read stream %q behind seq %d: %w", d.cfg.Stream.Name(), at.Seq, err)
+			return nil, fmt.Errorf("read stream %q behind seq %d: %w", d.cfg.Stream.Name(), over.Seq, err)
 		}
-		if err := checkBlock(b, at.Seq); err != nil {
+		if err := checkBlock(b, over.Seq); err != nil {
 			return nil, err
 		}
-		if b.End.Seq > at.Seq { // a block without new rows proves the one before it
+		if b.End.Seq <= over.Seq { // a block without new rows proves the one before it
+			continue
+		}
+		if b.Open || b.Damage != nil || d.mold.takesAny(b) {
 			return b, nil
 		}
+		if over = b.End; since.IsZero() {
+			since = time.Now()
+		}
+		if over.Seq-at.Seq >= overRows || time.Since(since) >= overTime {
+			return &row.Block{First: at.Seq + 1, End: over}, nil
+		}
 	}
+}
+
+// left returns how long blocks may be passed over yet; 0: for ever, since none
+// was.
+func left(since time.Time) time.Duration {
+	if since.IsZero() {
+		return 0
+	}
+	return max(overTime-time.Since(since), 1)
 }
 
 // begins notes that first is on its way.
@@ -305,8 +340,10 @@ func (d *Deliverer) begins(first *row.Block) {
 
 // reached notes what the sink has committed: up to at, of which rows are new.
 func (d *Deliverer) reached(at row.Position, rows uint64, last int64) {
+	end := d.cfg.Stream.End().Seq
 	d.update(func(s *Status) {
 		s.Seq = at.Seq
+		d.pace.note(time.Now(), at.Seq, end)
 		if rows > 0 {
 			s.Rows += rows
 			s.Commits++

@@ -274,6 +274,8 @@ func (d *Deliverer) retry(ctx context.Context, at row.Position, rejects []Reject
 			return nil, fmt.Errorf("row %d is a reject of stream %q and sink %q", r.Row.Seq, r.Stream, r.Sink)
 		case r.Row.Seq > at.Seq:
 			return nil, fmt.Errorf("row %d was set aside by a batch that is not committed: the cursor stands at seq %d", r.Row.Seq, at.Seq)
+		case !d.mold.takes(&r.Row):
+			return nil, fmt.Errorf("row %d is of table %q, which the sink does not take", r.Row.Seq, r.Row.Schema.Table)
 		case r.Row.Flags&row.Malformed != 0:
 			return nil, fmt.Errorf("row %d is a line that its source could not parse: edit it first", r.Row.Seq)
 		}
@@ -335,7 +337,7 @@ func (b *retryBatch) Next() bool {
 }
 
 // Row implements sink.Batch.
-func (b *retryBatch) Row() *row.Row { return &b.left[b.next-1].Row }
+func (b *retryBatch) Row() *row.Row { return b.d.mold.shaped(&b.left[b.next-1].Row) }
 
 // Err implements sink.Batch.
 func (b *retryBatch) Err() error { return nil }

@@ -160,7 +160,11 @@ func (a *aside) Refuse(r *row.Row, why *sink.RowError) error {
 	if _, twice := a.seqs[r.Seq]; !twice {
 		a.late++
 	}
-	a.err = a.add(r, c)
+	o, err := a.d.mold.original(r)
+	if err == nil {
+		err = a.add(o, c)
+	}
+	a.err = err
 	return a.err
 }
 
@@ -233,7 +237,6 @@ func (a *aside) begin(goesOn bool) {
 // take reports whether r goes to the sink. It sees every row of the batch, in
 // order, so that it knows where transactions begin and end.
 func (a *aside) take(r *row.Row) (bool, error) {
-	a.window.rows++
 	if r.Flags&row.TxBegin != 0 {
 		a.tx, a.going = r.Seq, nil
 	}
@@ -249,6 +252,14 @@ func (a *aside) take(r *row.Row) (bool, error) {
 
 // sift is take within a transaction.
 func (a *aside) sift(r *row.Row) (bool, error) {
+	out := &a.d.out
+	if t, ok := out.transactions[a.tx]; ok && a.tx == r.Seq {
+		a.going = &t
+	}
+	if !a.d.mold.takes(r) {
+		return false, nil
+	}
+	a.window.rows++
 	malformed := r.Flags&row.Malformed != 0
 	if a.d.cfg.Rejects == nil {
 		if malformed {
@@ -256,7 +267,6 @@ func (a *aside) sift(r *row.Row) (bool, error) {
 		}
 		return true, nil
 	}
-	out := &a.d.out
 	c, own := out.rows[r.Seq]
 	if _, kept := a.d.kept[r.Seq]; kept {
 		c, own = cause{r.Seq, CodeTransaction, "it was set aside before"}, true
@@ -271,10 +281,8 @@ func (a *aside) sift(r *row.Row) (bool, error) {
 			if first != r.Seq {
 				return false, fmt.Errorf("%w: row %d takes its transaction along", errAgain, r.Seq)
 			}
+			a.going = &c
 		}
-	}
-	if t, ok := out.transactions[a.tx]; ok && a.tx == r.Seq {
-		a.going = &t
 	}
 	switch {
 	case a.whole != nil:

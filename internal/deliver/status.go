@@ -31,6 +31,9 @@ type Status struct {
 	LagBytes int64     // about, on disk; -1 where the stream cannot tell
 	Oldest   time.Time // about when the oldest row that the sink has not was received; zero where there is none
 
+	DrainRate float64       // rows per second that the cursor went forward over the last minute
+	ETA       time.Duration // until the backlog is gone, at the rates at which it shrinks and grows; 0: there is none, or it does not shrink
+
 	LastError string // of the last attempt that failed; "" once one worked
 	Retries   uint64 // attempts that failed since the start
 	Rows      uint64 // committed since the start
@@ -43,12 +46,18 @@ type Status struct {
 // the sink.
 func (d *Deliverer) Status() Status {
 	end := d.cfg.Stream.End().Seq
+	now := time.Now()
 	d.mu.Lock()
 	s := d.status
+	out, in := d.pace.rates(now, s.Seq, end)
 	d.mu.Unlock()
 	s.LagBytes = -1
+	s.DrainRate = out
 	if end > s.Seq {
 		s.LagRows = end - s.Seq
+		if out > in {
+			s.ETA = time.Duration(min(float64(s.LagRows)/(out-in), mostETA.Seconds()) * float64(time.Second))
+		}
 	} else {
 		s.Oldest = time.Time{}
 	}
@@ -96,4 +105,51 @@ func (s Status) left(target uint64) error {
 		return fmt.Errorf("%s: %s", text, s.LastError)
 	}
 	return fmt.Errorf("%s", text)
+}
+
+// mostETA is what an estimate says at most: it is as good as never.
+const mostETA = 100 * 365 * 24 * time.Hour
+
+// paceTime is what rates are taken over.
+const paceTime = time.Minute
+
+// pace remembers, about once a second for a minute, how far the sink and the
+// stream were.
+type pace []step
+
+type step struct {
+	at       time.Time
+	seq, end uint64
+}
+
+// note is called whenever the cursor has moved to seq.
+func (p *pace) note(now time.Time, seq, end uint64) {
+	if n := len(*p); n > 0 && seq < (*p)[n-1].seq {
+		*p = (*p)[:0] // it was moved back
+	} else if n > 0 && now.Sub((*p)[n-1].at) < time.Second {
+		return
+	}
+	for len(*p) > 1 && now.Sub((*p)[1].at) > paceTime {
+		*p = append((*p)[:0], (*p)[1:]...)
+	}
+	*p = append(*p, step{now, seq, end})
+}
+
+// rates returns the rows per second that went out to the sink and came in to the
+// stream.
+func (p pace) rates(now time.Time, seq, end uint64) (out, in float64) {
+	if len(p) == 0 || seq < p[0].seq || end < p[0].end {
+		return 0, 0
+	}
+	base := p[0] // the last that is a minute old, else the first
+	for _, s := range p {
+		if now.Sub(s.at) >= paceTime {
+			base = s
+		}
+	}
+	took := now.Sub(base.at).Seconds()
+	if took <= 0 || seq < base.seq {
+		return 0, 0
+	}
+	return float64(seq-base.seq) / min(took, paceTime.Seconds()), float64(end-base.end) / took
 }
