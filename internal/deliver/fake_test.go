@@ -24,7 +24,7 @@ type memStream struct {
 	grown  chan struct{}
 	blocks []row.Block
 	schema *row.Schema // of the rows that are added
-	first  uint64 // oldest row kept
+	first  uint64      // oldest row kept
 	broken map[uint64]error
 }
 

@@ -22,7 +22,7 @@ func TestShape(t *testing.T) {
 	full := Shape{
 		Tables: []string{"acc", "missed_*"}, Rename: map[string]string{"acc": "calls"},
 		Columns: map[string]string{"acc.src": "source", "missed_calls.host": "machine"},
-		Add: []Added{{"seq_no", Seq, ""}, {"host", Fixed, "gate1"}, {"at", ReceivedAt, ""}, {"stream", FromStream, ""}},
+		Add:     []Added{{"seq_no", Seq, ""}, {"host", Fixed, "gate1"}, {"at", ReceivedAt, ""}, {"stream", FromStream, ""}},
 	}
 	tests := []struct {
 		name  string
