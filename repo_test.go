@@ -147,7 +147,7 @@ var arrows = []arrow{
 	{"test/servers", nil, "a database server that tests start knows nothing of what they test"},
 	{"test/mounts", nil, "what is mounted does not matter to the mounts"},
 	{"test/power", []string{".", "row", "internal/disk", "internal/journal", "test/mounts", "test/tally"}, "it pulls the plug under a journal on a real file system"},
-	{"test/e2e", []string{"test/tally"}, "end-to-end tests see what users see: the binary and its files"},
+	{"test/e2e", []string{"test/servers", "test/tally"}, "end-to-end tests see what users see: the binary and its files"},
 }
 
 // TestArrows holds the direction in which packages may import each other.

@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,33 +23,29 @@ type summary struct {
 	found    int // of the doubtful ones, those that arrived
 }
 
-// verify holds the sink against what the writers were told.
+// verify holds the default sink against what the writers were told.
 func verify(t *testing.T, db *sql.DB, writers []*writer) {
 	t.Helper()
-	for _, w := range writers {
-		if w.err != nil {
-			t.Errorf("writer %d (%s): %v", w.id, w.mode.name, w.err)
-		}
-		var rows []arrived
-		for _, table := range w.mode.tables {
-			for _, r := range query(t, db, "SELECT n, body FROM "+table+" WHERE CAST(client AS INTEGER) = ? ORDER BY rowid", w.id) {
-				n, err := strconv.ParseInt(r[0], 10, 64)
-				if err != nil {
-					t.Fatalf("%s: row number %q: %v", table, r[0], err)
-				}
-				rows = append(rows, arrived{table, n, r[1]})
-			}
-		}
-		problems, sum := w.judge(rows)
-		for _, p := range problems[:min(len(problems), 10)] {
-			t.Errorf("writer %d (%s): %s", w.id, w.mode.name, p)
-		}
-		if sum.acked == 0 {
-			t.Errorf("writer %d (%s): nothing was acknowledged, so nothing was tested", w.id, w.mode.name)
-		}
-		t.Logf("writer %d %-11s: %5d statements acknowledged; %3d cut off, of which %3d arrived whole; slowest answer %v; %d problems",
-			w.id, w.mode.name, sum.acked, sum.doubtful, sum.found, w.slowest.Round(time.Millisecond), len(problems))
+	verifyIn(t, destination{"default", func(t *testing.T, table, columns string) [][]string {
+		return query(t, db, "SELECT "+columns+" FROM "+table+" ORDER BY rowid")
+	}}, writers)
+}
+
+// report holds a sink's rows of one writer against what it was told.
+func report(t *testing.T, w *writer, rows []arrived) {
+	t.Helper()
+	if w.err != nil {
+		t.Errorf("writer %d (%s): %v", w.id, w.mode.name, w.err)
 	}
+	problems, sum := w.judge(rows)
+	for _, p := range problems[:min(len(problems), 10)] {
+		t.Errorf("writer %d (%s): %s", w.id, w.mode.name, p)
+	}
+	if sum.acked == 0 {
+		t.Errorf("writer %d (%s): nothing was acknowledged, so nothing was tested", w.id, w.mode.name)
+	}
+	t.Logf("writer %d %-11s: %5d statements acknowledged; %3d cut off, of which %3d arrived whole; slowest answer %v; %d problems",
+		w.id, w.mode.name, sum.acked, sum.doubtful, sum.found, w.slowest.Round(time.Millisecond), len(problems))
 }
 
 // judge finds what is wrong with rows, which are in the order of the sink
