@@ -136,7 +136,7 @@ var arrows = []arrow{
 	{"internal/deliver", []string{"row", "sink"}, "delivery declares the stream that it reads from; the daemon hands it over"},
 	{"internal/pgwire", []string{"row"}, "a source declares the interface that it appends to"},
 	{"internal/httpapi", []string{"row"}, "a source declares the interface that it appends to"},
-	{"internal/config", nil, "what is configured must be checkable without what it configures"},
+	{"internal/config", []string{"sink", "internal/profile"}, "what is configured must be checkable without what it configures; a profile is data"},
 	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
 	{"internal/bench", []string{".", "row", "sink/sqlite", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi"}, "the bench measures each layer by itself, and speaks as a client"},

@@ -28,6 +28,7 @@ type Config struct {
 	Path           string             `yaml:"-"` // the file that it was read from; "" without one
 	Data           string             `yaml:"data" doc:"Directory of the journal, the lock and the admin socket."`
 	Listen         Listen             `yaml:"listen" doc:"Addresses that clients connect to."`
+	Profile        Profile            `yaml:"profile" doc:"Ready tables of a program; what is declared below adds to them."`
 	Tables         Tables             `yaml:"tables" doc:"How tables come to be known."`
 	Streams        map[string]*Stream `yaml:"streams" doc:"Streams by name; main takes every table that no other stream names."`
 	Sinks          map[string]*Sink   `yaml:"sinks" doc:"Destinations by name; without any, SQLite at <data>/holdfast.db."`
@@ -48,7 +49,14 @@ type Listen struct {
 
 // Tables says how tables come to be known.
 type Tables struct {
-	Auto bool `yaml:"auto" doc:"Create an unknown table on its first insert instead of refusing it with 42P01."`
+	Auto     bool                 `yaml:"auto" doc:"Create an unknown table on its first insert instead of refusing it with 42P01."`
+	Declared map[string]*Declared `yaml:"declared" omit:"zero" doc:"Tables that are known from the start, by name; holdfast profile writes them."`
+}
+
+// Declared is one table that is known from the start.
+type Declared struct {
+	Version int      `yaml:"version" omit:"zero" doc:"What a program is told that asks for the version of the table."`
+	Columns []Column `yaml:"columns" doc:"Columns as CREATE TABLE has them; default alone says that the database has one."`
 }
 
 // Stream is one FIFO of rows with its directory and budget.

@@ -46,6 +46,8 @@ var (
 	_ scalar = (*Flood)(nil)
 	_ scalar = (*Mode)(nil)
 	_ scalar = (*Pattern)(nil)
+	_ scalar = (*Profile)(nil)
+	_ scalar = (*Column)(nil)
 	_ scalar = (*Marks)(nil)
 	_ scalar = (*Zone)(nil)
 	_ scalar = (*LogFormat)(nil)

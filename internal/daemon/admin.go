@@ -50,6 +50,7 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 		cfg = s.cfg
 		st.Version, st.Started, st.Listen, st.Connections = s.o.Version, s.started, s.doors.addresses, s.doors.connections()
 		st.ResidentBytes, st.PeakResidentBytes = httpapi.Resident()
+		st.Warnings = s.ties.told()
 	}
 	st.Data = cfg.Data
 	now := a.db.Status()
@@ -149,7 +150,7 @@ type Offline struct {
 
 // OpenOffline opens the data directory of a configuration.
 func OpenOffline(_ context.Context, c *config.Config) (*Offline, error) {
-	db, err := open(c, nil, false)
+	db, err := open(c, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,9 @@ type server struct {
 	doors   *doors
 	started time.Time
 	notify  func(state string)
+
+	unfollow func() // ends what follow began
+	ties     *ties
 }
 
 // Run serves until ctx ends, and then stops: it closes the doors, delivers for
@@ -62,11 +65,11 @@ func Run(ctx context.Context, o Config) error {
 	if err != nil {
 		return err
 	}
-	if s.db, err = open(s.cfg, s.log, true); err != nil {
+	if err = s.open(); err != nil {
 		return err
 	}
 	if err = s.openDoors(); err != nil {
-		return errors.Join(err, s.db.Close())
+		return errors.Join(err, s.close())
 	}
 	s.log.Info("ready", "pg", s.doors.addresses.PG, "http", s.doors.addresses.HTTP, "data", s.cfg.Data,
 		"version", o.Version, "took", time.Since(s.started).String())
@@ -75,9 +78,34 @@ func Run(ctx context.Context, o Config) error {
 	return errors.Join(broken, s.stop())
 }
 
-// open opens the database of a configuration, with its sinks or, for a look
-// at it, without.
-func open(c *config.Config, log *slog.Logger, withSinks bool) (db *holdfast.DB, err error) {
+// open opens the database with its sinks, and begins to ask them what their
+// tables look like.
+func (s *server) open() error {
+	sinks, err := openSinks(s.cfg, s.log)
+	if err != nil {
+		return err
+	}
+	if s.db, err = open(s.cfg, s.log, sinks); err != nil {
+		return errors.Join(err, closeSinks(sinks))
+	}
+	if s.unfollow, err = follow(s.db, s.cfg, sinks); err != nil {
+		s.unfollow()
+		return errors.Join(err, s.db.Close())
+	}
+	s.ties = s.watchTies(sinks)
+	return nil
+}
+
+// close closes what open has opened.
+func (s *server) close() error {
+	s.ties.close()
+	s.unfollow()
+	return s.db.Close()
+}
+
+// open opens the database of a configuration with sinks, or, for a look at it,
+// without. Closing them twice does no harm.
+func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.DB, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -91,14 +119,15 @@ func open(c *config.Config, log *slog.Logger, withSinks bool) (db *holdfast.DB, 
 		}
 		o.Streams = append(o.Streams, one)
 	}
-	if withSinks {
-		o.Scrub = holdfast.Scrub{Rate: int64(c.Scrub), Pause: time.Duration(c.ScrubPause)}
-		if o.Sinks, err = openSinks(c, log); err != nil {
-			return nil, err
-		}
+	if len(sinks) > 0 {
+		o.Sinks, o.Scrub = sinks, holdfast.Scrub{Rate: int64(c.Scrub), Pause: time.Duration(c.ScrubPause)}
 	}
-	if db, err = holdfast.Open(c.Data, o); err != nil {
-		return nil, errors.Join(err, closeSinks(o.Sinks))
+	db, err := holdfast.Open(c.Data, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := declare(db, c); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
 }
@@ -128,7 +157,7 @@ func (s *server) stop() error {
 			s.log.Warn("stopped with rows left; they are kept", "sink", k.Name, "stream", k.Stream, "rows", k.LagRows, "state", k.State, "error", k.LastError)
 		}
 	}
-	err := s.db.Close()
+	err := s.close()
 	if err == nil {
 		s.log.Info("stopped", "rows_left", left)
 	}

@@ -292,11 +292,10 @@ func TestReload(t *testing.T) {
 	log := &lines{come: make(chan struct{})}
 	s.log = slog.New(slog.NewJSONHandler(log, nil))
 	s.o.Reload = func() (*config.Config, error) { return next() }
-	var err error
-	if s.db, err = open(s.cfg, s.log, true); err != nil {
+	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
-	defer s.db.Close()
+	defer s.close()
 	if err := s.openDoors(); err != nil {
 		t.Fatal(err)
 	}
