@@ -82,6 +82,7 @@ type Sink struct {
 	Streams []string // that it gets; nil: all
 	Replay  bool     // a sink that was restored from an older copy gets the rows since then again, unasked
 	Now     bool     // where it is new, it begins with the next row instead of the oldest one kept
+	Shape   Shape    // what it gets of the rows; the zero Shape: all, as it is
 
 	// WholeTransactions sets the transaction of a refused row aside, not the row alone.
 	WholeTransactions bool

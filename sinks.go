@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"holdfast/internal/deliver"
 	"holdfast/internal/roster"
@@ -21,7 +20,6 @@ type delivery struct {
 	to     Sink   // as it is called now
 	given  string // what Open called it
 	stream *stream
-	pace   pace
 }
 
 // deliveries returns what is delivering now.
@@ -83,9 +81,9 @@ func (db *DB) engage(k Sink, given string, s *stream) (*delivery, error) {
 	d := &delivery{to: k, given: given, stream: s}
 	c := deliver.Config{
 		Stream: source{s.journal}, Name: k.Name, Instance: db.instance, Log: db.o.Log,
-		Sink: &noted{Sink: k.Sink, place: place, roster: db.roster, stream: s.Name, name: k.Name},
+		Sink: &noted{Sink: k.Sink, place: place, db: db, stream: s.Name, name: k.Name},
 		Mark: mark, Attached: place.Attached, Paused: place.Paused, Replay: k.Replay, Start: start,
-		Rejects: keptRejects{db.rejects}, RejectFlood: k.RejectFlood,
+		Rejects: keptRejects{db.rejects}, RejectFlood: k.RejectFlood, Shape: k.Shape,
 		Marked: db.marker(d, mark),
 		Rewound: func(ctx context.Context, _ row.Position) error {
 			_, _, err := db.rejects.Reopen(ctx, s.journal.ID(), k.Name)
@@ -113,7 +111,6 @@ func (db *DB) marker(d *delivery, mark uint64) func(seq uint64) {
 			j.Mark(d.to.Name, seq)
 		}
 		mark = seq
-		d.pace.note(time.Now(), seq, j.End().Seq)
 	}
 }
 
@@ -190,7 +187,7 @@ func stale(name string, n roster.Note, given map[string]bool) bool {
 // often as it takes.
 type noted struct {
 	sink.Sink
-	roster       *roster.Roster
+	db           *DB
 	name, stream string
 
 	mu    sync.Mutex
@@ -209,16 +206,36 @@ func (n *noted) Attach(ctx context.Context, id sink.ID, instance string, start r
 		}
 	}
 	session, err := n.Sink.Attach(ctx, id, instance, start)
-	if err != nil || n.place.Was == "" && n.place.Attached {
-		return session, err
+	if err != nil {
+		return nil, err
+	}
+	session = &watched{session, n}
+	if n.place.Was == "" && n.place.Attached {
+		return session, nil
 	}
 	n.place.Was, n.place.Attached = "", true
-	err = n.roster.ChangePlace(n.name, n.stream, func(p *roster.Place) { p.Was, p.Attached = "", true })
+	err = n.db.roster.ChangePlace(n.name, n.stream, func(p *roster.Place) { p.Was, p.Attached = "", true })
 	if err != nil {
 		n.place.Attached = false // so that it is tried again
 		return nil, errors.Join(err, session.Close())
 	}
 	return session, nil
+}
+
+// watched is a session whose errors make the door look at the sink's tables
+// again: they may have changed.
+type watched struct {
+	sink.Session
+	of *noted
+}
+
+// Apply implements sink.Session.
+func (w *watched) Apply(ctx context.Context, b sink.Batch, r sink.Rejects) error {
+	err := w.Session.Apply(ctx, b, r)
+	if err != nil && ctx.Err() == nil {
+		w.of.db.Notify(w.of.name)
+	}
+	return err
 }
 
 // drain waits until each of all has committed what is durable now.

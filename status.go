@@ -123,7 +123,7 @@ func (d *delivery) status() SinkStatus {
 		Seq: s.Seq, LagRows: s.LagRows, LagBytes: s.LagBytes, Oldest: s.Oldest, LastError: s.LastError,
 		Retries: s.Retries, Rows: s.Rows, Commits: s.Commits, GapRows: s.GapRows, Rejects: s.Rejects,
 	}
-	out.RowsPerSecond, out.Left = d.pace.estimate(time.Now(), s.Seq, d.stream.journal.End().Seq)
+	out.RowsPerSecond, out.Left = s.DrainRate, s.ETA
 	if k, ok := d.to.Sink.(sink.Stats); ok {
 		// A size that cannot be told now is told as unknown.
 		out.Size, _ = k.Size()

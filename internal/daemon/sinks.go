@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,10 +40,44 @@ func openSinks(c *config.Config, log *slog.Logger) (all []holdfast.Sink, err err
 		}
 		all = append(all, holdfast.Sink{
 			Name: name, Sink: to, Streams: k.Streams, Replay: k.OnRewind == config.ReplayOnRewind, Now: k.Start == config.StartNow,
-			WholeTransactions: k.RejectUnit == config.UnitTransaction, RejectBudget: k.RejectBudget, RejectFlood: flood,
+			WholeTransactions: k.RejectUnit == config.UnitTransaction, RejectBudget: k.RejectBudget, RejectFlood: flood, Shape: shape(k),
 		})
 	}
 	return all, nil
+}
+
+// shape is what a sink gets of the rows.
+func shape(k *config.Sink) holdfast.Shape {
+	s := holdfast.Shape{Rename: map[string]string{}, Columns: map[string]string{}}
+	for _, g := range k.Tables {
+		s.Tables = append(s.Tables, string(g))
+	}
+	for from, to := range k.Rename.Tables {
+		s.Rename[from] = string(to)
+	}
+	for from, to := range k.Rename.Columns {
+		s.Columns[from] = string(to)
+	}
+	for _, column := range slices.Sorted(maps.Keys(k.Add)) {
+		one := holdfast.Added{Column: column}
+		switch text := string(k.Add[column]); text {
+		case "$seq":
+			one.Fill = holdfast.AddSeq
+		case "$received_at":
+			one.Fill = holdfast.AddReceivedAt
+		case "$stream":
+			one.Fill = holdfast.AddStream
+		case "$host":
+			one.Text, _ = os.Hostname() // empty where the machine has no name
+		default:
+			if strings.HasPrefix(text, "$$") {
+				text = text[1:]
+			}
+			one.Text = text
+		}
+		s.Add = append(s.Add, one)
+	}
+	return s
 }
 
 func closeSinks(all []holdfast.Sink) error {
