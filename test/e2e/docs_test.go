@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,7 +176,7 @@ func TestDocumentedVerbs(t *testing.T) {
 			for _, use := range verbUse.FindAllStringSubmatch(block[2], -1) {
 				words := strings.Fields(use[1])
 				verb := words[0]
-				if verb == "config" && len(words) > 1 {
+				if slices.Contains([]string{"config", "sink", "rejects", "profile"}, verb) && len(words) > 1 {
 					verb += " " + words[1]
 				}
 				if ask(verb) == "" {
