@@ -375,7 +375,7 @@ type away struct {
 	closed int
 }
 
-func (a *away) Attach(context.Context, sink.ID, string, row.Position) (sink.Session, error) {
+func (a *away) Attach(context.Context, sink.ID, string, row.Position, func(sink.Cursor) error) (sink.Session, error) {
 	return nil, errors.New("nobody is there")
 }
 

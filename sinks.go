@@ -195,7 +195,7 @@ type noted struct {
 }
 
 // Attach renames the cursor, where that is due, and then attaches.
-func (n *noted) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
+func (n *noted) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.place.Was != "" {
@@ -205,7 +205,7 @@ func (n *noted) Attach(ctx context.Context, id sink.ID, instance string, start r
 			return nil, fmt.Errorf("rename the cursor of sink %q to %q: %w", old.Sink, id.Sink, err)
 		}
 	}
-	session, err := n.Sink.Attach(ctx, id, instance, start)
+	session, err := n.Sink.Attach(ctx, id, instance, start, sound)
 	if err != nil {
 		return nil, err
 	}

@@ -66,8 +66,10 @@ type Sink interface {
 	// epoch by compare-and-set, writes the token, and returns a session
 	// standing at the cursor. A cursor that does not exist yet is created at
 	// Position start. From then on an older session's Apply must fail with
-	// ErrFenced.
-	Attach(ctx context.Context, id ID, instance string, start row.Position) (Session, error)
+	// ErrFenced. sound, unless nil, is asked within that step about the cursor as
+	// it is (with Epoch 0 where there is none), so that whoever finds that it is
+	// not his takes it from nobody: its error is returned, and nothing changed.
+	Attach(ctx context.Context, id ID, instance string, start row.Position, sound func(Cursor) error) (Session, error)
 	// Retire removes the cursor of id; rows, gaps and the keys of retried rows
 	// stay. No error where there is none.
 	Retire(ctx context.Context, id ID) error

@@ -289,8 +289,8 @@ func TestCareless(t *testing.T) {
 // careless says yes to every batch.
 type careless struct{ *memSink }
 
-func (c careless) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
-	n, err := c.memSink.Attach(ctx, id, instance, start)
+func (c careless) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
+	n, err := c.memSink.Attach(ctx, id, instance, start, sound)
 	return carelessSession{n}, err
 }
 

@@ -66,7 +66,7 @@ func (s *memSink) strike(step string) error {
 	return s.fault(step)
 }
 
-func (s *memSink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
+func (s *memSink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attachs++

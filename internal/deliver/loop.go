@@ -155,7 +155,7 @@ func (d *Deliverer) attach(ctx context.Context) error {
 		// nothing had happened: at the very front it is behind any mark.
 		start = row.Position{}
 	}
-	n, err := d.cfg.Sink.Attach(ctx, d.cfg.id(), d.cfg.Instance, start)
+	n, err := d.cfg.Sink.Attach(ctx, d.cfg.id(), d.cfg.Instance, start, d.sound)
 	if err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}

@@ -295,8 +295,8 @@ type counting struct {
 	peak uint64
 }
 
-func (c *counting) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
-	n, err := c.memSink.Attach(ctx, id, instance, start)
+func (c *counting) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
+	n, err := c.memSink.Attach(ctx, id, instance, start, sound)
 	if err != nil {
 		return nil, err
 	}

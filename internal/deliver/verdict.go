@@ -78,34 +78,54 @@ func judge(err error) Reason {
 	return ""
 }
 
+// sound is asked about the cursor before it is taken over, which must not
+// happen where it turns out not to be ours: its rightful owner would stop.
+func (d *Deliverer) sound(at sink.Cursor) error {
+	at.Epoch++
+	_, err := d.judgeCursor(at, false)
+	return err
+}
+
 // checkCursor compares the cursor with the stream, before a row is sent. known
 // says that the session is not new.
 func (d *Deliverer) checkCursor(ctx context.Context, at sink.Cursor, known bool) error {
-	end := d.cfg.Stream.End()
-	if at.Seq > end.Seq {
-		return halt(OtherJournal, "cursor in the sink stands at seq %d, beyond the last row %d of stream %q: it was written by another journal",
-			at.Seq, end.Seq, d.cfg.Stream.Name())
+	back, err := d.judgeCursor(at, known)
+	if err != nil {
+		return err
 	}
-	err := d.cfg.Stream.Check(at.Position)
-	if err != nil && errors.Is(err, ErrOtherJournal) {
-		return fmt.Errorf("compare cursor at seq %d, chain %d: %w", at.Seq, at.Chain, err)
-	}
-	floor := d.floor()
-	lost := !known && d.cfg.Attached && at.Epoch == 1
-	if replay := d.cfg.Replay || d.how.Replay; (at.Seq < floor || lost) && !replay {
-		if lost {
-			return halt(Restored, "the sink had a cursor, and has none: seq %d was committed before; the sink was emptied, or is another one", floor)
-		}
-		return halt(Restored, "cursor in the sink stands at seq %d, but seq %d was committed before: the sink was restored from an older copy, or emptied", at.Seq, floor)
-	} else if at.Seq < floor && d.cfg.Rewound != nil {
+	if back && d.cfg.Rewound != nil {
 		if err := d.cfg.Rewound(ctx, at.Position); err != nil {
 			return fmt.Errorf("take note that the sink was put back to seq %d: %w", at.Seq, err)
 		}
 	}
-	if err != nil {
+	if err := d.cfg.Stream.Check(at.Position); err != nil {
 		return fmt.Errorf("compare cursor at seq %d: %w", at.Seq, err)
 	}
 	return nil
+}
+
+// judgeCursor returns an error where the cursor is not one to deliver behind.
+// back says that it is behind what was committed, and that this is accepted.
+func (d *Deliverer) judgeCursor(at sink.Cursor, known bool) (back bool, err error) {
+	end := d.cfg.Stream.End()
+	if at.Seq > end.Seq {
+		return false, halt(OtherJournal, "cursor in the sink stands at seq %d, beyond the last row %d of stream %q: it was written by another journal",
+			at.Seq, end.Seq, d.cfg.Stream.Name())
+	}
+	if err := d.cfg.Stream.Check(at.Position); errors.Is(err, ErrOtherJournal) {
+		return false, fmt.Errorf("compare cursor at seq %d, chain %d: %w", at.Seq, at.Chain, err)
+	}
+	floor := d.floor()
+	lost := !known && d.cfg.Attached && at.Epoch == 1
+	switch {
+	case at.Seq >= floor && !lost:
+		return false, nil
+	case d.cfg.Replay || d.how.Replay:
+		return at.Seq < floor, nil
+	case lost:
+		return false, halt(Restored, "the sink had a cursor, and has none: seq %d was committed before; the sink was emptied, or is another one", floor)
+	}
+	return false, halt(Restored, "cursor in the sink stands at seq %d, but seq %d was committed before: the sink was restored from an older copy, or emptied", at.Seq, floor)
 }
 
 // checkBlock sees that b continues behind seq after, and holds every row that

@@ -140,7 +140,7 @@ func (m *machine) cut(t *testing.T) {
 // It returns at the first error, as delivery does where the process ends.
 func work(t *testing.T, s *Sink, dir string, total int, again bool) error {
 	ctx := context.Background()
-	n, err := s.Attach(ctx, theID, "a", row.Position{})
+	n, err := s.Attach(ctx, theID, "a", row.Position{}, nil)
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func step(t *testing.T, s *Sink, n sink.Session, dir string, at int) error {
 // settle does again what a crash may have come before.
 func settle(t *testing.T, s *Sink) {
 	t.Helper()
-	n, err := s.Attach(context.Background(), theID, "b", row.Position{})
+	n, err := s.Attach(context.Background(), theID, "b", row.Position{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -389,7 +389,7 @@ func TestStateDamaged(t *testing.T) {
 		if err := os.WriteFile(name, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := mustOpen(t, dir, Options{}).Attach(context.Background(), theID, "b", row.Position{})
+		_, err := mustOpen(t, dir, Options{}).Attach(context.Background(), theID, "b", row.Position{}, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.40q: got %v, want an error with %q", c.text, err, c.want)
 		}

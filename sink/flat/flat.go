@@ -214,14 +214,18 @@ func (s *Sink) Size() (total int64, err error) {
 
 // Attach takes the cursor of id over. The state is written anew, so that what
 // a process left in doubt that died is on disk before anybody relies on it.
-func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
+func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
 	n := &session{sink: s, id: id}
 	err := s.change(ctx, func(b *book) error {
 		// A power cut leaves no mark at the lock, so each file is looked at.
 		if err := s.recover(b.extra); err != nil {
 			return err
 		}
-		n.cursor = b.state.Attach(id, instance, start).Plain()
+		c, err := b.state.Attach(id, instance, start, sound)
+		if err != nil {
+			return err
+		}
+		n.cursor = c.Plain()
 		return nil
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ func child() {
 	if err != nil {
 		fail(err)
 	}
-	n, err := s.Attach(ctx, theID, "child", row.Position{})
+	n, err := s.Attach(ctx, theID, "child", row.Position{}, nil)
 	if err != nil {
 		fail(err)
 	}

@@ -271,7 +271,7 @@ func TestEveryOperationFails(t *testing.T) {
 				t.Fatalf("operation %d: no end to errors", at)
 			}
 			if n == nil {
-				fresh, err := s.Attach(ctx, theID, "a", row.Position{})
+				fresh, err := s.Attach(ctx, theID, "a", row.Position{}, nil)
 				if err != nil {
 					continue
 				}

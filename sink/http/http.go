@@ -354,10 +354,14 @@ func (s *Sink) change(ctx context.Context, f func(b *book) error) error {
 }
 
 // Attach takes the cursor of id over.
-func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
+func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
 	n := &session{sink: s, id: id}
 	err := s.change(ctx, func(b *book) error {
-		n.cursor = b.state.Attach(id, instance, start).Plain()
+		c, err := b.state.Attach(id, instance, start, sound)
+		if err != nil {
+			return err
+		}
+		n.cursor = c.Plain()
 		n.progress = *b.of(id)
 		return nil
 	})

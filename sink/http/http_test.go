@@ -254,7 +254,7 @@ func mustOpen(t testing.TB, address string, o Options) *Sink {
 
 func mustAttach(t testing.TB, s *Sink) sink.Session {
 	t.Helper()
-	n, err := s.Attach(context.Background(), theID, "a", row.Position{})
+	n, err := s.Attach(context.Background(), theID, "a", row.Position{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

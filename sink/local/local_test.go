@@ -122,7 +122,7 @@ func TestDoubtful(t *testing.T) {
 		})
 		l := mustLock(t, s)
 		st := &State{}
-		st.Attach(id, "a", row.Position{Seq: 1})
+		st.Attach(id, "a", row.Position{Seq: 1}, nil)
 		if err := s.Replace(st); err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func TestReplaceFails(t *testing.T) {
 		}})
 		l := mustLock(t, s)
 		st := &State{}
-		st.Attach(id, "a", row.Position{Seq: 1})
+		st.Attach(id, "a", row.Position{Seq: 1}, nil)
 		if err := s.Replace(st); err != nil {
 			t.Fatal(err)
 		}
@@ -216,9 +216,9 @@ func TestKeys(t *testing.T) {
 	l := mustLock(t, s)
 	defer l.Unlock()
 	st := &State{}
-	st.Attach(id, "a", row.Position{})
+	st.Attach(id, "a", row.Position{}, nil)
 	other := sink.ID{StreamID: "id", Sink: "other"}
-	st.Attach(other, "a", row.Position{})
+	st.Attach(other, "a", row.Position{}, nil)
 	if err := errors.Join(s.AddKeys("keys", st.Number(id), []string{"1", "22"}), s.AddKeys("keys", st.Number(other), []string{"3"})); err != nil {
 		t.Fatal(err)
 	}

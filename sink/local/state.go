@@ -63,18 +63,27 @@ func (st *State) Find(id sink.ID) *Cursor {
 	return nil
 }
 
-// Attach takes the cursor of id over, and makes one at start where there is none.
-func (st *State) Attach(id sink.ID, instance string, start row.Position) *Cursor {
+// Attach takes the cursor of id over, and makes one at start where there is
+// none, unless sound, which may be nil, has something against it.
+func (st *State) Attach(id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (*Cursor, error) {
 	c := st.Find(id)
-	if c == nil {
+	fresh := c == nil
+	if fresh {
 		c = &Cursor{StreamID: id.StreamID, Sink: id.Sink}
 		c.Set(start)
+	}
+	if sound != nil {
+		if err := sound(c.Plain()); err != nil {
+			return nil, err
+		}
+	}
+	if fresh {
 		st.Cursors = append(st.Cursors, c)
 	}
 	c.Stream, c.Instance = id.Stream, instance
 	c.Epoch++
 	c.Set(c.Position())
-	return c
+	return c, nil
 }
 
 // Check returns the cursor of id, which was attached to as held says.

@@ -297,7 +297,7 @@ func TestOwnNoTransactions(t *testing.T) {
 	s := mustOpen(t, Options{URL: u})
 	mustAttach(t, s)
 	mustExec(t, other(t, u), "ALTER TABLE holdfast_cursor DROP PRIMARY KEY, ENGINE=MyISAM")
-	_, err := s.Attach(context.Background(), testID, "b", row.Position{})
+	_, err := s.Attach(context.Background(), testID, "b", row.Position{}, nil)
 	wantAboutSink(t, err)
 	if !strings.Contains(err.Error(), "InnoDB") {
 		t.Errorf("%v does not say InnoDB", err)

@@ -107,9 +107,9 @@ func (s *Sink) Close() error {
 }
 
 // Attach takes the cursor of id over.
-func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
+func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
 	n := &session{sink: s, id: id, instance: instance}
-	err := s.change(ctx, func(c *conn) error { return n.takeOver(ctx, c, start) })
+	err := s.change(ctx, func(c *conn) error { return n.takeOver(ctx, c, start, sound) })
 	if err == nil {
 		err = s.enter(n)
 	}

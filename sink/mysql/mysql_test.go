@@ -163,7 +163,7 @@ var testID = sink.ID{StreamID: "id", Stream: "main", Sink: "default"}
 
 func mustAttach(t testing.TB, s *Sink) *session {
 	t.Helper()
-	n, err := s.Attach(context.Background(), testID, "a", row.Position{})
+	n, err := s.Attach(context.Background(), testID, "a", row.Position{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestURL(t *testing.T) {
 	addr := l.Addr().String()
 	l.Close()
 	s := mustOpen(t, Options{URL: "mysql://u@" + addr + "/d", Password: secret})
-	if _, err := s.Attach(context.Background(), testID, "a", row.Position{}); err == nil || strings.Contains(err.Error(), secret) {
+	if _, err := s.Attach(context.Background(), testID, "a", row.Position{}, nil); err == nil || strings.Contains(err.Error(), secret) {
 		t.Errorf("Attach to nobody gave %v", err)
 	}
 }

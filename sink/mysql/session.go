@@ -32,11 +32,14 @@ func (s *Sink) own(table string) string { return quote(s.opts.Database) + "." + 
 // takeOver raises the epoch. The row is locked by the reading of it, which
 // makes reading and writing it one step; where there is none, the primary key
 // lets only one of two insert it.
-func (n *session) takeOver(ctx context.Context, c *conn, start row.Position) error {
+func (n *session) takeOver(ctx context.Context, c *conn, start row.Position, sound func(sink.Cursor) error) error {
 	at, err := n.read(ctx, c)
 	fresh := errors.Is(err, sink.ErrNoCursor)
 	if fresh {
 		at, err = sink.Cursor{Position: start}, nil
+	}
+	if err == nil && sound != nil {
+		err = sound(at)
 	}
 	if err != nil {
 		return err

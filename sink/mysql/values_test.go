@@ -256,7 +256,7 @@ func TestRights(t *testing.T) {
 		t.Errorf("Open connects: %v", err)
 	}
 	wrong := mustOpen(t, Options{URL: strings.Replace(u, "root@", "holdfast@", 1), Password: "hush"})
-	_, err = wrong.Attach(context.Background(), testID, "a", row.Position{})
+	_, err = wrong.Attach(context.Background(), testID, "a", row.Position{}, nil)
 	wantAboutSink(t, err)
 	if strings.Contains(err.Error(), "hush") {
 		t.Errorf("the password is in %q", err)

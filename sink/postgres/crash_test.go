@@ -141,7 +141,7 @@ func TestFencedWhileApplying(t *testing.T) {
 	err := n.Apply(context.Background(), sinktest.NewLargeBatch(len(rows), func(i int) row.Row {
 		if i == 1500 {
 			go func() {
-				fresh, err := other.Attach(context.Background(), main, "b", row.Position{})
+				fresh, err := other.Attach(context.Background(), main, "b", row.Position{}, nil)
 				if err != nil {
 					t.Error(err)
 				}
@@ -213,13 +213,13 @@ func TestSecretsStaySecret(t *testing.T) {
 		}
 	}
 	s := mustOpen(t, Options{URL: "postgres://u:" + secret + "@127.0.0.1:1/db?sslmode=disable"})
-	_, err := s.Attach(context.Background(), main, "a", row.Position{})
+	_, err := s.Attach(context.Background(), main, "a", row.Position{}, nil)
 	if err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("Attach to nobody gave %v, want an error that names the server and not the password", err)
 	}
 	away := errors.New("no such file")
 	s = mustOpen(t, Options{URL: "postgres://u@127.0.0.1:1/db", Password: func() (string, error) { return "", away }})
-	if _, err := s.Attach(context.Background(), main, "a", row.Position{}); !errors.Is(err, away) {
+	if _, err := s.Attach(context.Background(), main, "a", row.Position{}, nil); !errors.Is(err, away) {
 		t.Errorf("Attach without the file of the password gave %v", err)
 	}
 }

@@ -177,7 +177,7 @@ func TestSchema(t *testing.T) {
 		t.Fatalf("the tables are %s", got)
 	}
 	s := mustOpen(t, Options{URL: with(t, at, "search_path", "nowhere")})
-	if _, err := s.Attach(context.Background(), main, "a", row.Position{}); err == nil || !strings.Contains(err.Error(), "search_path") {
+	if _, err := s.Attach(context.Background(), main, "a", row.Position{}, nil); err == nil || !strings.Contains(err.Error(), "search_path") {
 		t.Fatalf("Attach without a schema gave %v", err)
 	}
 }

@@ -133,7 +133,7 @@ func (s *Sink) bury(c *conn) {
 }
 
 // Attach takes the cursor of id over.
-func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
+func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
 	n := &session{sink: s, id: id, instance: instance, turn: make(chan struct{}, 1)}
 	n.turn <- struct{}{}
 	s.mu.Lock()
@@ -146,7 +146,7 @@ func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start ro
 		return nil, s.wrap("attach to", errors.New("sink is closed"))
 	}
 	err := n.use(ctx, func(c *conn) error {
-		return s.transaction(ctx, c, func() error { return n.takeOver(ctx, c, start) })
+		return s.transaction(ctx, c, func() error { return n.takeOver(ctx, c, start, sound) })
 	})
 	if err != nil {
 		n.Close()

@@ -128,7 +128,7 @@ var main = sink.ID{StreamID: "id", Stream: "main", Sink: "default"}
 
 func mustAttach(tb testing.TB, s *Sink) *session {
 	tb.Helper()
-	n, err := s.Attach(context.Background(), main, "a", row.Position{})
+	n, err := s.Attach(context.Background(), main, "a", row.Position{}, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func (n *session) Close() error {
 
 // takeOver raises the epoch. The row is locked, or inserted by one of those
 // who try, which makes reading and writing it one step.
-func (n *session) takeOver(ctx context.Context, c *conn, start row.Position) error {
+func (n *session) takeOver(ctx context.Context, c *conn, start row.Position, sound func(sink.Cursor) error) error {
 	if err := c.createOwn(ctx); err != nil {
 		return err
 	}
@@ -104,8 +104,12 @@ func (n *session) takeOver(ctx context.Context, c *conn, start row.Position) err
 	if len(results[1].Rows) != 1 {
 		return fmt.Errorf("take cursor over: %d rows changed instead of 1", len(results[1].Rows))
 	}
-	n.cursor, err = decodeCursor(results[1].Rows[0])
-	return err
+	if n.cursor, err = decodeCursor(results[1].Rows[0]); err != nil || sound == nil {
+		return err
+	}
+	before := n.cursor
+	before.Epoch--
+	return sound(before) // an error takes all of it back
 }
 
 // decimal writes a number that PostgreSQL's bigint takes: seqs end before its end.

@@ -87,6 +87,29 @@ var cursorRules = []rule{
 			apply(t, n, numbered(schema("t", "v"), 3, 200)...)
 			wantNumbered(t, d, "t", 200)
 		}},
+	{"a cursor that is not sound is taken from nobody",
+		"an old server that comes back, or a copy of one, must not stop the server that is in charge",
+		func(t *testing.T, h Harness, d Destination) {
+			wrong := errors.New("of another journal")
+			var seen []sink.Cursor
+			refuse := func(c sink.Cursor) error { seen = append(seen, c); return wrong }
+			s := open(t, d)
+			_, err := s.Attach(context.Background(), stream, "old", row.Position{Seq: 7, Chain: 7}, refuse)
+			wantError(t, "Attach where there is no cursor", err, wrong)
+			n := attach(t, s, stream, "a", row.Position{})
+			apply(t, n, numbered(schema("t", "v"), 1, 2)...)
+			was := cursor(t, n)
+			_, err = open(t, d).Attach(context.Background(), stream, "old", row.Position{}, refuse)
+			wantError(t, "Attach", err, wrong)
+			if len(seen) != 2 || seen[0].Epoch != 0 || seen[0].Position != (row.Position{Seq: 7, Chain: 7}) || seen[1].Position != was.Position || seen[1].Epoch != was.Epoch {
+				t.Fatalf("it was asked about %+v, want one at the start with epoch 0, then %+v", seen, was)
+			}
+			if now := cursor(t, n); now != was {
+				t.Fatalf("the cursor is %+v, was %+v", now, was)
+			}
+			apply(t, n, numbered(schema("t", "v"), 3, 3)...)
+			wantNumbered(t, d, "t", 3)
+		}},
 	{"an ended context leaves nothing, or all",
 		"shutdown strikes at any moment, and must not be a verdict on the rows",
 		func(t *testing.T, h Harness, d Destination) {
@@ -202,7 +225,7 @@ var cursorRules = []rule{
 			if err := n.Apply(context.Background(), NewBatch(numbered(schema("t", "v"), 1, 1), row.Position{Seq: 1}), new(Rejects)); err == nil {
 				t.Fatal("Apply through a closed sink gave no error")
 			}
-			if _, err := s.Attach(context.Background(), stream, "b", row.Position{}); err == nil {
+			if _, err := s.Attach(context.Background(), stream, "b", row.Position{}, nil); err == nil {
 				t.Fatal("Attach to a closed sink gave no error")
 			}
 			if d.Tables(t, "t") != 0 {

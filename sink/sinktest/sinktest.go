@@ -117,7 +117,7 @@ func open(t *testing.T, d Destination) sink.Sink {
 // attach attaches to id, and fails the test where that fails.
 func attach(t *testing.T, s sink.Sink, id sink.ID, instance string, start row.Position) sink.Session {
 	t.Helper()
-	n, err := s.Attach(context.Background(), id, instance, start)
+	n, err := s.Attach(context.Background(), id, instance, start, nil)
 	if err != nil {
 		t.Fatalf("Attach as %q: %v", instance, err)
 	}

@@ -46,7 +46,7 @@ func BenchmarkApply(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	n, err := s.Attach(ctx, sink.ID{StreamID: "id", Stream: "main", Sink: "bench"}, "a", row.Position{})
+	n, err := s.Attach(ctx, sink.ID{StreamID: "id", Stream: "main", Sink: "bench"}, "a", row.Position{}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

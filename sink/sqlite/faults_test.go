@@ -77,7 +77,7 @@ func TestLocked(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 			defer cancel()
-			if _, err := s.Attach(ctx, sink.ID{StreamID: "other", Sink: "x"}, "a", row.Position{}); err == nil {
+			if _, err := s.Attach(ctx, sink.ID{StreamID: "other", Sink: "x"}, "a", row.Position{}, nil); err == nil {
 				t.Fatal("Attach under a lock gave no error")
 			}
 			mustExec(t, db, "COMMIT")
@@ -98,7 +98,7 @@ func TestLockedAtStart(t *testing.T) {
 	s := mustOpen(t, path, Options{})
 	id := sink.ID{StreamID: "id", Stream: "main", Sink: "default"}
 	for range 3 {
-		if _, err := s.Attach(context.Background(), id, "a", row.Position{}); code(err) != 5 {
+		if _, err := s.Attach(context.Background(), id, "a", row.Position{}, nil); code(err) != 5 {
 			t.Fatalf("Attach gave %v, want SQLITE_BUSY", err)
 		}
 	}
@@ -384,7 +384,7 @@ func TestOpenNeedsPath(t *testing.T) {
 	}
 	// A directory that is missing may come: it is no error before Attach.
 	s := mustOpen(t, filepath.Join(t.TempDir(), "missing", "x.db"), Options{})
-	if _, err := s.Attach(context.Background(), sink.ID{}, "a", row.Position{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := s.Attach(context.Background(), sink.ID{}, "a", row.Position{}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Attach gave %v, want that the directory does not exist", err)
 	}
 }

@@ -41,7 +41,7 @@ type session struct {
 
 // takeOver raises the epoch. The write lock is held, which makes reading and
 // writing it one step.
-func (n *session) takeOver(ctx context.Context, c *conn, start row.Position) error {
+func (n *session) takeOver(ctx context.Context, c *conn, start row.Position, sound func(sink.Cursor) error) error {
 	if err := createOwn(ctx, c); err != nil {
 		return err
 	}
@@ -49,6 +49,9 @@ func (n *session) takeOver(ctx context.Context, c *conn, start row.Position) err
 	put := updateCursor
 	if errors.Is(err, sink.ErrNoCursor) {
 		put, old, err = insertCursor, sink.Cursor{Position: start}, nil
+	}
+	if err == nil && sound != nil {
+		err = sound(old)
 	}
 	if err != nil {
 		return err

@@ -98,10 +98,10 @@ func (s *Sink) Size() (int64, error) {
 }
 
 // Attach takes the cursor of id over.
-func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position) (sink.Session, error) {
+func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
 	n := &session{sink: s, id: id, instance: instance}
 	err := s.use(ctx, func(c *conn) error {
-		return s.transaction(ctx, c, func() error { return n.takeOver(ctx, c, start) })
+		return s.transaction(ctx, c, func() error { return n.takeOver(ctx, c, start, sound) })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("attach to database %q: %w", s.path, err)

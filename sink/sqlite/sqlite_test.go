@@ -93,7 +93,7 @@ func mustOpen(t *testing.T, path string, opts Options) *Sink {
 
 func mustAttach(t *testing.T, s *Sink) sink.Session {
 	t.Helper()
-	n, err := s.Attach(context.Background(), sink.ID{StreamID: "id", Stream: "main", Sink: "default"}, "a", row.Position{})
+	n, err := s.Attach(context.Background(), sink.ID{StreamID: "id", Stream: "main", Sink: "default"}, "a", row.Position{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

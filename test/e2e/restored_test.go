@@ -159,7 +159,9 @@ func TestFencedSink(t *testing.T) {
 	if text := a.sinkState("pg", "halted"); !strings.Contains(text, "other journal") && !strings.Contains(text, "another journal") {
 		t.Errorf("the old server's sink is halted with %q, which does not speak of another journal", text)
 	}
-	wantFilled(t, url, "calls", 500)
+	b.fill("calls", 501, 600) // and it takes the cursor from nobody
+	b.delivered(30 * time.Second)
+	wantFilled(t, url, "calls", 600)
 	a.stop()
 	b.stop()
 }
