@@ -123,6 +123,7 @@ var arrows = []arrow{
 	{"sink/mysql", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"sink/http", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own receiver, never the journal that they come from"},
 	{"sink/sqlite", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
+	{"archive", nil, "what an archive is must be readable, and tried, without a database"},
 	{"internal/fault", nil, "everything speaks of refusals, so refusals rest on nothing"},
 	{"internal/mutant", nil, "a bug is seeded by a number; what it breaks is the business of where it is"},
 	{"internal/disk", nil, "the disk knows bytes, not what they mean"},
