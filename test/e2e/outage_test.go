@@ -110,7 +110,7 @@ func TestLongOutage(t *testing.T) {
 	}
 	s.stop()
 	for _, k := range d.destinations(t, data) {
-		if got := k.rows(t, "flood", "count(*), count(DISTINCT client*1000000000+n)"); k.name != "flat" && (got[0][0] != fmt.Sprint(written.Load()) || got[0][1] != got[0][0]) {
+		if got := k.rows(t, "flood", "count(*), count(DISTINCT client*1000000000.0+n)"); k.name != "flat" && (got[0][0] != fmt.Sprint(written.Load()) || got[0][1] != got[0][0]) {
 			t.Errorf("%s has %s rows, %s different ones, want %d", k.name, got[0][0], got[0][1], written.Load())
 		} else if k.name == "flat" && len(got) != int(written.Load()) {
 			t.Errorf("flat has %d rows, want %d", len(got), written.Load())
