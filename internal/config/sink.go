@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
@@ -319,7 +320,7 @@ func Secret(file string) (string, error) {
 		return "", err
 	case !info.Mode().IsRegular():
 		return "", wrong("name a file", "%q is not a file", file)
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&^owners(file) != 0:
 		return "", wrong("chmod 600 it", "%q may be read by others than its owner (mode %04o)", file, info.Mode().Perm())
 	case info.Size() > maxSecret:
 		return "", wrong("", "%q is larger than %d bytes, so it holds no secret", file, maxSecret)
@@ -333,6 +334,15 @@ func Secret(file string) (string, error) {
 		return "", wrong("write the secret into it", "%q is empty, or not text", file)
 	}
 	return s, nil
+}
+
+// owners returns the permissions that a file with a secret may have. systemd gives
+// its credentials to the service by an access list, which shows as the group's.
+func owners(file string) os.FileMode {
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(absolute(file)) == filepath.Clean(dir) {
+		return 0o740
+	}
+	return 0o700
 }
 
 // Target returns the sink's url with the secrets in it, read from their files

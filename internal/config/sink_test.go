@@ -146,6 +146,13 @@ func TestSecretFiles(t *testing.T) {
 			t.Errorf("%s: checked %v, but used %v", test.path, err, terr)
 		}
 	}
+	t.Setenv("CREDENTIALS_DIRECTORY", dir) // as a systemd unit has it
+	if _, err := Secret(filepath.Join(dir, "group")); err != nil {
+		t.Errorf("a credential: %v", err)
+	}
+	if _, err := Secret(filepath.Join(dir, "world")); err == nil {
+		t.Error("a credential that all may read is taken")
+	}
 	c := parse1(t, "sinks: {a: {type: postgres, url: \"postgres://holdfast@h/d?sslmode=require\", password_file: "+good+"}, b: {type: mysql, url_file: "+url+"}, c: {type: http, url_file: "+url+"}}")
 	if got, err := c.Sinks["a"].Target(); err != nil || got != "postgres://holdfast:ge%2Fh%40im@h/d?sslmode=require" {
 		t.Errorf("target %q, %v", got, err)
