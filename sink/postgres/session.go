@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"holdfast/internal/mutant"
 	"holdfast/row"
 	"holdfast/sink"
 )
@@ -205,6 +206,11 @@ func (n *session) write(ctx context.Context, c *conn, f change) (sink.Cursor, er
 	last, err := f(c, &at)
 	if err != nil {
 		return at, n.judge(err)
+	}
+	if mutant.On(26) {
+		if _, err := c.run(ctx, statement{sql: "COMMIT"}, statement{sql: "BEGIN"}); err != nil {
+			return at, err
+		}
 	}
 	results, err := c.run(ctx, statement{
 		"UPDATE " + c.table("holdfast_cursor") + " SET seq = $3, chain = $4, stream = $5, updated_at = now() WHERE stream_id = $1 AND sink = $2",
