@@ -44,6 +44,9 @@ type Options struct {
 	Memory int64
 	// MaxTransaction is how many bytes of rows one transaction may have; 0: 1 GiB.
 	MaxTransaction int64
+	// Zone is the zone of times that come without one, for columns of type
+	// timestamptz; nil: UTC.
+	Zone *time.Location
 	// Check, where set, refuses tables that a sink could never take. It gets
 	// all columns of a table, and must be safe for concurrent use.
 	Check func(*row.Schema) error
@@ -105,6 +108,7 @@ type DB struct {
 	auto      atomic.Bool
 	memory    atomic.Int64 // bytes that transactions may still take
 	schemas   schemaCache
+	moments   sync.Map // of *row.Schema to *moments
 	door      door
 	batches   sync.Pool // *row.Batch
 	closing   sync.Once
@@ -134,6 +138,9 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	if o.MaxTransaction <= 0 {
 		o.MaxTransaction = 1 << 30
+	}
+	if o.Zone == nil {
+		o.Zone = time.UTC
 	}
 	o.Streams, o.Sinks = withOwn(o.Streams), slices.Clone(o.Sinks)
 	if err := o.judge(); err != nil {

@@ -26,11 +26,14 @@ const (
 	freeBytes = 16 << 10
 	// askBytes is how much it asks for at a time, so that asking is rare.
 	askBytes = 64 << 10
+	// keptValues and keptText are how much room for a row an empty transaction
+	// keeps.
+	keptValues, keptText = 256, 16 << 10
 )
 
 // Tx is one transaction: its rows become durable together, or not at all. One
 // goroutine uses it at a time. After Commit or Rollback it is empty and can be
-// used again; it then holds no memory.
+// used again; it then holds no rows.
 type Tx struct {
 	db     *DB
 	stream *stream    // nil while it is empty
@@ -41,6 +44,11 @@ type Tx struct {
 	asked  int64 // taken from db.memory
 	failed error // why nothing more can be done but Rollback
 	last   judged
+
+	zone   *time.Location // of times without one; nil: the database's
+	timed  *moments       // of the last row's schema
+	placed []row.Value    // the last row's values
+	text   []byte         // of them
 }
 
 // Begin returns an empty transaction.
@@ -52,6 +60,7 @@ func (t *Tx) Insert(s *row.Schema, values []row.Value) error {
 	if err := t.judge(s, values); err != nil {
 		return err
 	}
+	values = t.place(s, values)
 	size := int64(row.Size(values))
 	if t.batch == nil {
 		t.batch = t.db.batches.Get().(*row.Batch)
@@ -238,7 +247,11 @@ func (t *Tx) clear() {
 	if t.asked > 0 {
 		t.db.memory.Add(t.asked)
 	}
-	*t = Tx{db: t.db, last: t.last}
+	if cap(t.placed) > keptValues || cap(t.text) > keptText {
+		t.placed, t.text = nil, nil
+	}
+	clear(t.placed[:cap(t.placed)]) // they point into what the caller gave
+	*t = Tx{db: t.db, last: t.last, zone: t.zone, timed: t.timed, placed: t.placed, text: t.text}
 }
 
 // Insert stores one row durably. A value is a string, a []byte with text, any

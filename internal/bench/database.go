@@ -22,6 +22,15 @@ type (
 // Begin returns an empty transaction.
 func (s wireStore) Begin() pgwire.Tx { return s.DB.Begin() }
 
+// Declare keeps names and types: nothing that is measured declares more.
+func (s wireStore) Declare(table string, columns []pgwire.Column) error {
+	plain := make([]row.Column, len(columns))
+	for i, c := range columns {
+		plain[i] = c.Column
+	}
+	return s.DB.Declare(table, plain)
+}
+
 // Begin returns an empty transaction.
 func (s httpStore) Begin() httpapi.Tx { return s.DB.Begin() }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"time"
 
 	"holdfast/internal/fault"
 	"holdfast/internal/httpapi"
@@ -19,7 +20,7 @@ var nothingSchema = &row.Schema{ID: 1, Stream: "main", Table: benchTable, Column
 func (nothing) Columns(string) ([]row.Column, error) { return nothingSchema.Columns, nil }
 
 // Declare refuses: the one table is there.
-func (nothing) Declare(table string, _ []row.Column) error {
+func (nothing) Declare(table string, _ []pgwire.Column) error {
 	return fault.New(fault.DuplicateTable, "table %q is already declared", table)
 }
 
@@ -45,6 +46,7 @@ func (httpNothing) Begin() httpapi.Tx { return new(nothingTx) }
 type nothingTx struct{ rows int }
 
 func (t *nothingTx) Insert(*row.Schema, []row.Value) error { t.rows++; return nil }
+func (t *nothingTx) SetZone(*time.Location)                {}
 func (t *nothingTx) Rows() int                             { return t.rows }
 func (t *nothingTx) Commit(context.Context, bool) error    { t.rows = 0; return nil }
 func (t *nothingTx) Rollback()                             { t.rows = 0 }

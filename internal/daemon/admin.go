@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/httpapi"
 	"holdfast/internal/pgwire"
 	"holdfast/row"
+	"holdfast/sink"
 )
 
 // pgStore is the database as the PostgreSQL wire asks for it.
@@ -19,6 +20,15 @@ var _ pgwire.Store = pgStore{}
 
 // Begin implements pgwire.Store.
 func (s pgStore) Begin() pgwire.Tx { return s.DB.Begin() }
+
+// Declare implements pgwire.Store.
+func (s pgStore) Declare(table string, columns []pgwire.Column) error {
+	t := sink.Table{Name: table, Columns: make([]sink.Column, len(columns))}
+	for i, c := range columns {
+		t.Columns[i] = sink.Column{Name: c.Name, Type: c.Type, NotNull: c.NotNull, Default: c.Default, Generated: c.Generated}
+	}
+	return s.DeclareTable(t)
+}
 
 // webStore is the database as HTTP asks for it.
 type webStore struct{ *holdfast.DB }

@@ -23,6 +23,7 @@ type nullTx struct{ rows int }
 
 func (n nullStore) Begin() Tx                            { return new(nullTx) }
 func (tx *nullTx) Insert(*row.Schema, []row.Value) error { tx.rows++; return nil }
+func (tx *nullTx) SetZone(*time.Location)                {}
 func (tx *nullTx) Rows() int                             { return tx.rows }
 func (tx *nullTx) Commit(context.Context, bool) error    { tx.rows = 0; return nil }
 func (tx *nullTx) Rollback()                             { tx.rows = 0 }

@@ -1,6 +1,7 @@
 package pgwire
 
 import (
+	"slices"
 	"strings"
 
 	"holdfast/internal/fault"
@@ -11,9 +12,10 @@ import (
 // It is durable when it is answered, and a ROLLBACK does not take it back.
 type createStatement struct {
 	table   string
-	columns []row.Column
-	unless  bool   // IF NOT EXISTS
-	ignored string // the first thing that was read over
+	columns []Column
+	unless  bool     // IF NOT EXISTS
+	key     []string // of the table
+	ignored string   // the first thing that was read over
 }
 
 func readCreate(l *lexer, _ *session) (statement, error) {
@@ -45,6 +47,9 @@ func readCreate(l *lexer, _ *session) (statement, error) {
 	}
 	if len(st.columns) == 0 {
 		return nil, fault.New(fault.SyntaxError, "table %q has no columns", st.table)
+	}
+	for i, c := range st.columns {
+		st.columns[i].NotNull = c.NotNull || slices.Contains(st.key, c.Name)
 	}
 	switch {
 	case l.keyword("with"):
@@ -80,7 +85,7 @@ func (st *createStatement) element(l *lexer) error {
 			}
 		}
 		st.ignore(strings.ToUpper(w))
-		return l.constraints()
+		return st.tableConstraint(l)
 	case "like":
 		return l.refuse("CREATE TABLE ... LIKE is not taken", "write the columns and their types")
 	}
@@ -102,21 +107,79 @@ func (st *createStatement) element(l *lexer) error {
 	if len(st.columns) == maxColumns {
 		return fault.New(fault.TooManyColumns, "tables have at most %d columns", maxColumns)
 	}
-	st.columns = append(st.columns, row.Column{Name: name, Type: t.String()})
-	w := l.word()
-	if w == nil {
-		return nil
+	c := Column{Column: row.Column{Name: name, Type: t.String()}}
+	if strings.HasSuffix(t.name, "serial") && t.dims == 0 {
+		c.NotNull, c.Default = true, true
 	}
-	if !columnWords[lower(w)] {
-		return l.syntax()
-	}
-	st.ignore(strings.ToUpper(lower(w)))
-	return l.constraints()
+	err = st.columnConstraints(l, &c)
+	st.columns = append(st.columns, c)
+	return err
 }
 
 // columnWords are what a constraint of a column begins with.
 var columnWords = map[string]bool{"constraint": true, "not": true, "null": true, "default": true, "primary": true,
 	"unique": true, "references": true, "check": true, "collate": true, "generated": true, "storage": true, "compression": true}
+
+// columnConstraints reads what stands behind a column's type. Whether it must
+// have a value, and whether one is filled in, is kept.
+func (st *createStatement) columnConstraints(l *lexer, c *Column) error {
+	if w := l.word(); w != nil && !columnWords[lower(w)] {
+		return l.syntax()
+	}
+	for {
+		l.space()
+		switch l.at(0) {
+		case ',', ')':
+			return nil
+		case ';':
+			return l.syntax()
+		case '(':
+			if err := l.skipParens(); err != nil {
+				return err
+			}
+			continue
+		}
+		w := lower(l.word())
+		switch {
+		case l.keywords("not", "null"):
+			c.NotNull = true
+			continue
+		case l.keywords("default", "null"), l.keyword("null"), l.keywords("set", "default"):
+			continue
+		case l.keywords("primary", "key"):
+			c.NotNull = true
+		case l.keywords("generated", "always"):
+			c.Generated = true
+		case l.keyword("generated"), l.keyword("default"):
+			c.Default = true
+		default:
+			if err := l.skip(); err != nil {
+				return err
+			}
+		}
+		if columnWords[w] {
+			st.ignore(strings.ToUpper(w))
+		}
+	}
+}
+
+// tableConstraint reads a constraint of the table. The columns of its PRIMARY
+// KEY must have values.
+func (st *createStatement) tableConstraint(l *lexer) error {
+	if l.keyword("constraint") {
+		if _, err := l.name(); err != nil {
+			return err
+		}
+	}
+	if l.keywords("primary", "key") {
+		names, err := l.columnList()
+		if err != nil {
+			return err
+		}
+		st.key = names
+	}
+	return l.constraints()
+}
 
 // constraints reads over everything up to the element's end.
 func (l *lexer) constraints() error {
@@ -150,7 +213,7 @@ func (st *createStatement) run(s *session, _ *portal) error {
 	case err != nil:
 		return err
 	case st.ignored != "":
-		s.notice("NOTICE", "00000", st.ignored+" is not kept: columns and types are declared, constraints and defaults are the sinks' own")
+		s.notice("NOTICE", "00000", st.ignored+" is not kept: columns, their types and NOT NULL are declared, all else is the sinks' own")
 	}
 	s.complete("CREATE TABLE")
 	return nil

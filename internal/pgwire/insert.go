@@ -20,6 +20,7 @@ type target struct {
 	schema  *row.Schema            // nil until resolved
 	partial map[string]*row.Schema // rows with DEFAULT, by the columns left
 	timed   []bool                 // columns of time types; nil: none
+	whole   []bool                 // columns of integer types; nil: none
 }
 
 const (
@@ -291,13 +292,23 @@ func (s *session) bindTarget(t *target, columns []row.Column) error {
 	if err != nil {
 		return err
 	}
-	t.schema, t.columns, t.timed = schema, schema.Columns, nil
+	t.schema, t.columns, t.timed, t.whole = schema, schema.Columns, nil, nil
+	mark := func(marks *[]bool, i int) {
+		if *marks == nil {
+			*marks = make([]bool, len(t.columns))
+		}
+		(*marks)[i] = true
+	}
 	for i, c := range t.columns {
-		if ty := typeOf(c.Type); ty.dims == 0 && ty.info().kind == kindTime {
-			if t.timed == nil {
-				t.timed = make([]bool, len(t.columns))
-			}
-			t.timed[i] = true
+		ty := typeOf(c.Type)
+		if ty.dims > 0 {
+			continue
+		}
+		switch ty.info().kind {
+		case kindTime:
+			mark(&t.timed, i)
+		case kindInteger:
+			mark(&t.whole, i)
 		}
 	}
 	return nil
@@ -323,6 +334,10 @@ func (s *session) insertRow(t *target, items []item, params []row.Value) error {
 			v = params[it.param-1]
 		case itemClock:
 			v.Text = s.clockText(it.clock)
+		case itemNumber:
+			if t.whole != nil && t.whole[i] && bytes.ContainsAny(it.text, ".eE") {
+				v.Text = s.rounded(it.text)
+			}
 		}
 		if t.timed != nil && t.timed[i] {
 			s.stamp(&v, t.columns[i].Type)

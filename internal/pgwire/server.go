@@ -43,6 +43,9 @@ type Options struct {
 	StartupTimeout time.Duration
 	// Now is the clock that now() shows; nil: time.Now.
 	Now func() time.Time
+	// Zone is the TimeZone that sessions begin with; "": UTC. It must be a name
+	// that SET TimeZone takes.
+	Zone string
 	// TableVersion answers "select table_version from version where
 	// table_name='...'", which Kamailio asks; nil: no table has one.
 	TableVersion func(table string) (version int, ok bool)
@@ -58,6 +61,7 @@ type Server struct {
 	extra     int // Options.Starting
 	startup   time.Duration
 	now       func() time.Time
+	zone      string
 	versionOf func(table string) (int, bool)
 	memory    memory
 	stats     counters
@@ -77,7 +81,7 @@ type Server struct {
 // New returns a Server that appends to o.Store.
 func New(o Options) *Server {
 	s := &Server{
-		store: o.Store, log: o.Logger, others: o.Others, extra: o.Starting, startup: o.StartupTimeout, now: o.Now, versionOf: o.TableVersion,
+		store: o.Store, log: o.Logger, others: o.Others, extra: o.Starting, startup: o.StartupTimeout, now: o.Now, zone: o.Zone, versionOf: o.TableVersion,
 		listeners: make(map[net.Listener]bool), conns: make(map[*session]bool), byPID: make(map[uint32]*session),
 	}
 	if s.log == nil {

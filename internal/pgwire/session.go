@@ -263,6 +263,7 @@ func (s *session) insert(schema *row.Schema, values []row.Value) error {
 	if s.tx == nil {
 		s.tx = s.srv.store.Begin()
 	}
+	s.tx.SetZone(s.settings.zone)
 	return s.tx.Insert(schema, values)
 }
 

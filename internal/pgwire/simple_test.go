@@ -81,7 +81,7 @@ var simpleCases = []struct {
 	{"declarations", []string{"create table if not exists a.b (c int)", "CREATE TABLE x (id bigserial PRIMARY KEY, n numeric ( 10 , 2 ) NOT NULL DEFAULT (1+2), t timestamp(3) with time zone, v character varying(64)[] , d double precision, check (n > 0), constraint u unique (n))",
 		"create table x (a int)", "create table if not exists x (a int)", "create temp table y (a int)", "create table z as select 1", "create table z (a int, a int)", "create table z (a int foo)", "create index i on x(id)"},
 		[]string{`ERROR 0A000 at 28 schema "a" is not known; ready I`,
-			"NOTICE 00000 PRIMARY is not kept: columns and types are declared, constraints and defaults are the sinks' own; CREATE TABLE; ready I",
+			"NOTICE 00000 PRIMARY is not kept: columns, their types and NOT NULL are declared, all else is the sinks' own; CREATE TABLE; ready I",
 			`ERROR 42P07 relation "x" already exists; ready I`, `NOTICE 42P07 relation "x" already exists, skipping; CREATE TABLE; ready I`,
 			"ERROR 0A000 at 1 of all CREATE statements only CREATE TABLE is taken; ready I", "ERROR 0A000 at 16 CREATE TABLE without a list of columns is not taken; ready I",
 			`ERROR 42701 at 24 column "a" specified more than once; ready I`, `ERROR 42601 at 23 syntax error at or near "foo"; ready I`,

@@ -140,6 +140,9 @@ func (s *session) login(version uint32, body []byte) error {
 // startSettings takes the start-up parameters as the session's settings.
 func (s *session) startSettings(given [][2]string) error {
 	s.settings.start = make(map[string]string)
+	if s.srv.zone != "" {
+		s.settings.start["timezone"] = s.srv.zone
+	}
 	keep := func(name, value string) error {
 		value, err := s.settings.check(name, value)
 		if err == nil {

@@ -2,6 +2,7 @@ package pgwire
 
 import (
 	"context"
+	"time"
 
 	"holdfast/row"
 )
@@ -15,7 +16,7 @@ type Store interface {
 	Columns(table string) ([]row.Column, error)
 	// Declare makes table known with its columns, durably, before it returns.
 	// A table that exists gives a fault of code 42P07.
-	Declare(table string, columns []row.Column) error
+	Declare(table string, columns []Column) error
 	// Schema resolves a list of columns. Where automatic tables are on, it
 	// declares what is not known yet by itself, with the types given; types of
 	// known columns are ignored. Otherwise it returns faults of code 42P01 or
@@ -27,10 +28,20 @@ type Store interface {
 	AutoTables() bool
 }
 
+// Column is a column as CREATE TABLE declares it.
+type Column struct {
+	row.Column
+	NotNull   bool
+	Default   bool // it has one, which is the sink's to fill in
+	Generated bool // it cannot be written
+}
+
 // Tx is one transaction's rows. One goroutine uses it at a time.
 type Tx interface {
 	// Insert adds a row. It copies values, which the caller reuses.
 	Insert(s *row.Schema, values []row.Value) error
+	// SetZone says of which zone times are that Insert gets without one.
+	SetZone(zone *time.Location)
 	// Rows returns the number of rows inserted since the Tx was last empty.
 	Rows() int
 	// Commit returns once the rows are flushed (durable) or written, at once

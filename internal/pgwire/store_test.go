@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"holdfast/internal/fault"
 	"holdfast/row"
@@ -18,6 +19,8 @@ type memStore struct {
 	auto     bool
 	tables   map[string][]row.Column
 	schemas  map[string]*row.Schema
+	columns  []Column // declared last
+	zone     *time.Location
 	rows     []string // committed: "table(a,b)=x|NULL"
 	commits  []string // "durable" or "written", one per commit with rows
 	declared int      // how often Schema declared something
@@ -35,10 +38,10 @@ func newMemStore(auto bool) *memStore {
 // table declares a table from "a int4, b text".
 func (m *memStore) table(t testing.TB, name, columns string) *memStore {
 	t.Helper()
-	var cs []row.Column
+	var cs []Column
 	for c := range strings.SplitSeq(columns, ",") {
 		n, ty, _ := strings.Cut(strings.TrimSpace(c), " ")
-		cs = append(cs, row.Column{Name: n, Type: ty})
+		cs = append(cs, Column{Column: row.Column{Name: n, Type: ty}})
 	}
 	if err := m.Declare(name, cs); err != nil {
 		t.Fatal(err)
@@ -58,13 +61,16 @@ func (m *memStore) Columns(table string) ([]row.Column, error) {
 	return slices.Clone(cs), nil
 }
 
-func (m *memStore) Declare(table string, columns []row.Column) error {
+func (m *memStore) Declare(table string, columns []Column) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.tables[table]; ok {
 		return fault.New(fault.DuplicateTable, "relation %q already exists", table)
 	}
-	m.tables[table] = slices.Clone(columns)
+	m.tables[table], m.columns = nil, columns
+	for _, c := range columns {
+		m.tables[table] = append(m.tables[table], c.Column)
+	}
 	return nil
 }
 
@@ -113,6 +119,8 @@ type memTx struct {
 	m    *memStore
 	rows []string
 }
+
+func (tx *memTx) SetZone(zone *time.Location) { tx.m.zone = zone }
 
 func (tx *memTx) Insert(s *row.Schema, values []row.Value) error {
 	if tx.m.failInsert != nil {
