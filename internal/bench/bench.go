@@ -9,6 +9,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,8 @@ import (
 	"time"
 )
 
-// Options say what is measured. The zero value measures every case that needs
-// no PostgreSQL, below the current directory.
+// Options say what is measured. The zero value measures, below the current
+// directory, every case but those against PostgreSQL.
 type Options struct {
 	// Dir is the directory in which everything is written, in a directory of
 	// its own that is removed at the end; if empty, the current one. Its disk
@@ -84,9 +85,11 @@ type Result struct {
 
 	BaselineP50 float64 `json:"baseline_p50_us"`
 	BaselineP99 float64 `json:"baseline_p99_us"`
-	Goal        float64 `json:"goal,omitempty"` // the ratio that the design asks for; 0: none
-	Against     string  `json:"against"`        // what the baseline is
-	Rows        int     `json:"rows"`           // of each run
+	CPU         float64 `json:"cpu_us,omitempty"`          // processor time per unit, with that of a database; 0: not told
+	BaselineCPU float64 `json:"baseline_cpu_us,omitempty"` // the same of the baseline, with that of its program
+	Goal        float64 `json:"goal,omitempty"`            // the ratio that the design asks for; 0: none
+	Against     string  `json:"against"`                   // what the baseline is
+	Rows        int     `json:"rows"`                      // of each run
 }
 
 // A comparison is one case: the same work for two sides.
@@ -95,7 +98,8 @@ type comparison struct {
 	unit    string
 	against string
 	goal    float64
-	step    int // rows come in multiples of it where the time says how many
+	needs   func() error // says what is missing on this machine; nil: nothing can be
+	step    int          // rows come in multiples of it where the time says how many
 	open    func(ctx context.Context, at place) (*pair, error)
 }
 
@@ -103,13 +107,17 @@ type comparison struct {
 type place struct {
 	dir     string // its own, empty
 	segment int64  // size of segments, bytes
+	rows    int    // of each run; 0: as many as the time allows
 }
 
 // pair is the two sides of a case, and how both end.
 type pair struct {
 	product  side
 	baseline side
-	prepare  func(n int) error // brings about what a run of the product over n rows needs, outside its time; nil: nothing
+	prepare  func(n int) error    // brings about what a run of the product over n rows needs, outside its time; nil: nothing
+	between  func(n int) error    // looks at what the product made of n rows, and prepares the baseline's run; nil: nothing
+	cpu      func() time.Duration // processor time of all that works for both sides; nil: not told
+	against  string               // what the baseline turned out to be; "": as the case says
 	closers  []func() error
 }
 
@@ -128,6 +136,50 @@ func (p *pair) ready(n int) error {
 	return p.prepare(n)
 }
 
+// turns lets product and baseline run over n rows, one after the other.
+func (p *pair) turns(ctx context.Context, n int, took, baseTook *histogram) (product, baseline lap, err error) {
+	if err := p.ready(n); err != nil {
+		return lap{}, lap{}, err
+	}
+	product, err = p.turn(ctx, p.product, n, took)
+	if err == nil && p.between != nil {
+		err = p.between(n)
+	}
+	if err != nil {
+		return lap{}, lap{}, err
+	}
+	if baseline, err = p.turn(ctx, p.baseline, n, baseTook); err != nil {
+		return lap{}, lap{}, fmt.Errorf("baseline: %w", err)
+	}
+	return product, baseline, nil
+}
+
+// lap is what one run of one side came to.
+type lap struct {
+	rate  float64 // units per second
+	cpu   float64 // microseconds per unit; 0: not told
+	spent time.Duration
+}
+
+// turn is one run of one side.
+func (p *pair) turn(ctx context.Context, s side, n int, took *histogram) (l lap, err error) {
+	if err := ctx.Err(); err != nil {
+		return l, err
+	}
+	var used time.Duration
+	if p.cpu != nil {
+		used = p.cpu()
+	}
+	start := time.Now()
+	units, err := s(n, took)
+	l.spent = max(time.Since(start), time.Microsecond)
+	l.rate = units / l.spent.Seconds()
+	if p.cpu != nil {
+		l.cpu = float64((p.cpu() - used).Nanoseconds()) / 1000 / units
+	}
+	return l, err
+}
+
 func (p *pair) close() error {
 	var err error
 	for _, f := range slices.Backward(p.closers) {
@@ -144,9 +196,9 @@ var ErrNoCase = errors.New("no case is selected")
 // removed before it returns, also when ctx ends it early.
 func Run(ctx context.Context, o Options) (report Report, err error) {
 	o = o.withDefaults()
-	selected, notes := selection(o)
-	if len(selected) == 0 {
-		return Report{}, ErrNoCase
+	selected, notes, err := selection(o)
+	if err != nil {
+		return Report{}, err
 	}
 	dir, err := os.MkdirTemp(o.Dir, "holdfast-bench-")
 	if err != nil {
@@ -180,27 +232,34 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 // Names returns the names of all cases, those with PostgreSQL included.
 func Names() []string {
 	var names []string
-	for _, c := range append(comparisons(), postgresComparisons("")...) {
+	for _, c := range append(comparisons(), postgresComparisons()...) {
 		names = append(names, c.name)
 	}
 	return names
 }
 
-func selection(o Options) (selected []comparison, notes []string) {
+// selection returns the cases to be measured, and what to say of those that
+// cannot be. Where no name is selected at all, it returns ErrNoCase.
+func selection(o Options) (selected []comparison, notes []string, err error) {
 	all := comparisons()
 	if o.Postgres {
-		if bin, err := findPostgres(); err != nil {
-			notes = append(notes, fmt.Sprintf("the cases that compare with PostgreSQL are left out: %v", err))
-		} else {
-			all = append(all, postgresComparisons(bin)...)
-		}
+		all = append(all, postgresComparisons()...)
 	}
+	err = ErrNoCase
 	for _, c := range all {
-		if o.Only == nil || o.Only.MatchString(c.name) {
-			selected = append(selected, c)
+		if o.Only != nil && !o.Only.MatchString(c.name) {
+			continue
 		}
+		err = nil
+		if c.needs != nil {
+			if missing := c.needs(); missing != nil {
+				notes = append(notes, fmt.Sprintf("%s is left out: %v", c.name, missing))
+				continue
+			}
+		}
+		selected = append(selected, c)
 	}
-	return selected, notes
+	return selected, notes, err
 }
 
 // measure runs one case in dir, which it makes and removes.
@@ -209,7 +268,7 @@ func measure(ctx context.Context, c comparison, dir string, o Options) (r Result
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	p, err := c.open(ctx, place{dir, o.Segment})
+	p, err := c.open(ctx, place{dir, o.Segment, o.Rows})
 	if err != nil {
 		return r, err
 	}
@@ -220,25 +279,19 @@ func measure(ctx context.Context, c comparison, dir string, o Options) (r Result
 			return r, err
 		}
 	}
-	var rates, bases, ratios []float64
+	var rates, bases, ratios, cpus, baseCPUs []float64
 	var took, baseTook histogram
 	for range o.Rounds {
-		if err := p.ready(n); err != nil {
-			return r, err
-		}
-		a, _, err := turn(ctx, p.product, n, &took)
+		a, b, err := p.turns(ctx, n, &took, &baseTook)
 		if err != nil {
 			return r, err
 		}
-		b, _, err := turn(ctx, p.baseline, n, &baseTook)
-		if err != nil {
-			return r, fmt.Errorf("baseline: %w", err)
-		}
-		rates, bases, ratios = append(rates, a), append(bases, b), append(ratios, a/b)
+		rates, bases, ratios = append(rates, a.rate), append(bases, b.rate), append(ratios, a.rate/b.rate)
+		cpus, baseCPUs = append(cpus, a.cpu), append(baseCPUs, b.cpu)
 	}
 	return Result{
-		Name: c.name, Unit: c.unit, Against: c.against, Goal: c.goal, Rows: n,
-		Rate: median(rates), Baseline: median(bases), Ratio: median(ratios),
+		Name: c.name, Unit: c.unit, Against: cmp.Or(p.against, c.against), Goal: c.goal, Rows: n,
+		Rate: median(rates), Baseline: median(bases), Ratio: median(ratios), CPU: median(cpus), BaselineCPU: median(baseCPUs),
 		P50: took.microseconds(.50), P99: took.microseconds(.99),
 		BaselineP50: baseTook.microseconds(.50), BaselineP99: baseTook.microseconds(.99),
 	}, nil
@@ -251,36 +304,18 @@ const maxRows = 4_000_000
 // until they took long enough to tell, which warms them up as well.
 func calibrate(ctx context.Context, c comparison, p *pair, o Options) (int, error) {
 	for n := c.step; ; n *= 3 {
-		if err := p.ready(n); err != nil {
-			return 0, err
-		}
 		var unused histogram
-		_, a, err := turn(ctx, p.product, n, &unused)
+		a, b, err := p.turns(ctx, n, &unused, &unused)
 		if err != nil {
 			return 0, err
 		}
-		_, b, err := turn(ctx, p.baseline, n, &unused)
-		if err != nil {
-			return 0, fmt.Errorf("baseline: %w", err)
-		}
-		if spent := a + b; spent >= o.Time/10 || n >= maxRows {
+		if spent := a.spent + b.spent; spent >= o.Time/10 || n >= maxRows {
 			// One round's worth of time goes into finding this out.
 			rounds := o.Time.Seconds() / float64(o.Rounds+1)
 			steps := int(float64(n)*rounds/spent.Seconds()) / c.step
 			return min(max(1, steps)*c.step, maxRows), nil
 		}
 	}
-}
-
-// turn is one run of one side, in units per second.
-func turn(ctx context.Context, s side, n int, took *histogram) (rate float64, spent time.Duration, err error) {
-	if err := ctx.Err(); err != nil {
-		return 0, 0, err
-	}
-	start := time.Now()
-	units, err := s(n, took)
-	spent = max(time.Since(start), time.Microsecond)
-	return units / spent.Seconds(), spent, err
 }
 
 func median(v []float64) float64 {

@@ -2,30 +2,41 @@ package bench
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"holdfast/internal/deliver"
 	"holdfast/internal/journal"
+	"holdfast/internal/throwaway"
 	"holdfast/row"
-	"holdfast/sink/sqlite"
+	"holdfast/sink"
 )
 
-// loadRows is how many rows a transaction has on both sides: what delivery
-// puts into one batch.
+// loadRows is how many rows a transaction of a baseline has: what delivery puts
+// into one batch, or a little more where a batch ends at its size in bytes.
 const loadRows = 10_000
 
-// loadCases are those of the sinks.
+// loadCases are those of the sinks. The product is the whole way: a backlog
+// that is in the journal already is read, decoded, grouped, and committed batch
+// by batch together with the cursor, as a server does when its database is
+// back. The baseline has the same rows at hand, in the form that is best for
+// it, and puts them into an equal table of the same database.
 func loadCases() []comparison {
-	return []comparison{{
-		name: "sqlite/load", unit: "rows/s", goal: .9, step: loadRows, open: openLoad,
-		against: "the same driver straight: prepared INSERTs of many rows, strings made beforehand, no cursor, same transactions and flushes",
-	}}
+	// What a server costs once, to connect and to start psql, would weigh too
+	// much in less.
+	const many = 10 * loadRows
+	load := func(name, against string, needs func() error, to func(context.Context, *pair, place) (sink.Sink, error)) comparison {
+		return comparison{
+			name: "load/" + name, unit: "rows/s", goal: .9, step: many, against: against, needs: needs,
+			open: func(ctx context.Context, at place) (*pair, error) { return openLoad(ctx, at, name, to) },
+		}
+	}
+	return []comparison{
+		load("postgres", `psql \copy of a file with the same rows, in one transaction, into the same server`, throwaway.HavePostgres, openLoadPostgres),
+		load("mariadb", "", throwaway.HaveMariaDB, openLoadMariaDB),
+		load("sqlite", "the same driver straight: prepared INSERTs of many rows, strings made beforehand, no cursor, transactions of 10,000 rows, same flushes", nil, openLoadSQLite),
+	}
 }
 
 // delivered is a stream as a Deliverer wants it.
@@ -55,119 +66,47 @@ func (d delivered) Reader(from uint64) (deliver.Reader, error) {
 	return r, nil
 }
 
-// openLoad fills a stream outside the time, and delivers it into one file;
-// the baseline inserts as many rows into another. Both files grow alike.
-func openLoad(ctx context.Context, at place) (*pair, error) {
+// openLoad fills a stream outside the time, and delivers it to the sink that
+// open returns, which sets the baseline too.
+func openLoad(ctx context.Context, at place, name string, open func(context.Context, *pair, place) (sink.Sink, error)) (*pair, error) {
 	p := &pair{}
 	s, err := openStream(p, at, keepSegments)
-	var b *bareLoad
+	var to sink.Sink
 	if err == nil {
-		b, err = newBareLoad(ctx, p, filepath.Join(at.dir, "bare.db"))
-	}
-	var to *sqlite.Sink
-	if err == nil {
-		to, err = sqlite.Open(filepath.Join(at.dir, "sink.db"), sqlite.Options{})
+		to, err = open(ctx, p, at)
 	}
 	if err == nil {
 		p.onClose(to.Close)
-		_, err = s.j.Register("sqlite")
+		_, err = s.j.Register(name)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	empty := p.prepare
 	p.prepare = func(n int) error {
+		if empty != nil {
+			if err := empty(n); err != nil {
+				return err
+			}
+		}
 		var unused histogram
 		_, err := s.appendRows(ctx, 1, batchRows, true)(n, &unused)
 		return err
 	}
 	p.product = func(n int, took *histogram) (float64, error) {
-		return float64(n), alone(1, took, func() error { return s.deliver(ctx, to) })
-	}
-	p.baseline = func(n int, took *histogram) (float64, error) {
-		return float64(n), inBatches(n, loadRows, took, func(rows int) error { return b.insert(ctx, rows) })
+		return float64(n), alone(1, took, func() error { return s.deliver(ctx, to, name) })
 	}
 	return p, nil
 }
 
 // deliver brings everything in the stream to the sink, starting from its
-// cursor, as a server does when it starts with a backlog.
-func (s *stream) deliver(ctx context.Context, to *sqlite.Sink) error {
-	mark := s.j.Sinks()["sqlite"]
+// cursor, in batches of the size that a server uses.
+func (s *stream) deliver(ctx context.Context, to sink.Sink, name string) error {
 	d := deliver.New(deliver.Config{
-		Stream: delivered{s.j}, Sink: to, Name: "sqlite", Instance: fmt.Sprint(time.Now().UnixNano()), Mark: mark,
-		Rows: loadRows, Bytes: 64 << 20, Linger: -1,
-		Marked: func(seq uint64) { s.j.Mark("sqlite", seq) },
+		Stream: delivered{s.j}, Sink: to, Name: name, Instance: fmt.Sprint(time.Now().UnixNano()), Mark: s.j.Sinks()[name],
+		Linger: -1, // which a server has behind its last batch only
+		Marked: func(seq uint64) { s.j.Mark(name, seq) },
 	})
 	d.Start()
 	return errors.Join(d.Drain(ctx), d.Close())
-}
-
-// bareLoad inserts rows into SQLite with nothing in between: through the
-// driver itself, without database/sql, which would copy every value again. It
-// checks nothing, keeps no cursor, and its rows are strings in memory already.
-// Its file has the settings that the sink gives its own.
-type bareLoad struct {
-	conn driver.Conn
-	stmt driver.StmtExecContext
-	args []driver.NamedValue
-}
-
-// bareRows is how many rows a statement has; more are no faster.
-const bareRows = 64
-
-func newBareLoad(ctx context.Context, p *pair, path string) (*bareLoad, error) {
-	db, err := sql.Open("sqlite", path) // the driver that sink/sqlite brings
-	if err != nil {
-		return nil, err
-	}
-	p.onClose(db.Close)
-	c, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p.onClose(c.Close)
-	for _, q := range []string{
-		"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA cache_size = -2048", "PRAGMA wal_autocheckpoint = 2000",
-		"CREATE TABLE " + benchTable + " (" + strings.ReplaceAll(columnNames(), ",", " TEXT, ") + " TEXT)",
-	} {
-		if _, err := c.ExecContext(ctx, q); err != nil {
-			return nil, err
-		}
-	}
-	b := &bareLoad{}
-	places := "(" + strings.TrimSuffix(strings.Repeat("?,", benchColumns), ",") + "),"
-	err = c.Raw(func(raw any) (err error) {
-		b.conn = raw.(driver.Conn)
-		stmt, err := b.conn.Prepare("INSERT INTO " + benchTable + " VALUES " + strings.TrimSuffix(strings.Repeat(places, bareRows), ","))
-		if err == nil {
-			p.onClose(stmt.Close)
-			b.stmt = stmt.(driver.StmtExecContext)
-		}
-		return err
-	})
-	for range bareRows {
-		for _, v := range values() {
-			b.args = append(b.args, driver.NamedValue{Ordinal: len(b.args) + 1, Value: string(v.Text)})
-		}
-	}
-	return b, err
-}
-
-// insert commits rows rows in one transaction; a last statement that is not
-// full is filled up, which favours the baseline by less than a hundredth.
-func (b *bareLoad) insert(ctx context.Context, rows int) error {
-	if err := b.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	for at := 0; at < rows; at += bareRows {
-		if _, err := b.stmt.ExecContext(ctx, b.args); err != nil {
-			return err
-		}
-	}
-	return b.exec(ctx, "COMMIT")
-}
-
-func (b *bareLoad) exec(ctx context.Context, query string) error {
-	_, err := b.conn.(driver.ExecerContext).ExecContext(ctx, query, nil)
-	return err
 }

@@ -79,6 +79,7 @@ func (r Report) Markdown(w io.Writer, command, commit string) error {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.2f | %s | %s | %s | %s | %s | %s |\n", c.Name, number(c.Rate), number(c.Baseline), c.Unit, c.Ratio,
 			c.goal(), number(c.P50), number(c.P99), number(c.BaselineP50), number(c.BaselineP99), number(float64(c.Rows)))
 	}
+	r.processorTimes(&b)
 	b.WriteString("\nBaselines:\n\n")
 	for _, c := range r.Results {
 		fmt.Fprintf(&b, "- %s: %s\n", c.Name, c.Against)
@@ -91,4 +92,17 @@ func (r Report) Markdown(w io.Writer, command, commit string) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// processorTimes writes what is known of the processor time that both sides
+// use, which a busy machine changes less than it does rates.
+func (r Report) processorTimes(b *strings.Builder) {
+	head := "\nProcessor time in µs per unit, that of the database and of psql included:\n\n" +
+		"| case | holdfast | baseline | ratio |\n|---|--:|--:|--:|\n"
+	for _, c := range r.Results {
+		if c.CPU > 0 && c.BaselineCPU > 0 {
+			fmt.Fprintf(b, "%s| %s | %.2f | %.2f | %.2f |\n", head, c.Name, c.CPU, c.BaselineCPU, c.BaselineCPU/c.CPU)
+			head = ""
+		}
+	}
 }

@@ -11,7 +11,7 @@ var sample = Report{
 	Machine: Machine{CPUs: 2, CPU: "Some CPU", Kernel: "Linux 6.18", FileSystem: "ext4", Go: "go1.26", Platform: "linux/amd64"},
 	Results: []Result{
 		{Name: "append/1", Rate: 14123.4, Unit: "rows/s", Baseline: 15000, Ratio: .9416, P50: 62.34, P99: 1234, BaselineP50: 60, BaselineP99: 120.4, Goal: .9, Against: "write and flush alone", Rows: 16000},
-		{Name: "wire/copy", Rate: 1234567, Unit: "rows/s", Baseline: 9.876, Ratio: 12.3, P50: 5, P99: 6, Against: "nothing", Rows: 1000},
+		{Name: "wire/copy", Rate: 1234567, Unit: "rows/s", Baseline: 9.876, Ratio: 12.3, P50: 5, P99: 6, Against: "nothing", Rows: 1000, CPU: 4, BaselineCPU: 3},
 	},
 	Notes: []string{"one is left out"},
 }
@@ -37,6 +37,7 @@ func TestMarkdown(t *testing.T) {
 		"- CPUs: 2 Some CPU\n", "- kernel: Linux 6.18\n", "- file system: ext4\n", "- Go: go1.26 linux/amd64\n",
 		"| append/1 | 14,123 | 15,000 | rows/s | 0.94 | 0.9 | 62.3 | 1,234 | 60.0 | 120 | 16,000 |\n",
 		"| wire/copy | 1,234,567 | 9.88 | rows/s | 12.30 | - | 5.00 | 6.00 | 0.00 | 0.00 | 1,000 |\n",
+		"|---|--:|--:|--:|\n| wire/copy | 4.00 | 3.00 | 0.75 |\n\nBaselines:",
 		"- append/1: write and flush alone\n", "- one is left out\n",
 	} {
 		if !strings.Contains(b.String(), want) {

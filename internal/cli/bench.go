@@ -14,8 +14,8 @@ import (
 	"holdfast/internal/bench"
 )
 
-// Times of one case: all cases together take about a minute and a half, or
-// fifteen seconds with --quick.
+// Times of one case: all cases together take about two minutes, or
+// twenty-five seconds with --quick.
 const (
 	benchTime  = 3500 * time.Millisecond
 	benchQuick = 500 * time.Millisecond
@@ -40,7 +40,8 @@ func newBench(env *Env) *cobra.Command {
 		Use:   "bench [--quick] [--only REGEXP] [--rows N] [--rounds N] [--dir DIR] [--postgres] [--json] [--out FILE]",
 		Short: "measure this machine against baselines of the same run",
 		Long: `bench writes rows through the journal, the PostgreSQL wire and HTTP, reads them
-back, and loads them into SQLite. Each case takes turns with a baseline that does
+back, and loads them into SQLite, and into PostgreSQL and MariaDB where they are
+installed. Each case takes turns with a baseline that does
 the same work without what Holdfast adds, so that the ratio holds on any machine;
 rates are medians of the rounds, latencies those of one row, batch or COPY.
 It makes a directory of its own in --dir and removes it at the end: use a
@@ -49,9 +50,10 @@ directory on the disk that you want to know about. Nothing else is touched.
 Cases:
   ` + strings.Join(bench.Names(), "\n  ") + `
 
-Those with postgres in their names need --postgres and a PostgreSQL that is
-installed; a cluster of its own is made and removed.`,
-		Example: "  holdfast bench --dir /var/lib/holdfast\n  holdfast bench --only '^append/' --rounds 5\n  holdfast bench --out bench.md",
+Those that begin with postgres/ need --postgres. They and load/postgres need a
+PostgreSQL that is installed, load/mariadb a MariaDB; servers of their own are
+started there, and removed.`,
+		Example: "  holdfast bench --dir /var/lib/holdfast\n  holdfast bench --only '^load/' --rounds 5\n  holdfast bench --out bench.md",
 		Args:    noArgs,
 		RunE:    func(*cobra.Command, []string) error { return runBench(env, &f) },
 	}
@@ -60,7 +62,7 @@ installed; a cluster of its own is made and removed.`,
 	cmd.Flags().IntVar(&f.options.Rows, "rows", 0, "rows of each run; 0: as many as the time allows")
 	cmd.Flags().IntVar(&f.options.Rounds, "rounds", 3, "how often Holdfast and the baseline take turns")
 	cmd.Flags().BoolVar(&f.options.Postgres, "postgres", false, "compare with PostgreSQL too, where it is installed")
-	cmd.Flags().BoolVar(&f.quick, "quick", false, "a rough answer in about 15 seconds")
+	cmd.Flags().BoolVar(&f.quick, "quick", false, "a rough answer in about 25 seconds")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object per case")
 	cmd.Flags().StringVar(&f.out, "out", "", "write a report in Markdown to this `file` as well")
 	return cmd

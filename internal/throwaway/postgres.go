@@ -1,4 +1,4 @@
-package servers
+package throwaway
 
 import (
 	"context"
@@ -11,34 +11,22 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 )
 
 // ErrNoPostgres says that the server's programs are not installed.
 var ErrNoPostgres = errors.New("PostgreSQL's postgres and initdb are needed")
 
-// Postgres starts a PostgreSQL server that ends with the test. Where none is
-// installed, the test is skipped, or fails if CI=true. There is no database
-// but the server's own ("postgres"); a test makes its own.
-func Postgres(tb testing.TB) *Server {
-	tb.Helper()
-	s, err := StartPostgres()
-	if errors.Is(err, ErrNoPostgres) {
-		missing(tb, err)
-	}
-	if err != nil {
-		tb.Fatalf("start PostgreSQL: %v", err)
-	}
-	s.tb = tb
-	tb.Cleanup(s.Close)
-	return s
+// HavePostgres returns ErrNoPostgres where there is no PostgreSQL to start.
+func HavePostgres() error {
+	_, err := postgresDir()
+	return err
 }
 
-// StartPostgres starts a PostgreSQL server for several tests, until Close. Its
-// other methods panic where they fail. It returns ErrNoPostgres where none is
+// Postgres makes a PostgreSQL server and starts it. There is no database but
+// the server's own ("postgres"). It returns ErrNoPostgres where none is
 // installed.
-func StartPostgres() (*Server, error) {
+func Postgres(ctx context.Context, o Options) (*Server, error) {
 	bin, err := postgresDir()
 	if err != nil {
 		return nil, err
@@ -47,12 +35,12 @@ func StartPostgres() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := folder(who)
+	dir, err := folder(o.Dir, who)
 	if err != nil {
 		return nil, err
 	}
 	// SIGINT is its fast shutdown: sessions are ended, what they did is undone.
-	s := &Server{dir: dir, quit: syscall.SIGINT, children: true}
+	s := &Server{dir: dir, bin: bin, quit: syscall.SIGINT, children: true}
 	fail := func(err error) (*Server, error) { return nil, errors.Join(err, os.RemoveAll(dir)) }
 	if s.port, err = freePort(); err != nil {
 		return fail(err)
@@ -65,19 +53,16 @@ func StartPostgres() (*Server, error) {
 	}
 	data := filepath.Join(dir, "data")
 	// Nothing that it writes needs to last, until it serves.
-	cmd := as(exec.Command(filepath.Join(bin, "initdb"), "--no-sync", "--auth=trust", "--username=postgres",
+	cmd := as(exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "--no-sync", "--auth=trust", "--username=postgres",
 		"--encoding=UTF8", "--locale=C", "--pgdata="+data))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fail(fmt.Errorf("initdb: %w\n%s", err, tail(out)))
 	}
 	s.command = func() *exec.Cmd {
 		args := []string{"-D", data}
-		for _, setting := range []string{
-			"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(s.port), "unix_socket_directories=" + dir,
-			"fsync=on", "full_page_writes=on", "synchronous_commit=on", "lc_messages=C", "timezone=UTC",
-			"shared_buffers=16MB", "min_wal_size=32MB", "max_wal_size=256MB", "max_connections=60", "max_wal_senders=0",
-			"wal_level=minimal", "autovacuum_naptime=1h", "logging_collector=off",
-		} {
+		for _, setting := range slices.Concat([]string{
+			"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(s.port), "unix_socket_directories=", "logging_collector=off",
+		}, o.Settings) {
 			args = append(args, "-c", setting)
 		}
 		return as(exec.Command(filepath.Join(bin, "postgres"), args...))
@@ -95,7 +80,7 @@ func StartPostgres() (*Server, error) {
 		}
 		return nil
 	}
-	if err := s.start(); err != nil {
+	if err := s.Start(ctx); err != nil {
 		return fail(err)
 	}
 	return s, nil

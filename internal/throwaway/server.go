@@ -1,6 +1,7 @@
-package servers
+package throwaway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,7 +12,6 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -19,11 +19,21 @@ import (
 // runs other tests at the same time is slow; one that is stuck is stuck.
 const patience = 90 * time.Second
 
+// Options say how a server is made. The zero value makes one as it comes, among
+// the temporary files.
+type Options struct {
+	// Dir is where its directory is made, which whoever the server runs as must
+	// be able to enter; if empty, the one for temporary files.
+	Dir string
+	// Settings are the server's own, as name=value.
+	Settings []string
+}
+
 // Server is one server process and its directory. One goroutine uses its
 // methods at a time.
 type Server struct {
-	tb   testing.TB // nil where several tests share it
 	dir  string
+	bin  string // where its other programs are; "": where the shell finds them
 	port int
 
 	url     func(database string) string
@@ -47,34 +57,36 @@ func (s *Server) URL(database string) string { return s.url(database) }
 // over Stop, Kill and Start.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
-// Start starts the server again after Stop or Kill, and returns once it answers.
-func (s *Server) Start() { s.must("start", s.start()) }
+// Dir returns the server's own directory.
+func (s *Server) Dir() string { return s.dir }
+
+// Pid returns the number of the server's process, 0 where it does not run.
+func (s *Server) Pid() int {
+	if s.cmd == nil {
+		return 0
+	}
+	return s.cmd.Process.Pid
+}
+
+// Program returns the path of a program that comes with the server.
+func (s *Server) Program(name string) (string, error) {
+	return exec.LookPath(filepath.Join(s.bin, name))
+}
 
 // Stop stops the server as an administrator would, and returns once it is gone.
-func (s *Server) Stop() { s.must("stop", s.end(s.quit)) }
+func (s *Server) Stop() error { return s.end(s.quit) }
 
 // Kill kills the server as the kernel would, and returns once it is gone.
-func (s *Server) Kill() { s.must("kill", s.end(syscall.SIGKILL)) }
+func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
 
 // Close kills the server and removes its directory. Idempotent.
-func (s *Server) Close() {
-	s.once.Do(func() {
-		s.must("close", errors.Join(s.end(syscall.SIGKILL), os.RemoveAll(s.dir)))
-	})
+func (s *Server) Close() (err error) {
+	s.once.Do(func() { err = errors.Join(s.Kill(), os.RemoveAll(s.dir)) })
+	return err
 }
 
-func (s *Server) must(verb string, err error) {
-	switch {
-	case err == nil:
-	case s.tb == nil:
-		panic(fmt.Sprintf("%s test server: %v", verb, err))
-	default:
-		s.tb.Helper()
-		s.tb.Fatalf("%s test server: %v", verb, err)
-	}
-}
-
-func (s *Server) start() error {
+// Start starts the server again after Stop or Kill, and returns once it answers.
+func (s *Server) Start(ctx context.Context) error {
 	if s.cmd != nil {
 		return errors.New("it is running")
 	}
@@ -104,9 +116,11 @@ func (s *Server) start() error {
 		select {
 		case <-done:
 			err = errors.New("it ended by itself")
+		case <-ctx.Done():
+			err = ctx.Err()
 		case <-time.After(10 * time.Millisecond):
 		}
-		if time.Since(began) > patience || s.ended() {
+		if time.Since(began) > patience || ctx.Err() != nil || s.ended() {
 			said, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 			return errors.Join(fmt.Errorf("%s does not answer: %w; its log ends:\n%s", cmd.Path, err, tail(said)), s.end(syscall.SIGKILL))
 		}
@@ -114,7 +128,7 @@ func (s *Server) start() error {
 }
 
 // guard starts a process that kills the server once this one is gone, however
-// it went: a test that runs into its time limit cleans nothing up.
+// it went: a test that runs into its time limit, say, cleans nothing up.
 func (s *Server) guard() error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -192,11 +206,10 @@ func account(names ...string) (*syscall.Credential, error) {
 	return nil, fmt.Errorf("none of the users %q, nobody is there", names)
 }
 
-// folder makes a directory that who can write to. It is not one of the test's
-// own, which only this user can enter; and its path is short, since a socket's
-// path must be.
-func folder(who *syscall.Credential) (string, error) {
-	dir, err := os.MkdirTemp("", "holdfast-server-")
+// folder makes a directory below dir that who can write to. Nobody else can
+// look into it.
+func folder(dir string, who *syscall.Credential) (string, error) {
+	dir, err := os.MkdirTemp(dir, "holdfast-server-")
 	if err == nil && who != nil {
 		err = os.Chown(dir, int(who.Uid), int(who.Gid))
 	}
@@ -211,14 +224,4 @@ func freePort() (int, error) {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-// missing skips a test, aloud, where a program is not there; where CI=true,
-// all of them have to be, so it fails.
-func missing(tb testing.TB, err error) {
-	tb.Helper()
-	if os.Getenv("CI") == "true" {
-		tb.Fatalf("%v (CI=true, so nothing is skipped; scripts/install-deps installs it)", err)
-	}
-	tb.Skipf("NOT TESTED: %v (scripts/install-deps installs it)", err)
 }

@@ -1,6 +1,7 @@
-package servers
+package throwaway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,47 +11,30 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-	"testing"
 	"time"
 )
 
 // ErrNoMariaDB says that the server's programs are not installed.
 var ErrNoMariaDB = errors.New("mariadbd and mariadb-install-db are needed")
 
-// MariaDB starts a MariaDB server that ends with the test. Where none is
-// installed, the test is skipped, or fails if CI=true. There is no database
-// but the server's own; a test makes its own.
-func MariaDB(tb testing.TB) *Server {
-	tb.Helper()
-	s, err := StartMariaDB()
-	if errors.Is(err, ErrNoMariaDB) {
-		missing(tb, err)
-	}
-	if err != nil {
-		tb.Fatalf("start MariaDB: %v", err)
-	}
-	s.tb = tb
-	tb.Cleanup(s.Close)
-	return s
+// HaveMariaDB returns ErrNoMariaDB where there is no MariaDB to start.
+func HaveMariaDB() error {
+	_, _, err := mariadbPrograms()
+	return err
 }
 
-// StartMariaDB starts a MariaDB server for several tests, until Close. Its
-// other methods panic where they fail. It returns ErrNoMariaDB where none is
-// installed.
-func StartMariaDB() (*Server, error) {
-	install, err := exec.LookPath("mariadb-install-db")
+// MariaDB makes a MariaDB server and starts it. There is no database but the
+// server's own. It returns ErrNoMariaDB where none is installed.
+func MariaDB(ctx context.Context, o Options) (*Server, error) {
+	install, daemon, err := mariadbPrograms()
 	if err != nil {
-		return nil, ErrNoMariaDB
-	}
-	daemon, err := find("mariadbd", "/usr/sbin/mariadbd", "/usr/local/sbin/mariadbd")
-	if err != nil {
-		return nil, ErrNoMariaDB
+		return nil, err
 	}
 	who, err := account("mysql")
 	if err != nil {
 		return nil, err
 	}
-	dir, err := folder(who)
+	dir, err := folder(o.Dir, who)
 	if err != nil {
 		return nil, err
 	}
@@ -66,24 +50,37 @@ func StartMariaDB() (*Server, error) {
 	}
 	data := filepath.Join(dir, "data")
 	// Nothing that it writes needs to last, until it serves.
-	cmd := as(exec.Command(install, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db",
+	cmd := as(exec.CommandContext(ctx, install, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db",
 		"--datadir="+data, "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--innodb-flush-method=nosync"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fail(fmt.Errorf("mariadb-install-db: %w\n%s", err, tail(out)))
 	}
 	s.command = func() *exec.Cmd {
-		return as(exec.Command(daemon, "--no-defaults", "--datadir="+data, "--tmpdir="+dir,
-			"--bind-address=127.0.0.1", "--port="+strconv.Itoa(s.port), "--socket="+filepath.Join(dir, "sock"),
-			"--pid-file="+filepath.Join(dir, "pid"), "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
-			"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M",
-			"--aria-pagecache-buffer-size=1M", "--key-buffer-size=1M", "--max-connections=60"))
+		args := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir, "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(s.port),
+			"--socket=sock", // in data: its path would be too long for a socket's in many places
+			"--pid-file=" + filepath.Join(dir, "pid"), "--skip-name-resolve"}
+		for _, setting := range o.Settings {
+			args = append(args, "--"+setting)
+		}
+		return as(exec.Command(daemon, args...))
 	}
 	s.url = func(database string) string { return "mysql://root@" + s.Addr() + "/" + database }
 	s.ready = func() error { return greeted(s.Addr()) }
-	if err := s.start(); err != nil {
+	if err := s.Start(ctx); err != nil {
 		return fail(err)
 	}
 	return s, nil
+}
+
+// mariadbPrograms returns what makes a server's directory, and the server.
+func mariadbPrograms() (install, daemon string, err error) {
+	if install, err = exec.LookPath("mariadb-install-db"); err != nil {
+		return "", "", ErrNoMariaDB
+	}
+	if daemon, err = find("mariadbd", "/usr/sbin/mariadbd", "/usr/local/sbin/mariadbd"); err != nil {
+		return "", "", ErrNoMariaDB
+	}
+	return install, daemon, nil
 }
 
 // find returns the first of name, as the shell would find it, and places.
