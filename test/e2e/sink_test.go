@@ -228,7 +228,7 @@ func TestRejectsVerbs(t *testing.T) {
 	}
 	holdfast(t, 0, "rejects", "retry", "--sink", "lite", "--config", config)
 	s.kill()
-	s = start(t, data, options{config: config})
+	start(t, data, options{config: config})
 	holdfast(t, 0, "rejects", "retry", "--all", "--config", config)
 	holdfast(t, 0, "sink", "drain", "lite", "--config", config)
 	has(t, file, rows, "12 13 14 15 31")
