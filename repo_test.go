@@ -138,6 +138,7 @@ var arrows = []arrow{
 	{"internal/auth", nil, "who may do what depends on no door"},
 	{"internal/pgwire", []string{"row", "internal/auth"}, "a source declares the interface that it appends to"},
 	{"internal/httpapi", []string{"row", "internal/auth"}, "a source declares the interface that it appends to"},
+	{"internal/mcache", []string{"sink/local"}, "a cache is files; who fills it and who drains it bring the rows"},
 	{"internal/config", []string{"sink", "internal/profile"}, "what is configured must be checkable without what it configures; a profile is data"},
 	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
