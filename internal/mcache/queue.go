@@ -191,7 +191,6 @@ func (q *Queue) Drained() bool {
 }
 
 // Files returns how many files there are.
-
 func (q *Queue) Files() int { return len(q.numbers) }
 
 // Close gives the cache up, without its files where all was read. Idempotent.
