@@ -1,7 +1,6 @@
 package holdfast
 
 import (
-	"strings"
 	"time"
 
 	"holdfast/row"
@@ -30,14 +29,11 @@ func (db *DB) momentsOf(s *row.Schema) *moments {
 	}
 	m := &moments{schema: s}
 	for i, c := range s.Columns {
-		name, rest, _ := strings.Cut(strings.ToLower(c.Type), "(")
-		if _, rest, _ = strings.Cut(rest, ")"); rest != "" { // timestamp(3) with time zone
-			name += rest
-		}
-		switch strings.TrimSpace(name) {
-		case "timestamptz", "timestamp with time zone":
+		zoned, plain := row.MomentType(c.Type)
+		switch {
+		case zoned:
 			m.zoned = append(m.zoned, i)
-		case "timestamp", "timestamp without time zone":
+		case plain:
 			m.plain = append(m.plain, i)
 		}
 	}

@@ -2,6 +2,7 @@ package row
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -9,6 +10,22 @@ import (
 // writer's clock showed it, with the offset from UTC behind it, as in
 // 2026-11-20 23:47:52+01: so it means the same to everybody, and what the
 // writer's clock showed can still be told.
+
+// MomentType reports whether a column's type is timestamptz, whose values are
+// moments, or timestamp, whose values are what some clock showed.
+func MomentType(typ string) (zoned, plain bool) {
+	name, rest, _ := strings.Cut(strings.ToLower(typ), "(")
+	if _, rest, _ = strings.Cut(rest, ")"); rest != "" { // timestamp(3) with time zone
+		name += rest
+	}
+	switch strings.TrimSpace(name) {
+	case "timestamptz", "timestamp with time zone":
+		return true, false
+	case "timestamp", "timestamp without time zone":
+		return false, true
+	}
+	return false, false
+}
 
 // moment is such a text, taken apart.
 type moment struct {

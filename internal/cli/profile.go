@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,17 +55,20 @@ func newProfileList(env *Env) *cobra.Command {
 }
 
 func newProfileKamailio(env *Env) *cobra.Command {
-	var cfg string
+	var cfg, zone string
 	var defines []string
 	cmd := &cobra.Command{
-		Use:   "kamailio [--cfg FILE] [--define NAME[=VALUE]]...",
+		Use:   "kamailio [--cfg FILE] [--define NAME[=VALUE]]... [--zone ZONE]",
 		Short: "print the tables of Kamailio's acc module as they stand in the configuration",
 		Long: `kamailio prints the tables acc, missed_calls and acc_cdrs for the configuration.
 With --cfg it reads the kamailio.cfg of a site, and what that includes, and adds
 the columns of db_extra, multi_leg_info, cdr_extra and time_mode, under the names
 that the site gives to tables and columns. What it does not understand is an error
 with file, line and text: it never guesses. Give it the same definitions as
-kamailio -A.`,
+kamailio -A.
+
+Kamailio writes times as its machine's clock shows them, without a zone. --zone
+names the zone of that clock; it is this machine's where it is left out.`,
 		Example: "  holdfast profile kamailio --cfg /etc/kamailio/kamailio.cfg --define WITH_PG >> holdfast.yaml",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -75,13 +79,35 @@ kamailio -A.`,
 			if err != nil {
 				return err
 			}
-			return p.WriteConfig(env.Stdout)
+			if zone == "" {
+				zone = machineZone()
+			}
+			if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
+				return usage("name it like Europe/Vienna, or UTC", "time zone %q is not known", zone)
+			}
+			return p.WriteConfig(env.Stdout, zone)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&cfg, "cfg", "", "the site's kamailio.cfg, a `file`")
+	f.StringVar(&zone, "zone", "", "the `zone` of the clock that Kamailio goes by")
 	f.StringArrayVar(&defines, "define", nil, "what kamailio -A defines, a `name` or name=value")
 	return cmd
+}
+
+// machineZone returns the name of this machine's time zone; UTC where it has
+// none.
+func machineZone() string {
+	zone, ok := os.LookupEnv("TZ")
+	if !ok {
+		file, _ := filepath.EvalSymlinks("/etc/localtime")
+		_, zone, _ = strings.Cut(file, "/zoneinfo/")
+	}
+	zone = strings.TrimPrefix(zone, ":")
+	if _, err := time.LoadLocation(zone); err != nil || zone == "" || zone == "Local" {
+		return "UTC"
+	}
+	return zone
 }
 
 // profileOf is Kamailio's profile, or that of a site.

@@ -8,6 +8,7 @@ import (
 )
 
 func TestProfile(t *testing.T) {
+	t.Setenv("TZ", "Pacific/Apia")
 	cfg := filepath.Join(t.TempDir(), "kamailio.cfg")
 	text := "include_file \"site.cfg\"\n#!ifdef EXTRA\nmodparam(\"acc\", \"db_extra\", EXTRA)\n#!endif\n"
 	if err := os.WriteFile(cfg, []byte(text), 0o600); err != nil {
@@ -28,6 +29,9 @@ func TestProfile(t *testing.T) {
 		{"profile kamailio --cfg " + cfg + " --define EXTRA='caller=$fu'", 0, `"caller text"`, ""},
 		{"profile kamailio --cfg " + cfg + " --define EXTRA=caller", 1, `"caller" is not defined`, ""},
 		{"profile kamailio --cfg " + cfg + "x", 1, "no such file", ""},
+		{"profile kamailio --zone Asia/Kolkata", 0, `zone: "Asia/Kolkata"`, ""},
+		{"profile kamailio --zone Vienna", 2, `time zone "Vienna" is not known`, ""},
+		{"profile kamailio", 0, `zone: "Pacific/Apia"`, ""},
 		{"profile kamailio --define A", 2, "--define", ""},
 		{"profile kamailo", 2, "did you mean kamailio", ""},
 	} {

@@ -50,6 +50,7 @@ type Listen struct {
 // Tables says how tables come to be known.
 type Tables struct {
 	Auto     bool                 `yaml:"auto" doc:"Create an unknown table on its first insert instead of refusing it with 42P01."`
+	Zone     TimeZone             `yaml:"zone" doc:"Zone of times that writers send without one, for columns of type timestamptz; a PostgreSQL client's SET TimeZone goes before."`
 	Declared map[string]*Declared `yaml:"declared" omit:"zero" doc:"Tables that are known from the start, by name; holdfast profile writes them."`
 }
 
@@ -89,6 +90,7 @@ func Default() *Config {
 func base() *Config {
 	return &Config{
 		Data:           "./holdfast-data",
+		Tables:         Tables{Zone: defaultZone},
 		Listen:         Listen{PG: "127.0.0.1:5433", HTTP: "127.0.0.1:8433"},
 		Drain:          defaultDrain,
 		Scrub:          defaultScrub,

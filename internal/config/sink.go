@@ -28,6 +28,7 @@ type Sink struct {
 	Mode         Mode     `yaml:"mode" omit:"zero" doc:"Permissions of flat files, in octal."`
 	Marks        Marks    `yaml:"marks" doc:"How values are marked in flat files: so that all can be told apart, or as Kamailio does."`
 	Zone         Zone     `yaml:"zone" doc:"Zone of the times in names of flat files."`
+	Times        Times    `yaml:"times" doc:"Moments in flat files: with their zone, as the writer's clock showed them, or as seconds since 1970, as Kamailio has them."`
 	TokenFile    string   `yaml:"token_file" doc:"A file that holds the bearer token for an http sink; nobody but its owner may read it."`
 	HeadersFile  string   `yaml:"headers_file" doc:"A file of further HTTP headers, one per line; nobody but its owner may read it."`
 	CAFile       string   `yaml:"ca_file" doc:"Certificates that sign an https sink's, in PEM, instead of those that the system trusts."`
@@ -74,6 +75,7 @@ var only = map[string][]SinkType{
 	"mode":          {Flat},
 	"marks":         {Flat},
 	"zone":          {Flat},
+	"times":         {Flat},
 	"columns":       {Flat},
 	"token_file":    {HTTP},
 	"headers_file":  {HTTP},
@@ -125,6 +127,12 @@ func (c *Config) settleSink(key string, s *Sink) {
 	}
 	if s.Type == Flat && s.Marks == "" {
 		s.Marks = MarksExact
+	}
+	if s.Type == Flat && s.Times == "" {
+		s.Times = TimesZoned
+		if s.Marks == MarksKamailio {
+			s.Times = TimesEpoch
+		}
 	}
 	if s.Type == Flat && s.Zone == "" {
 		s.Zone = ZoneUTC

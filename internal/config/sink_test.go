@@ -31,7 +31,7 @@ sinks:
     reject_budget: 500
     reject_flood: 2.5%
   shop: {type: mysql, url_file: /run/secrets/shop, schema: own, timeout: 2m, authority: ["acc*"], reject_flood: off}
-  files: {type: flat, url: "flatstore:/var/log/acc", writer: 3, file: "{table}_{n}-%Y%m%d.log", marks: kamailio, zone: local, columns: {acc: [method, "from tag"]}, rotate_size: 1 GB, rotate_every: 24h, mode: 0644}
+  files: {type: flat, url: "flatstore:/var/log/acc", writer: 3, file: "{table}_{n}-%Y%m%d.log", marks: kamailio, times: clock, zone: local, columns: {acc: [method, "from tag"]}, rotate_size: 1 GB, rotate_every: 24h, mode: 0644}
   web: {type: http, url: "https://rows.example.net/v1", token_file: /run/secrets/t, ca_file: /etc/ca.pem, headers_file: /run/secrets/h, compress: gzip, timeout: 5s}
 `
 
@@ -47,7 +47,7 @@ func TestAllKindsOfSinks(t *testing.T) {
 	if s := c.Sinks["shop"]; s.RejectFlood != 0 || s.RejectBudget != 10_000 || s.Start != StartOldest || strings.Join(s.Streams, " ") != "calls main" {
 		t.Errorf("shop is %+v", s)
 	}
-	if f := c.Sinks["files"]; f.Directory() != "/var/log/acc" || f.Writer != 3 || f.Mode != 0o644 || f.RotateSize != 1<<30 || f.RotateEvery != Days(24*time.Hour) || f.Marks != MarksKamailio || f.Zone != ZoneLocal || len(f.Columns["acc"]) != 2 {
+	if f := c.Sinks["files"]; f.Directory() != "/var/log/acc" || f.Writer != 3 || f.Mode != 0o644 || f.RotateSize != 1<<30 || f.RotateEvery != Days(24*time.Hour) || f.Marks != MarksKamailio || f.Times != TimesClock || f.Zone != ZoneLocal || len(f.Columns["acc"]) != 2 {
 		t.Errorf("files is %+v", f)
 	}
 	if w := c.Sinks["web"]; w.Timeout != Duration(5*time.Second) || w.Compress != CompressGzip {

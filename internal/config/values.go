@@ -50,6 +50,8 @@ var (
 	_ scalar = (*Column)(nil)
 	_ scalar = (*Marks)(nil)
 	_ scalar = (*Zone)(nil)
+	_ scalar = (*TimeZone)(nil)
+	_ scalar = (*Times)(nil)
 	_ scalar = (*LogFormat)(nil)
 	_ scalar = (*LogLevel)(nil)
 )

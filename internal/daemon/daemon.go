@@ -109,7 +109,7 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	o := holdfast.Options{FixedTables: !c.Tables.Auto, Log: log}
+	o := holdfast.Options{FixedTables: !c.Tables.Auto, Zone: c.Tables.Zone.Location(), Log: log}
 	o.Check, o.Fold = checks(c)
 	for _, name := range c.StreamNames() {
 		s := c.Streams[name]

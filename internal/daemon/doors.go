@@ -109,7 +109,7 @@ func (s *server) openDoors() error {
 	d.max.Store(int64(room.clients))
 	d.pg = pgwire.New(pgwire.Options{
 		Store: pgStore{s.db}, Logger: s.log, MaxConns: room.clients, Starting: room.starting,
-		Others: func() int { return int(d.webConns.Load()) }, TableVersion: tableVersion(s.cfg),
+		Others: func() int { return int(d.webConns.Load()) }, TableVersion: tableVersion(s.cfg), Zone: string(s.cfg.Tables.Zone),
 	})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector{s})

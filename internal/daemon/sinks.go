@@ -104,15 +104,19 @@ func openSink(c *config.Config, k *config.Sink, log *slog.Logger) (sink.Sink, er
 	case config.MySQL:
 		return mysql.Open(mysql.Options{URL: target, Database: string(k.Schema), Fixed: fixed, Timeout: timeout, Log: log})
 	case config.Flat:
-		return openFlat(k, target, log)
+		return openFlat(c, k, target, log)
 	case config.HTTP:
 		return openHTTP(c, k, target, log)
 	}
 	return nil, fault.New(fault.FeatureNotSupported, "sinks of type %q are not known", string(k.Type))
 }
 
-func openFlat(k *config.Sink, target string, log *slog.Logger) (sink.Sink, error) {
+// flatTimes are the words of flat files for those of the configuration.
+var flatTimes = map[config.Times]flat.Times{config.TimesZoned: flat.Zoned, config.TimesClock: flat.Clock, config.TimesEpoch: flat.Epoch}
+
+func openFlat(c *config.Config, k *config.Sink, target string, log *slog.Logger) (sink.Sink, error) {
 	o := flat.Options{
+		Times: flatTimes[k.Times], Zone: c.Tables.Zone.Location(),
 		Number: k.Writer, File: string(k.Pattern), Local: k.Zone == config.ZoneLocal, Kamailio: k.Marks == config.MarksKamailio,
 		RotateSize: int64(k.RotateSize), RotateEvery: time.Duration(k.RotateEvery), Mode: k.Mode.Perm(), Log: log, Columns: map[string][]string{},
 	}

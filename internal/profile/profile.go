@@ -134,10 +134,10 @@ func (p *Profile) TableVersion(table string) (int, bool) {
 }
 
 // WriteConfig writes the profile as it stands in the configuration: each column
-// as a line of CREATE TABLE.
-func (p *Profile) WriteConfig(w io.Writer) error {
+// as a line of CREATE TABLE. zone is that of times which come without one.
+func (p *Profile) WriteConfig(w io.Writer, zone string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "profile: %s\ntables:\n  auto: false\n  declared:\n", p.Name)
+	fmt.Fprintf(&b, "profile: %s\ntables:\n  auto: false\n  zone: %q\n  declared:\n", p.Name, zone)
 	for _, t := range p.Tables {
 		fmt.Fprintf(&b, "    %s:\n", t.Name)
 		if t.Version > 0 {

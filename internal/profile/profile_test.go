@@ -86,7 +86,7 @@ func TestRealConfiguration(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	if err := p.WriteConfig(&b); err != nil {
+	if err := p.WriteConfig(&b, "Europe/Vienna"); err != nil {
 		t.Fatal(err)
 	}
 	want, err := os.ReadFile(filepath.Join("testdata", "site.yaml"))

@@ -60,6 +60,11 @@ type Options struct {
 	// Kamailio says that values are marked as Kamailio marks them: bars are
 	// %7C, NULL is empty, nothing else is touched.
 	Kamailio bool
+	// Times says how moments are written, values of columns of type timestamptz
+	// or timestamp.
+	Times Times
+	// Zone is the zone of moments that name none. If nil, UTC.
+	Zone *time.Location
 	// RotateSize is the size from which a file is given another name and a new
 	// one begun, before the next batch. If zero, no size.
 	RotateSize int64
@@ -74,6 +79,17 @@ type Options struct {
 	// Log is told what other programs did to the files. If nil, nobody is.
 	Log *slog.Logger
 }
+
+// Times says how moments are written.
+type Times string
+
+// Zoned leaves them as they are kept, with their zone. Clock writes what their
+// writer's clock showed, without it, and Epoch seconds since 1970.
+const (
+	Zoned Times = ""
+	Clock Times = "clock"
+	Epoch Times = "epoch"
+)
 
 // Sink writes to one directory. Several streams share it, one batch at a time.
 type Sink struct {
@@ -133,10 +149,15 @@ func (o *Options) settle() error {
 	if o.Busy <= 0 {
 		o.Busy = 2 * time.Second
 	}
+	if o.Zone == nil {
+		o.Zone = time.UTC
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	switch {
+	case o.Times != Zoned && o.Times != Clock && o.Times != Epoch:
+		return fmt.Errorf("times %q are none of those that there are", string(o.Times))
 	case o.Number < 0:
 		return fmt.Errorf("number %d is below 0", o.Number)
 	case o.RotateSize < 0:

@@ -16,7 +16,8 @@ const maxLayouts = 1024
 type layout struct {
 	table   string
 	columns []string
-	from    []int // for each column the index of its value, -1 for none
+	from    []int  // for each column the index of its value, -1 for none
+	moments []bool // whether its values are moments; nil: none are rewritten
 
 	path   string // of the file for the second below
 	second int64
@@ -53,6 +54,7 @@ func (w *writer) layout(sc *row.Schema) (*layout, error) {
 		l.from[i] = -1
 		if j, ok := at[c]; ok {
 			l.from[i] = j
+			l.moment(i, sc.Columns[j].Type, w.sink.opts.Times)
 		}
 	}
 	if !known || len(columns) > had {
@@ -60,6 +62,18 @@ func (w *writer) layout(sc *row.Schema) (*layout, error) {
 	}
 	w.layouts[sc] = l
 	return l, nil
+}
+
+// moment notes of a column whether its values are rewritten.
+func (l *layout) moment(i int, typ string, how Times) {
+	zoned, plain := row.MomentType(typ)
+	if how == Zoned || !zoned && !plain {
+		return
+	}
+	if l.moments == nil {
+		l.moments = make([]bool, len(l.columns))
+	}
+	l.moments[i] = true
 }
 
 // tell notes what the fields of table's lines are.

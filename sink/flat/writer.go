@@ -42,6 +42,7 @@ type writer struct {
 	files    map[string]*pending
 	buffered int
 	values   []row.Value
+	text     []byte   // of moments among them
 	changed  bool     // whether the state must be written before the files are
 	widened  []string // tables that have got columns
 	refused  bool
@@ -100,14 +101,7 @@ func (w *writer) add(r *row.Row) error {
 	if err != nil {
 		return refuse(r, "42622", err)
 	}
-	w.values = w.values[:0]
-	for _, i := range l.from {
-		if i < 0 {
-			w.values = append(w.values, row.Null)
-		} else {
-			w.values = append(w.values, r.Values[i])
-		}
-	}
+	w.fields(l, r)
 	p := w.file(name, r.Received)
 	had := len(p.buf)
 	if w.sink.opts.Kamailio {
@@ -119,6 +113,34 @@ func (w *writer) add(r *row.Row) error {
 		p.buf = row.AppendFlat(p.buf, w.values)
 	}
 	return w.added(p, had)
+}
+
+// fields fills values with those of r, in the order of its line.
+func (w *writer) fields(l *layout, r *row.Row) {
+	w.values, w.text = w.values[:0], w.text[:0]
+	for n, i := range l.from {
+		v := row.Null
+		if i >= 0 {
+			v = r.Values[i]
+		}
+		if l.moments != nil && l.moments[n] && !v.Null {
+			v.Text = w.moment(v.Text)
+		}
+		w.values = append(w.values, v)
+	}
+}
+
+// moment writes one as the sink is to have it. What is none stays as it is.
+func (w *writer) moment(text []byte) []byte {
+	form, from := row.AppendEpoch, len(w.text)
+	if w.sink.opts.Times == Clock {
+		form = row.AppendClock
+	}
+	var ok bool
+	if w.text, ok = form(w.text, text, w.sink.opts.Zone); !ok {
+		return text
+	}
+	return w.text[from:len(w.text):len(w.text)]
 }
 
 // own adds a line to a file of Holdfast's own.
