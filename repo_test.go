@@ -136,6 +136,7 @@ var arrows = []arrow{
 	{"internal/catalog", []string{"row", "internal/disk", "internal/typing"}, "what tables look like depends on no door and no sink"},
 	{"internal/deliver", []string{"row", "sink"}, "delivery declares the stream that it reads from; the daemon hands it over"},
 	{"internal/auth", nil, "who may do what depends on no door"},
+	{"internal/certs", nil, "a certificate is files, whatever door shows it"},
 	{"internal/pgwire", []string{"row", "internal/auth"}, "a source declares the interface that it appends to"},
 	{"internal/httpapi", []string{"row", "internal/auth"}, "a source declares the interface that it appends to"},
 	{"internal/mcache", []string{"sink/local"}, "a cache is files; who fills it and who drains it bring the rows"},
@@ -151,7 +152,8 @@ var arrows = []arrow{
 	{"test/servers", []string{"internal/throwaway"}, "a database server that tests start knows nothing of what they test"},
 	{"test/mounts", nil, "what is mounted does not matter to the mounts"},
 	{"test/power", []string{".", "row", "internal/disk", "internal/journal", "test/mounts", "test/tally"}, "it pulls the plug under a journal on a real file system"},
-	{"test/e2e", []string{"test/servers", "test/tally"}, "end-to-end tests see what users see: the binary and its files"},
+	{"test/pki", nil, "certificates for tests rest on nothing"},
+	{"test/e2e", []string{"test/servers", "test/tally", "test/pki"}, "end-to-end tests see what users see: the binary and its files"},
 }
 
 // TestArrows holds the direction in which packages may import each other.
@@ -204,7 +206,7 @@ var bans = []struct {
 	{"github.com/coreos/go-systemd/", []string{"internal/daemon"}, "only what starts and stops tells systemd"},
 	{"golang.org/x/term", []string{"internal/cli"}, "only verbs write to terminals"},
 	{"go.uber.org/goleak", nil, "it belongs in tests"},
-	{"testing", []string{"sink/sinktest", "test/tally", "test/mounts", "test/servers"}, "only the conformance suite, what counts tests, mounts for them and starts their servers is test code that others import"},
+	{"testing", []string{"sink/sinktest", "test/tally", "test/mounts", "test/servers", "test/pki"}, "only the conformance suite, what counts tests, mounts for them, starts their servers and signs for them is test code that others import"},
 	{"log", nil, "logs go through the *slog.Logger that was passed in"},
 	{"unsafe", []string{"internal/disk"}, "only direct I/O needs to know addresses; nothing else is worth a memory error"},
 	{"net/http/pprof", nil, "it opens a door by being imported"},

@@ -53,7 +53,7 @@ func (s *session) send(m pgproto3.BackendMessage) {
 // flush writes the answer. An error ends the connection.
 func (s *session) flush() error {
 	if s.broken == nil && len(s.out) > 0 {
-		_, s.broken = s.conn.Write(s.out)
+		_, s.broken = s.line.Write(s.out)
 	}
 	s.unsettled = -1
 	if cap(s.out) > bufferKept {

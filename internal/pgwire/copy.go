@@ -115,7 +115,7 @@ func (st *copyStatement) run(s *session, _ *portal) error {
 	}
 	if st.names == nil {
 		var err error
-		if columns, err = s.srv.store.Columns(st.table); err != nil {
+		if columns, err = s.columns(st.table); err != nil {
 			return err
 		}
 		t.width = len(columns)

@@ -206,7 +206,7 @@ func (st *createStatement) run(s *session, _ *portal) error {
 	if s.readOnly {
 		return s.mayWrite("CREATE TABLE")
 	}
-	err := s.srv.store.Declare(st.table, st.columns)
+	err := s.declare(st.table, st.columns)
 	switch {
 	case err != nil && st.unless && fault.Code(err) == fault.DuplicateTable:
 		s.notice("NOTICE", fault.DuplicateTable, "relation \""+st.table+"\" already exists, skipping")

@@ -258,7 +258,7 @@ func (s *session) settleTarget(t *target, p *valueParser) error {
 
 // ownColumns takes the table's first n columns for the list that was not written.
 func (s *session) ownColumns(t *target, n int) error {
-	columns, err := s.srv.store.Columns(t.table)
+	columns, err := s.columns(t.table)
 	if err != nil {
 		return err
 	}
@@ -288,7 +288,7 @@ func (s *session) resolve(t *target, items []item, oids []uint32) error {
 
 // bindTarget asks the store for the schema of columns.
 func (s *session) bindTarget(t *target, columns []row.Column) error {
-	schema, err := s.srv.store.Schema(t.table, columns)
+	schema, err := s.schema(t.table, columns)
 	if err != nil {
 		return err
 	}
@@ -390,7 +390,7 @@ func (s *session) withoutDefaults(t *target, items []item) (*row.Schema, error) 
 		return nil, fault.New(fault.FeatureNotSupported, "a row of nothing but DEFAULT is not taken").
 			WithHint("give at least one column of table %q a value", t.table)
 	}
-	schema, err := s.srv.store.Schema(t.table, columns)
+	schema, err := s.schema(t.table, columns)
 	if err != nil {
 		return nil, err
 	}

@@ -125,7 +125,7 @@ func (s *session) typeParameters(in *insertStatement, oids []uint32) error {
 // knownColumns returns the target's columns; those that are not known yet have
 // no type, and are an error without automatic tables.
 func (s *session) knownColumns(t *target) ([]row.Column, error) {
-	have, err := s.srv.store.Columns(t.table)
+	have, err := s.columns(t.table)
 	auto := s.srv.store.AutoTables()
 	if err != nil && !(auto && fault.Code(err) == fault.UndefinedTable) {
 		return nil, err

@@ -68,7 +68,7 @@ type columnsOf struct {
 }
 
 func (c *columnsOf) cells(s *session) ([]cell, error) {
-	columns, err := s.srv.store.Columns(c.table)
+	columns, err := s.columns(c.table)
 	if err != nil {
 		return nil, err
 	}

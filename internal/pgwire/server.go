@@ -1,20 +1,25 @@
 package pgwire
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"holdfast/internal/auth"
 	"holdfast/internal/fault"
 )
 
@@ -41,6 +46,15 @@ type Options struct {
 	// StartupTimeout is the time from accepting a connection to its first
 	// statement; 0: 10 seconds.
 	StartupTimeout time.Duration
+	// Access says who may connect and write to what; nil: everybody, everything.
+	Access *auth.Guard
+	// TLS returns how a connection is encrypted, and its channel binding
+	// tls-server-end-point, nil where there is none. It is asked for each
+	// connection. nil: none is encrypted.
+	TLS func() (config *tls.Config, binding []byte)
+	// Patience is how long a connection may take to start while others wait for
+	// its place; 0: 500 milliseconds. An honest client takes a few.
+	Patience time.Duration
 	// Now is the clock that now() shows; nil: time.Now.
 	Now func() time.Time
 	// Zone is the TimeZone that sessions begin with; "": UTC. It must be a name
@@ -60,9 +74,12 @@ type Server struct {
 	others    func() int
 	extra     int // Options.Starting
 	startup   time.Duration
+	patience  time.Duration
 	now       func() time.Time
 	zone      string
 	versionOf func(table string) (int, bool)
+	access    *auth.Guard
+	tls       func() (*tls.Config, []byte)
 	memory    memory
 	stats     counters
 
@@ -75,6 +92,7 @@ type Server struct {
 	listeners map[net.Listener]bool
 	conns     map[*session]bool
 	byPID     map[uint32]*session // those that have started
+	leaving   int                 // how many of conns were evicted
 	lastPID   uint32
 }
 
@@ -82,10 +100,14 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		store: o.Store, log: o.Logger, others: o.Others, extra: o.Starting, startup: o.StartupTimeout, now: o.Now, zone: o.Zone, versionOf: o.TableVersion,
+		access: o.Access, tls: o.TLS, patience: o.Patience,
 		listeners: make(map[net.Listener]bool), conns: make(map[*session]bool), byPID: make(map[uint32]*session),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.access == nil {
+		s.access = new(auth.Guard)
 	}
 	if o.MaxConns <= 0 {
 		o.MaxConns = 1000
@@ -96,6 +118,9 @@ func New(o Options) *Server {
 	}
 	if s.extra <= 0 {
 		s.extra = 64
+	}
+	if s.patience <= 0 {
+		s.patience = 500 * time.Millisecond
 	}
 	if s.startup <= 0 {
 		s.startup = 10 * time.Second
@@ -172,7 +197,7 @@ func (s *Server) open(conn net.Conn) {
 	sn := newSession(s, conn)
 	others := s.others()
 	s.mu.Lock()
-	full := s.stopping.Load() || int64(len(s.conns)+others) >= s.max.Load()+int64(s.extra)
+	full := s.stopping.Load() || int64(len(s.conns)-s.leaving+others) >= s.max.Load()+int64(s.extra) && !s.evict()
 	if !full {
 		s.conns[sn] = true
 		s.wg.Add(1)
@@ -186,12 +211,41 @@ func (s *Server) open(conn net.Conn) {
 	go s.run(sn)
 }
 
+// evict makes room for a connection where clients take long to start, as those
+// do that only want to occupy places: the one from the address that has most of
+// them goes, the oldest first. It reports whether there was one. s.mu is held.
+func (s *Server) evict() bool {
+	late := time.Now().Add(-s.patience)
+	many := make(map[netip.Addr]int)
+	slow := make([]*session, 0, 64)
+	for sn := range s.conns {
+		if s.byPID[sn.pid] != sn && !sn.evicted && sn.since.Before(late) {
+			many[sn.from]++
+			slow = append(slow, sn)
+		}
+	}
+	if len(slow) == 0 {
+		return false
+	}
+	worst := slices.MinFunc(slow, func(a, b *session) int {
+		return cmp.Or(cmp.Compare(many[b.from], many[a.from]), a.since.Compare(b.since))
+	})
+	worst.evicted = true
+	s.leaving++
+	s.stats.refused.Add(1)
+	worst.conn.Close()
+	return true
+}
+
 // run is a session's goroutine.
 func (s *Server) run(sn *session) {
 	defer s.wg.Done()
 	defer func() {
 		s.mu.Lock()
 		delete(s.conns, sn)
+		if sn.evicted {
+			s.leaving--
+		}
 		if s.byPID[sn.pid] == sn {
 			delete(s.byPID, sn.pid)
 		}
@@ -234,7 +288,7 @@ func (s *session) lastWord(err error) {
 	if s.flush() != nil {
 		return
 	}
-	if c, ok := s.conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+	if s.closeWrite() {
 		_, _ = io.CopyN(io.Discard, s.conn, 1<<20) // until the client closes, or the time is up
 	}
 }

@@ -215,7 +215,7 @@ func TestTooManyConnections(t *testing.T) {
 // those of the other doors, and one that is beyond the bound is closed.
 func TestCrowdStarting(t *testing.T) {
 	srv, addr := startServer(t, newMemStore(true), func(o *Options) {
-		o.MaxConns, o.Starting, o.Others = 3, 1, func() int { return 2 }
+		o.MaxConns, o.Starting, o.Patience, o.Others = 3, 1, time.Hour, func() int { return 2 }
 	})
 	for range 2 { // 3 + 1 are let in, of which 2 are elsewhere
 		dial(t, addr)

@@ -3,7 +3,9 @@ package pgwire
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -26,8 +28,10 @@ const (
 // for the fields under "shared".
 type session struct {
 	srv  *Server
-	conn net.Conn
+	conn net.Conn      // the connection itself, which others may set deadlines of and close
+	line io.ReadWriter // what is spoken on: conn, or TLS over it
 	in   *frames
+	identity
 
 	out       []byte
 	unsettled int   // where in out the answers of the implicit transaction begin; -1: none
@@ -57,6 +61,9 @@ type session struct {
 
 	// shared
 	pid, key  uint32
+	since     time.Time   // when it was accepted
+	from      netip.Addr  // the client's; the zero one where it has none
+	evicted   bool        // guarded by the server's mu; it was too slow to start, and another needs its place
 	waiting   atomic.Bool // for the next statement; nothing is open but perhaps a block
 	cancelled atomic.Bool
 	mu        sync.Mutex
@@ -66,7 +73,7 @@ type session struct {
 }
 
 func newSession(srv *Server, conn net.Conn) *session {
-	s := &session{srv: srv, conn: conn, in: newFrames(conn, &srv.memory), state: idle, unsettled: -1}
+	s := &session{srv: srv, conn: conn, line: conn, in: newFrames(conn, &srv.memory), state: idle, unsettled: -1, since: time.Now(), from: addressOf(conn)}
 	s.settings.init()
 	s.waiting.Store(true) // the start-up is a wait, which a stop may end
 	s.ctx, s.cancel = context.WithCancel(srv.base)
@@ -260,6 +267,9 @@ func (s *session) settle() {
 
 // insert adds a row to the transaction.
 func (s *session) insert(schema *row.Schema, values []row.Value) error {
+	if err := s.allowed(schema); err != nil {
+		return err
+	}
 	if s.tx == nil {
 		s.tx = s.srv.store.Begin()
 	}

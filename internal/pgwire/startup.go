@@ -32,6 +32,12 @@ func (s *session) start() error {
 	var ssl, gss bool
 	for {
 		body, err := s.startPacket()
+		if errors.Is(err, errDirect) {
+			if err = s.encrypt(true); err == nil {
+				ssl, gss = true, true
+				continue
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -43,9 +49,19 @@ func (s *session) start() error {
 				// Somebody in between could have put it there.
 				return fault.New(fault.ProtocolViolation, "received unencrypted data after an encryption request")
 			}
-			s.out = append(s.out, 'N')
+			answer := byte('N')
+			if code == codeSSL && s.srv.tls != nil {
+				answer = 'S'
+			}
+			s.out = append(s.out, answer)
 			if err := s.flush(); err != nil {
 				return errClosed
+			}
+			if answer == 'S' {
+				ssl, gss = true, true
+				if err := s.encrypt(false); err != nil {
+					return err
+				}
 			}
 		case code == codeCancel:
 			s.cancelOther(body[4:])
@@ -70,6 +86,9 @@ func (s *session) startPacket() ([]byte, error) {
 		return nil, errAnswered
 	}
 	if head[0] == 0x16 && head[1] == 3 { // TLS without asking first
+		if s.srv.tls != nil && !s.secured {
+			return nil, errDirect
+		}
 		return nil, errAnswered
 	}
 	size := binary.BigEndian.Uint32(head)
@@ -122,6 +141,9 @@ func (s *session) login(version uint32, body []byte) error {
 		s.send(&pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: version3, UnrecognizedOptions: unknown})
 	}
 	if err := s.startSettings(given); err != nil {
+		return err
+	}
+	if err := s.authenticate(); err != nil {
 		return err
 	}
 	if err := s.srv.admit(s); err != nil {
