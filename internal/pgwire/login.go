@@ -214,7 +214,7 @@ func (s *session) schema(table string, columns []row.Column) (*row.Schema, error
 }
 
 // declare is the store's Declare, likewise.
-func (s *session) declare(table string, columns []row.Column) error {
+func (s *session) declare(table string, columns []Column) error {
 	if err := s.allow(table); err != nil {
 		return err
 	}
