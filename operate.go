@@ -339,10 +339,6 @@ func (db *DB) RenameSink(name, to string) error {
 				WithHint("choose another name, or retire that one")
 		}
 	}
-	if n := db.openRejects(name); n > 0 {
-		return fault.New(fault.InvalidParameterValue, "sink %q has refused %d rows that still wait under its name", name, n).
-			WithHint("holdfast rejects list --sink %s shows them; retry or discard them first", name)
-	}
 	gone := db.part(name)
 	err = db.rename(name, to, streams)
 	return errors.Join(err, db.join(gone))
@@ -374,6 +370,9 @@ func (db *DB) rename(name, to string, streams []*stream) error {
 	for _, s := range streams {
 		if err := s.journal.Rename(name, to); err != nil {
 			return fmt.Errorf("rename sink %q to %q in stream %q: %w", name, to, s.Name, err)
+		}
+		if err := db.rejects.Rename(context.Background(), s.journal.ID(), name, to); err != nil {
+			return fmt.Errorf("rename what sink %q has refused: %w", name, err)
 		}
 	}
 	db.o.Log.Info("sink is renamed", "sink", name, "renamed", to)

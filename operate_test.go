@@ -13,6 +13,7 @@ import (
 
 	"holdfast"
 	"holdfast/internal/fault"
+	"holdfast/row"
 	"holdfast/sink"
 	"holdfast/sink/sqlite"
 )
@@ -159,6 +160,46 @@ func TestRenameSink(t *testing.T) {
 	}
 	if got := ask(t, strings.TrimSuffix(file, ".db")+"x.db", cursors); got != "old=6" {
 		t.Errorf("the other sink has cursors %q", got)
+	}
+}
+
+// TestRenameWithRejects renames a sink that has refused rows: they wait under
+// the new name, and go into the sink from there.
+func TestRenameWithRejects(t *testing.T) {
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "rows.db")
+	run(t, file, "CREATE TABLE t (a INTEGER CHECK (a < 10))")
+	with := func(name string) *holdfast.DB {
+		return open(t, data, holdfast.Options{Sinks: []holdfast.Sink{{Name: name, Sink: lite(t, file)}}})
+	}
+	db := with("old")
+	insert(t, db, 1, 20, 2)
+	drained(t, db)
+	if err := db.RenameSink("old", "new"); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, db)
+	db = with("new")
+	drained(t, db)
+	var ids []uint64
+	for e, err := range db.Rejects(t.Context(), holdfast.RejectFilter{}) {
+		if err != nil || e.Sink != "new" || e.Seq != 2 {
+			t.Errorf("a reject is %+v, %v, want row 2 of sink new", e, err)
+		}
+		ids = append(ids, e.ID)
+	}
+	if len(ids) != 1 {
+		t.Fatalf("rejects are %v, want one", ids)
+	}
+	if _, err := db.EditReject(t.Context(), ids[0], map[string]row.Value{"a": row.Text("3")}); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := db.RetryRejects(t.Context(), holdfast.RejectFilter{}); err != nil || done.Delivered != 1 {
+		t.Fatalf("retry gave %+v, %v", done, err)
+	}
+	closed(t, db)
+	if got := ask(t, file, "SELECT a FROM t ORDER BY a"); got != "1 2 3" {
+		t.Errorf("the sink has %q", got)
 	}
 }
 

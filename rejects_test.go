@@ -86,9 +86,6 @@ func TestRejects(t *testing.T) {
 	if a, b := rejected(t, db, holdfast.RejectFilter{Sink: "one"}), rejected(t, db, holdfast.RejectFilter{Sink: "whole"}); a != "2 open, 5 open" || b != "1 open, 2 open, 3 open, 5 open" {
 		t.Errorf("rejects of one: %s; of whole: %s", a, b)
 	}
-	if err := db.RenameSink("one", "uno"); fault.Code(err) != fault.InvalidParameterValue || !strings.Contains(fault.Of(err).Hint, "rejects list") {
-		t.Errorf("rename with rejects: %v", err)
-	}
 	if _, err := db.RetireSink(t.Context(), "one", false); fault.Code(err) != fault.InvalidParameterValue {
 		t.Errorf("retire with rejects: %v", err)
 	}

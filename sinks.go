@@ -157,6 +157,9 @@ func (db *DB) settleNotes() error {
 			} else if known && !n.Retired.IsZero() {
 				err = s.journal.Retire(name)
 			}
+			if err == nil && n.Renamed != "" && s.Name != RejectsStream {
+				err = db.rejects.Rename(context.Background(), s.journal.ID(), name, n.Renamed)
+			}
 			if err != nil {
 				return fmt.Errorf("end what was begun with sink %q: %w", name, err)
 			}
