@@ -3,8 +3,10 @@ package holdfast_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"holdfast/internal/fault"
 	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/sqlite"
 )
 
 // billing is a sink whose tables change under the door.
@@ -210,4 +213,26 @@ func BenchmarkJudged(b *testing.B) {
 			tx.Rollback()
 		})
 	}
+}
+
+// TestNotified holds that the authority is asked when delivery to it fails, and
+// not only minutes later: its tables may have changed.
+func TestNotified(t *testing.T) {
+	file, err := sqlite.Open(filepath.Join(t.TempDir(), "rows.db"), sqlite.Options{Fixed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, t.TempDir(), holdfast.Options{Sinks: []holdfast.Sink{{Name: "file", Sink: file}}})
+	var asked atomic.Int64
+	stop := db.Follow("file", func(ctx context.Context) ([]sink.Table, error) {
+		asked.Add(1)
+		return file.Describe(ctx)
+	})
+	defer stop()
+	eventually(t, "the first question", func() bool { return asked.Load() > 0 })
+	if err := db.Insert(t.Context(), "lacking", []string{"a"}, "x"); err != nil {
+		t.Fatal(err)
+	}
+	so := asked.Load() // the door may have asked, too
+	eventually(t, "a question because of the table that is lacking", func() bool { return asked.Load() > so })
 }

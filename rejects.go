@@ -20,7 +20,10 @@ type Reject = rejects.Entry
 type RejectFilter = rejects.Filter
 
 // keptRejects shows the store of rejects to deliver, in deliver's words.
-type keptRejects struct{ store *rejects.Store }
+type keptRejects struct {
+	store  *rejects.Store
+	notify func() // of rows that passed the door, and not the sink
+}
 
 var _ deliver.Rejects = keptRejects{}
 
@@ -30,6 +33,7 @@ func (k keptRejects) Keep(ctx context.Context, all []deliver.Reject) error {
 	for i, r := range all {
 		own[i] = rejects.Reject(r)
 	}
+	k.notify()
 	err := k.store.Keep(ctx, own)
 	if errors.Is(err, rejects.ErrBudget) {
 		return &translated{err, deliver.ErrBudget}

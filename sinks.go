@@ -83,8 +83,9 @@ func (db *DB) engage(k Sink, given string, s *stream) (*delivery, error) {
 		Stream: source{s.journal}, Name: k.Name, Instance: db.instance, Log: db.o.Log,
 		Sink: &noted{Sink: k.Sink, place: place, db: db, stream: s.Name, name: k.Name},
 		Mark: mark, Attached: place.Attached, Paused: place.Paused, Replay: k.Replay, Start: start,
-		Rejects: keptRejects{db.rejects}, RejectFlood: k.RejectFlood, Shape: k.Shape,
+		Rejects: keptRejects{db.rejects, func() { db.Notify(given) }}, RejectFlood: k.RejectFlood, Shape: k.Shape,
 		Marked: db.marker(d, mark),
+		Failed: func(error) { db.Notify(given) },
 		Rewound: func(ctx context.Context, _ row.Position) error {
 			_, _, err := db.rejects.Reopen(ctx, s.journal.ID(), k.Name)
 			return err

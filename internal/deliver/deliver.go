@@ -106,6 +106,9 @@ type Config struct {
 	// Shape says what the sink gets of the rows. The zero Shape: all, as it is.
 	Shape Shape
 
+	// Failed is told each error that an attempt ends with, by one goroutine. It
+	// must not wait. If nil, nobody is told.
+	Failed func(err error)
 	// Marked is told each seq that the sink has committed, in order, by one
 	// goroutine. It may go back, where a restored sink gets its rows
 	// again. If nil, nobody is told.
@@ -129,6 +132,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Marked == nil {
 		c.Marked = func(uint64) {}
+	}
+	if c.Failed == nil {
+		c.Failed = func(error) {}
 	}
 	if c.Rows <= 0 {
 		c.Rows = 10_000

@@ -32,6 +32,7 @@ func (d *Deliverer) failed(err error) {
 		reason = ""
 	}
 	d.peek()
+	d.cfg.Failed(err)
 	d.update(func(s *Status) {
 		s.State, s.Reason = Waiting, reason
 		if reason != "" {
