@@ -140,6 +140,7 @@ var arrows = []arrow{
 	{"internal/pgwire", []string{"row", "internal/auth"}, "a source declares the interface that it appends to"},
 	{"internal/httpapi", []string{"row", "internal/auth"}, "a source declares the interface that it appends to"},
 	{"internal/mcache", []string{"sink/local"}, "a cache is files; who fills it and who drains it bring the rows"},
+	{"internal/roll", nil, "what leaves is decided from manifests alone, so that it can be decided again without a disk"},
 	{"internal/config", []string{"sink", "internal/profile"}, "what is configured must be checkable without what it configures; a profile is data"},
 	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
@@ -232,7 +233,7 @@ func TestBans(t *testing.T) {
 // TestOnlyDiskTouchesFiles holds that every file of the engine goes through
 // internal/disk, where crashes and faults can be put in its way.
 func TestOnlyDiskTouchesFiles(t *testing.T) {
-	engine := []string{"row", "sink/sinktest", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/deliver"}
+	engine := []string{"row", "sink/sinktest", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/deliver", "internal/roll"}
 	files := []string{"os", "io/ioutil", "path/filepath", "syscall", "golang.org/x/sys/unix"}
 	for _, f := range load(t).files {
 		if f.test || !inside(f.dir, engine...) {
