@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"holdfast/row"
 	"holdfast/sink"
@@ -46,6 +43,11 @@ type load struct {
 
 	flight *chunk // being copied
 	landed chan error
+
+	checks *checks // of the session: when deferred constraints are checked
+	eager  bool    // with each COPY
+	set    bool    // the database was told so
+	later  later   // rows put off, for want of a parent
 
 	saved   bool // there is a savepoint called chunk
 	parted  bool // and one called part behind it
@@ -241,7 +243,8 @@ func (l *load) wait() error {
 
 // done keeps a chunk that was written, or uses its memory again.
 func (l *load) done(k *chunk) {
-	if l.deferred && !l.lost {
+	l.later.wrote(k)
+	if l.deferred && !l.lost && !l.eager {
 		if l.size += len(k.text) + lineSize*len(k.lines); l.size <= maxKept {
 			l.kept = append(l.kept, k)
 			return
@@ -263,74 +266,13 @@ func (l *load) statements(k *chunk) []string {
 		if l.saved {
 			sql = append(sql, "RELEASE SAVEPOINT chunk")
 		}
+		if l.eager && !l.set { // nothing was written yet, so it finds nothing
+			sql = append(sql, "SET CONSTRAINTS ALL IMMEDIATE")
+			l.set = true
+		}
 		sql = append(sql, "SAVEPOINT chunk")
 		l.saved, l.parted = true, false
 	}
 	l.clean = false
 	return append(sql, k.plan.copy)
-}
-
-// finish has the constraints that wait for COMMIT checked now, and finds rows
-// that break one. First by the key that the database names, which needs the
-// whole transaction written again for each; then, once, by having everything
-// checked at once, as if nothing were deferred.
-func (l *load) finish() error {
-	if !l.deferred {
-		return nil
-	}
-	for round := 0; ; round++ {
-		_, err := l.conn.run(l.ctx, statement{sql: "SET CONSTRAINTS ALL IMMEDIATE"})
-		if err == nil || !aboutRow(err) {
-			return err
-		}
-		if l.lost || round > maxRounds {
-			return refusal(err, "")
-		}
-		if _, err := l.conn.run(l.ctx, statement{sql: "ROLLBACK TO SAVEPOINT load"}); err != nil {
-			return err
-		}
-		l.saved, l.parted, l.clean = false, false, false
-		var found bool
-		if round < maxRounds {
-			if found, err = l.accuse(err); err != nil {
-				return err
-			}
-		}
-		if !found {
-			round = maxRounds
-			if _, err := l.conn.run(l.ctx, statement{sql: "SET CONSTRAINTS ALL IMMEDIATE"}); err != nil {
-				return err
-			}
-		}
-		for _, k := range l.kept {
-			l.clean = false
-			if err := l.write(k, k.all()); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// maxRounds is how often a whole transaction is written again to find rows
-// that break a deferred constraint.
-const maxRounds = 16
-
-// accuse refuses the rows that hold the key which the database names in err.
-func (l *load) accuse(err error) (found bool, _ error) {
-	var e *pgconn.PgError
-	errors.As(err, &e)
-	for _, k := range slices.Backward(l.kept) {
-		for {
-			at := k.all()
-			i := k.suspect(e, at)
-			if i < 0 {
-				break
-			}
-			found = true
-			if err := l.drop(k, at[i], e); err != nil || e.Code != "23503" {
-				return found, err // of those that hold one key twice, one is too many
-			}
-		}
-	}
-	return found, nil
 }

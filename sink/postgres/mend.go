@@ -117,11 +117,11 @@ func (l *load) undo(e *pgconn.PgError) error {
 		return fmt.Errorf("roll back to savepoint: %w", err)
 	}
 	l.clean = true
-	if e.Code != "23503" || l.checked {
+	if t := l.conn.tables.known[e.TableName]; e.Code != "23503" || l.checked || t == nil || t.has(e.ConstraintName) {
 		return nil
 	}
-	// A foreign key may be newer than what is known of the tables, and the
-	// order in which they are written then wrong.
+	// The foreign key is newer than what is known of the tables, and the order
+	// in which they are written may be wrong.
 	l.checked = true
 	for _, name := range slices.Collect(maps.Keys(l.conn.tables.known)) {
 		t := l.conn.tables.known[name]
@@ -139,9 +139,12 @@ func (l *load) undo(e *pgconn.PgError) error {
 	return nil
 }
 
-// drop refuses one line of k.
+// drop refuses one line of k, or puts it off.
 func (l *load) drop(k *chunk, i int, e *pgconn.PgError) error {
 	k.lines[i].refused = true
+	if parent, ok := l.mayCome(k, e); ok {
+		return l.putOff(k, i, e, parent)
+	}
 	return l.refuse(k.row(i), sink.RowError{Table: k.plan.table.name, Code: e.Code, Err: words{e}})
 }
 

@@ -32,6 +32,8 @@ type session struct {
 	// late is set once a COMMIT was refused: some constraint is checked then
 	// that no table's own description tells of, so all are taken to be so.
 	late bool
+
+	checks checks
 }
 
 // use waits for its turn, and calls f with the connection, made where there
@@ -192,6 +194,9 @@ func (n *session) commit(ctx context.Context, verb string, f change) error {
 		return n.sink.wrap(verb, err)
 	}
 	n.cursor = at
+	if n.checks == atEndOnly {
+		n.checks = atEnd
+	}
 	return nil
 }
 
@@ -254,5 +259,6 @@ func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 }
 
 func (n *session) newLoad(ctx context.Context, c *conn, rejects sink.Rejects) *load {
-	return &load{ctx: ctx, conn: c, rejects: rejects, fixed: n.sink.opts.Fixed, deferred: n.late, limit: minPending}
+	return &load{ctx: ctx, conn: c, rejects: rejects, fixed: n.sink.opts.Fixed, deferred: n.late, limit: minPending,
+		checks: &n.checks, eager: n.checks == atOnce}
 }

@@ -55,6 +55,11 @@ func (t *table) deferred() bool {
 	return slices.ContainsFunc(t.keys, func(k key) bool { return k.Deferred })
 }
 
+// has reports whether t is known to have a constraint.
+func (t *table) has(name string) bool {
+	return slices.ContainsFunc(t.keys, func(k key) bool { return k.Name == name })
+}
+
 // plan is how rows of one schema are copied.
 type plan struct {
 	table   *table
