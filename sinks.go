@@ -91,6 +91,9 @@ func (db *DB) engage(k Sink, given string, s *stream) (*delivery, error) {
 			return err
 		},
 	}
+	if g, ok := k.Sink.(sink.Growing); ok {
+		c.Most = g.MostBatches()
+	}
 	if k.WholeTransactions {
 		c.RejectUnit = deliver.UnitTransaction
 	}

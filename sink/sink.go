@@ -132,6 +132,14 @@ type Describer interface {
 	Describe(ctx context.Context) ([]Table, error)
 }
 
+// Growing is implemented by sinks in which nothing shows where a batch ends, and
+// to which larger ones cost less per row.
+type Growing interface {
+	// MostBatches returns how many batches of the usual size may come as one,
+	// while rows wait and the sink is quick.
+	MostBatches() int
+}
+
 // Table is one table of a destination. It is plain data.
 type Table struct {
 	Name    string   `json:"name"`

@@ -102,11 +102,15 @@ func openLoad(ctx context.Context, at place, name string, open func(context.Cont
 // deliver brings everything in the stream to the sink, starting from its
 // cursor, in batches of the size that a server uses.
 func (s *stream) deliver(ctx context.Context, to sink.Sink, name string) error {
-	d := deliver.New(deliver.Config{
+	c := deliver.Config{
 		Stream: delivered{s.j}, Sink: to, Name: name, Instance: fmt.Sprint(time.Now().UnixNano()), Mark: s.j.Sinks()[name],
 		Linger: -1, // which a server has behind its last batch only
 		Marked: func(seq uint64) { s.j.Mark(name, seq) },
-	})
+	}
+	if g, ok := to.(sink.Growing); ok {
+		c.Most = g.MostBatches()
+	}
+	d := deliver.New(c)
 	d.Start()
 	return errors.Join(d.Drain(ctx), d.Close())
 }

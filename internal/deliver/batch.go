@@ -45,8 +45,8 @@ func (d *Deliverer) batch(ctx context.Context, r Reader, first *row.Block, after
 	}
 	b.begin(first)
 	if after.Seq >= d.careful {
-		b.rows += d.cfg.Rows >> d.shrunk
-		b.bytes += d.cfg.Bytes >> d.shrunk
+		b.rows += d.cfg.Rows << d.grown >> d.shrunk
+		b.bytes += d.cfg.Bytes << d.grown >> d.shrunk
 	}
 	return b
 }

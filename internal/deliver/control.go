@@ -32,6 +32,7 @@ type Deliverer struct {
 	how      Resumption // until it was of use
 	moved    bool       // the cursor is not where commits have brought it
 	shrunk   uint       // batches are smaller by so many halves, because the sink took too long
+	grown    uint       // batches are larger by so many doublings, because the sink is quick
 	steady   int        // batches of that size, in full, since the last that took too long
 	failures int        // attempts that failed since the last that worked
 	careful  uint64     // up to this seq, one block or one transaction per batch

@@ -117,6 +117,11 @@ type Config struct {
 	Rows  int   // a batch ends at the block that reaches so many rows; default 10,000
 	Bytes int64 // or so many bytes; default 2 MiB
 
+	// Most is how many batches of that size come as one while rows wait and the
+	// sink commits them in no time; default 1. Sinks in which it shows where a
+	// batch ended must not get more.
+	Most int
+
 	// Linger is the pause after a commit that left nothing behind, in which
 	// rows gather: each commit is a flush that competes with those that writers
 	// wait for. Default 50 ms; below 0: none.

@@ -114,6 +114,76 @@ func TestBatchSizes(t *testing.T) {
 	}
 }
 
+// TestGrowth checks that batches grow while rows wait and the sink is quick, as
+// far as they may, and that anything in their way makes them small again.
+func TestGrowth(t *testing.T) {
+	tests := []struct {
+		name string
+		most int
+		slow time.Duration // of each commit
+		away int           // the commit that fails once; 0: none
+		want string
+	}{
+		{"not wanted", 0, 0, 0, "[10 20 30 40 50 60 70 80 90 100]"},
+		{"quick", 4, 0, 0, "[10 30 70 100]"},
+		{"odd", 3, 0, 0, "[10 30 50 70 90 100]"},
+		{"neither", 8, 300 * time.Millisecond, 0, "[10 20 30 40 50 60 70 80 90 100]"},
+		{"away", 4, 0, 3, "[10 30 40 60 100]"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				st, s := newMemStream(), newMemSink()
+				for range 20 {
+					st.add(5, false)
+				}
+				commits := 0
+				s.fault = func(step string) error {
+					if step != stepCommit {
+						return nil
+					}
+					time.Sleep(tt.slow)
+					if commits++; commits == tt.away {
+						return errAway
+					}
+					return nil
+				}
+				d := started(t, Config{Stream: st, Sink: s, Rows: 10, Most: tt.most})
+				if err := d.Drain(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if got := fmt.Sprint(s.commits); got != tt.want {
+					t.Errorf("commits end at %s, want %s", got, tt.want)
+				}
+				wantRows(t, st, s, 100)
+			})
+		})
+	}
+}
+
+// TestGrowsLess checks that batches which take long become smaller again.
+func TestGrowsLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, s := newMemStream(), newMemSink()
+		for range 40 {
+			st.add(5, false)
+		}
+		s.fault = func(step string) error {
+			if step == stepCommit && len(s.commits) >= 2 {
+				time.Sleep(time.Second)
+			}
+			return nil
+		}
+		d := started(t, Config{Stream: st, Sink: s, Rows: 10, Most: 8})
+		if err := d.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := fmt.Sprint(s.commits[:6]), "[10 30 70 90 100 110]"; got != want {
+			t.Errorf("commits end at %s, want %s", got, want)
+		}
+	})
+}
+
 // TestLinger checks that a trickle of rows costs few commits, that a backlog
 // does not wait, and that no row waits for long.
 func TestLinger(t *testing.T) {

@@ -166,12 +166,30 @@ func tookTooLong(err error) bool {
 	return errors.As(err, &slow) && slow.Timeout() || errors.As(err, &coded) && coded.SQLState() == "57014"
 }
 
-// grow lets batches grow back, now that b was committed.
-func (d *Deliverer) grow(b *batch) {
-	if d.shrunk == 0 || b.count == 0 || b.rows > 0 && b.bytes > 0 {
+// A batch that was committed within quick may be followed by one of twice its
+// size, where the sink is glad of that; one that took longer than slow by half:
+// others wait for the locks of a transaction, and a stop waits for its end.
+const (
+	quick = 150 * time.Millisecond
+	slow  = 500 * time.Millisecond
+)
+
+// grow lets batches grow, and grow back, now that b was committed in so long a
+// time.
+func (d *Deliverer) grow(b *batch, took time.Duration) {
+	if b.count == 0 || b.rows > 0 && b.bytes > 0 {
 		return // it was not full, and says nothing
 	}
-	if d.steady++; d.steady >= growsBehind {
-		d.shrunk, d.steady = d.shrunk-1, 0
+	switch {
+	case d.shrunk > 0:
+		if d.steady++; d.steady >= growsBehind {
+			d.shrunk, d.steady = d.shrunk-1, 0
+		}
+	case b.aside.count > 0: // what is refused is found sooner among fewer
+		d.grown = 0
+	case took > slow && d.grown > 0:
+		d.grown--
+	case took < quick && 2<<d.grown <= d.cfg.Most:
+		d.grown++
 	}
 }

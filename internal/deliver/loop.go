@@ -177,7 +177,7 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 		if mutant.On(27) && !first.Open {
 			_ = d.session.Move(ctx, first.End, nil)
 		}
-		b := d.batch(ctx, r, first, at)
+		b, began := d.batch(ctx, r, first, at), time.Now()
 		if err := d.session.Apply(ctx, b, b.aside); err != nil {
 			return d.refused(b, at, err)
 		}
@@ -188,7 +188,7 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 			return fmt.Errorf("sink %q reported a commit without its rejects: %w", d.cfg.Name, err)
 		}
 		at = b.End()
-		d.grow(b)
+		d.grow(b, time.Since(began))
 		d.window = b.aside.window.next()
 		d.out.forget(at.Seq)
 		d.ahead = nil
@@ -213,6 +213,7 @@ func (d *Deliverer) refused(b *batch, at row.Position, err error) error {
 	if b.aside.err != nil {
 		err = b.aside.err
 	}
+	d.grown = 0 // less comes again
 	if mutant.On(30) && b.ctx.Err() != nil {
 		d.reached(b.end, 0, 0)
 	}

@@ -122,7 +122,7 @@ func (w *randomWorld) instance(n int) *Deliverer {
 	}
 	cfg := Config{
 		Stream: w.st, Sink: w.s, Name: "default", Instance: fmt.Sprint(n), RejectUnit: w.unit, RejectFlood: -1,
-		Mark: mark, Rows: 1 + w.dice(60), Bytes: int64(1 + w.dice(6000)),
+		Mark: mark, Rows: 1 + w.dice(60), Most: w.dice(9), Bytes: int64(1 + w.dice(6000)),
 		Marked: func(seq uint64) { w.marks = append(w.marks, seq) },
 	}
 	if w.m != nil {

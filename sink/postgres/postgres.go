@@ -25,6 +25,7 @@ import (
 var (
 	_ sink.Sink      = (*Sink)(nil)
 	_ sink.Describer = (*Sink)(nil)
+	_ sink.Growing   = (*Sink)(nil)
 )
 
 // Options say which database is used, and how.
@@ -93,6 +94,10 @@ func blame(err error) string {
 	}
 	return "it cannot be parsed"
 }
+
+// MostBatches returns 8: each transaction waits for a flush and a dozen
+// answers, during which the server has nothing to copy.
+func (s *Sink) MostBatches() int { return 8 }
 
 // Close ends all sessions, waiting for an Apply that is under way. Idempotent.
 func (s *Sink) Close() error {
