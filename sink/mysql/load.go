@@ -18,6 +18,9 @@ const (
 	maxSchemas = 256
 	// costOfValue is what a value takes besides its text.
 	costOfValue = 72
+	// maxSpare is how many groups are kept for the next rows: one that is on its
+	// way, and one that is gathered.
+	maxSpare = 2
 )
 
 // load writes the rows of one batch, many per statement, in order within each
@@ -34,6 +37,7 @@ type load struct {
 	pending []*queue              // in the order of their first rows
 	queues  map[*table]*queue     // the same, by table
 	spare   []*group              // for the next rows
+	flight  *flight               // on its way; nil: nothing is
 	bytes   int                   // over all pending groups
 	text    []byte                // of the row being added
 }
@@ -64,6 +68,11 @@ type kept struct {
 // all writes every row of b.
 func (l *load) all(b sink.Batch) error {
 	l.schemas, l.queues = map[*row.Schema]*plan{}, map[*table]*queue{}
+	defer func() { // whatever happened, the connection is nobody else's before
+		if l.flight != nil {
+			<-l.flight.landed
+		}
+	}()
 	for b.Next() {
 		if err := l.add(b.Row()); err != nil {
 			return err
@@ -75,6 +84,9 @@ func (l *load) all(b sink.Batch) error {
 	if err := l.flushAll(); err != nil {
 		return err
 	}
+	if err := l.wait(); err != nil {
+		return err
+	}
 	if l.refused {
 		return l.rejects.Settle(l.ctx)
 	}
@@ -83,6 +95,11 @@ func (l *load) all(b sink.Batch) error {
 
 // add takes a row in, and writes what has waited long enough.
 func (l *load) add(r *row.Row) error {
+	if l.schemas[r.Schema] == nil { // the connection may be needed
+		if err := l.wait(); err != nil {
+			return err
+		}
+	}
 	p, err := l.planFor(r)
 	var refused *sink.RowError
 	if errors.As(err, &refused) { // no statement was tried, and the others of its table still may be
@@ -183,20 +200,24 @@ func (l *load) bind(g *group, r *row.Row) string {
 	return ""
 }
 
-// flushAll writes every row that waits, parents first.
+// flushAll sends every row that waits on its way, parents first, once those
+// before have arrived.
 func (l *load) flushAll() error {
+	if err := l.wait(); err != nil {
+		return err
+	}
+	f := &flight{landed: make(chan struct{})}
 	for _, q := range inOrder(l.pending) {
-		for _, g := range q.groups {
-			if err := l.flush(g); err != nil {
-				return err
-			}
-		}
-		if g := q.groups[len(q.groups)-1]; len(l.spare) == 0 { // one that is full serves most batches
-			l.spare = append(l.spare, g)
-		}
+		q.table.written = true
+		f.groups = append(f.groups, q.groups...)
 	}
 	l.pending, l.bytes = nil, 0
 	clear(l.queues)
+	l.flight = f
+	go func() {
+		defer close(f.landed)
+		l.send(f)
+	}()
 	return nil
 }
 
@@ -228,24 +249,61 @@ func inOrder(queues []*queue) []*queue {
 	return sorted
 }
 
-// flush writes the rows of g in as few statements as their sizes allow.
-func (l *load) flush(g *group) error {
-	for at := 0; at < len(g.rows); {
-		n := l.fits(g, at)
-		g.plan.table.written = true
-		if err := l.insert(g, at, n); err != nil {
-			if !aboutRow(err) {
-				return fmt.Errorf("insert into table %q: %w", g.plan.schema.Table, err)
-			}
-			if err := l.narrow(g, at, at+n, err); err != nil {
-				return err
+// flight is groups that are on their way to the server while the next ones are
+// gathered: on a machine of two processors either takes one. Until it has
+// landed, nobody else may use the connection, or look at how far it is.
+type flight struct {
+	groups []*group
+	landed chan struct{} // closed when send has returned
+
+	next  int   // index of the group that is being written
+	at    int   // index in it of the first row that is not written yet
+	tried int   // how many rows from there were refused together
+	err   error // why
+}
+
+// send writes groups in as few statements as their sizes allow, up to the first
+// statement that fails.
+func (l *load) send(f *flight) {
+	for ; f.next < len(f.groups); f.next, f.at = f.next+1, 0 {
+		for g := f.groups[f.next]; f.at < len(g.rows); f.at += f.tried {
+			f.tried = l.fits(g, f.at)
+			if f.err = l.insert(g, f.at, f.tried); f.err != nil {
+				return
 			}
 		}
-		at += n
 	}
-	clear(g.args) // so that the text can go
-	clear(g.rows)
-	g.args, g.sizes, g.rows = g.args[:0], g.sizes[:0], g.rows[:0]
+}
+
+// wait returns once nothing is on its way. Rows that were refused together are
+// told apart then, because rejects are not for another goroutine.
+func (l *load) wait() error {
+	f := l.flight
+	if f == nil {
+		return nil
+	}
+	<-f.landed
+	l.flight = nil
+	for f.err != nil {
+		g, refused := f.groups[f.next], f.err
+		if !aboutRow(refused) {
+			return fmt.Errorf("insert into table %q: %w", g.plan.schema.Table, refused)
+		}
+		if err := l.narrow(g, f.at, f.at+f.tried, refused); err != nil {
+			return err
+		}
+		f.at, f.err = f.at+f.tried, nil
+		l.send(f)
+	}
+	for _, g := range f.groups {
+		if len(l.spare) == maxSpare {
+			break
+		}
+		clear(g.args) // so that the text can go
+		clear(g.rows)
+		g.args, g.sizes, g.rows = g.args[:0], g.sizes[:0], g.rows[:0]
+		l.spare = append(l.spare, g)
+	}
 	return nil
 }
 

@@ -3,10 +3,13 @@ package mysql
 import (
 	"fmt"
 	"math/bits"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"holdfast/row"
+	"holdfast/sink/sinktest"
 )
 
 // TestRefused puts one bad row of each kind first, in the middle and last, and
@@ -113,6 +116,60 @@ func TestManyRefused(t *testing.T) {
 	}
 	if rejects := deliver(t, n, bad...); len(rejects.Rows) != 100 || n.cursor.Seq != 400 {
 		t.Errorf("%d rows were refused, cursor at %d", len(rejects.Rows), n.cursor.Seq)
+	}
+}
+
+// TestRefusedBehind refuses rows of a batch that is sent in many pieces, while
+// the next ones are gathered and tables come that need the connection: children
+// behind their parents, each table's rows in order, and a bad one now and then.
+func TestRefusedBehind(t *testing.T) {
+	u := database(t)
+	db := other(t, u)
+	mustExec(t, db, "CREATE TABLE parent (n INT, v INT PRIMARY KEY) ENGINE=InnoDB")
+	mustExec(t, db, "CREATE TABLE child (n INT AUTO_INCREMENT UNIQUE, v INT, CHECK (v % 100 <> 7), FOREIGN KEY (v) REFERENCES parent (v)) ENGINE=InnoDB")
+	n := mustAttach(t, mustOpen(t, Options{URL: u}))
+	var rows []row.Row
+	var bad []uint64
+	for seq := uint64(1); seq <= 12_000; seq++ {
+		v := fmt.Sprint((seq + 1) / 2)
+		switch {
+		case seq%2000 == 0:
+			rows = append(rows, textRow(seq, fmt.Sprint("late", seq), "n", "1", "v", "x")) // a table that must be made first
+		case seq%2 == 0:
+			rows = append(rows, textRow(seq, "child", "v", v))
+			if (seq+1)/2%100 == 7 {
+				bad = append(bad, seq)
+			}
+		default:
+			rows = append(rows, textRow(seq, "parent", "n", v, "v", v))
+		}
+	}
+	rejects := new(sinktest.Rejects)
+	err := tryDeliver(n, rejects, rows...)
+	for tries := 0; err != nil && tries < 9; tries++ { // a table that was made late
+		rejects = new(sinktest.Rejects)
+		err = tryDeliver(n, rejects, rows...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []uint64
+	for _, r := range rejects.Rows {
+		got = append(got, r.Seq)
+	}
+	if slices.Sort(got); !slices.Equal(got, bad) || !rejects.Settled {
+		t.Errorf("refused %v, want %v, settled", got, bad)
+	}
+	last := 0
+	for _, v := range texts(t, db, "child", "v") {
+		if now, err := strconv.Atoi(v); err != nil || now <= last {
+			t.Fatalf("child %q comes behind %d", v, last)
+		} else {
+			last = now
+		}
+	}
+	if got, want := len(texts(t, db, "child", "v"))+len(texts(t, db, "parent", "v")), 12_000-6-len(bad); got != want {
+		t.Errorf("%d rows, want %d", got, want)
 	}
 }
 
