@@ -170,6 +170,9 @@ func (m *Material) Expires() time.Time { return m.pair.Leaf.NotAfter }
 // none either.
 func (m *Material) Binding() []byte { return m.binding }
 
+// Names tells whether the certificate is one for host.
+func (m *Material) Names(host string) bool { return m.pair.Leaf.VerifyHostname(host) == nil }
+
 // Config returns how connections are served that speak one of protocols. Where
 // clients' certificates are asked for, they may come without; one that is given
 // must be valid.
@@ -188,9 +191,9 @@ func (m *Material) Config(protocols ...string) *tls.Config {
 	return c
 }
 
-// Client returns the common name of the certificate that the client was
+// CommonName returns the common name of the certificate that the client was
 // verified by; "" without one.
-func Client(s *tls.ConnectionState) string {
+func CommonName(s *tls.ConnectionState) string {
 	if s == nil || len(s.VerifiedChains) == 0 || len(s.VerifiedChains[0]) == 0 {
 		return ""
 	}

@@ -10,12 +10,12 @@ import (
 
 func newConfig(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "config check|print|schema",
-		Short:   "check, print or describe the configuration",
+		Use:     "config check|print|schema|verifier|token",
+		Short:   "check, print or describe the configuration, and make what it keeps of passwords and tokens",
 		Example: "  holdfast config check --config /etc/holdfast/holdfast.yaml",
 	}
 	group(cmd)
-	cmd.AddCommand(newConfigCheck(env), newConfigPrint(env), newConfigSchema(env))
+	cmd.AddCommand(newConfigCheck(env), newConfigPrint(env), newConfigSchema(env), newConfigVerifier(env), newConfigToken(env))
 	return cmd
 }
 

@@ -31,6 +31,7 @@ func (c *Config) Check() error {
 			bad(key, "name a directory, or a path where one can be made", "hot %q: %s", hot.Path, err)
 		}
 	}
+	c.checkAccess(bad)
 	for _, name := range c.SinkNames() {
 		c.Sinks[name].check(func(key, hint, message string, args ...any) { bad("sinks."+name+"."+key, hint, message, args...) })
 	}
@@ -58,15 +59,8 @@ func (s *Sink) check(bad report) {
 		}
 	}
 	for key, file := range s.secrets() {
-		if file == "" {
-			continue
-		}
-		if _, err := Secret(file); err != nil {
-			m, ok := err.(*meant)
-			if !ok {
-				m = &meant{err.Error(), "the user that the server runs as must be able to read it"}
-			}
-			bad(key, m.hint, "%s: %s", key, m.message)
+		if file != "" {
+			checkSecret(bad, key, key, file)
 		}
 	}
 }

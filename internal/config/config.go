@@ -28,6 +28,9 @@ type Config struct {
 	Path           string             `yaml:"-"` // the file that it was read from; "" without one
 	Data           string             `yaml:"data" doc:"Directory of the journal, the lock and the admin socket."`
 	Listen         Listen             `yaml:"listen" doc:"Addresses that clients connect to."`
+	TLS            TLS                `yaml:"tls" omit:"zero" doc:"How connections are encrypted."`
+	Users          map[string]*User   `yaml:"users" omit:"zero" doc:"Who may log in, by name, and write to what. With one user or token, nobody else may do anything."`
+	Tokens         map[string]*Token  `yaml:"tokens" omit:"zero" doc:"Who may use HTTP, by a name of your choice, and write to what."`
 	Profile        Profile            `yaml:"profile" doc:"Ready tables of a program; what is declared below adds to them."`
 	Tables         Tables             `yaml:"tables" doc:"How tables come to be known."`
 	Streams        map[string]*Stream `yaml:"streams" doc:"Streams by name; main takes every table that no other stream names."`

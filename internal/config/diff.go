@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 	"sort"
+	"strings"
 )
 
 // Change is one value that differs between two configurations.
@@ -17,6 +18,7 @@ type Change struct {
 // stands for any name. All others need a restart.
 var reloadable = []string{
 	"tables.auto", "drain", "log.level", "max_connections",
+	"users.*.*", "tokens.*.*", // these come and go as well
 	"streams.*.history", "streams.*.min_free", "streams.*.wait", "streams.*.keep",
 }
 
@@ -31,16 +33,21 @@ func Diff(old, new *Config) []Change {
 	for key, was := range a {
 		is, ok := b[key]
 		if !ok || is != was {
-			out = append(out, Change{Key: key, Old: was.shown, New: is.shown, Restart: !ok || !canReload(key)})
+			out = append(out, Change{Key: key, Old: was.shown, New: is.shown, Restart: !ok && !comesAndGoes(key) || !canReload(key)})
 		}
 	}
 	for key, is := range b {
 		if _, ok := a[key]; !ok {
-			out = append(out, Change{Key: key, New: is.shown, Restart: true})
+			out = append(out, Change{Key: key, New: is.shown, Restart: !comesAndGoes(key)})
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Key < out[j].Key })
 	return out
+}
+
+// comesAndGoes tells whether what key belongs to may be new or gone.
+func comesAndGoes(key string) bool {
+	return strings.HasPrefix(key, "users.") || strings.HasPrefix(key, "tokens.")
 }
 
 func canReload(key string) bool {
@@ -65,8 +72,11 @@ func flatten(v reflect.Value, key string, into map[string]setting) {
 			return
 		}
 		one := setting{text, text}
-		if u, isURL := f.Interface().(URL); isURL {
-			one.raw = string(u)
+		switch s := f.Interface().(type) {
+		case URL:
+			one.raw = string(s)
+		case Verifier:
+			one.raw = s.reveal()
 		}
 		if text != "" {
 			into[full] = one

@@ -114,6 +114,7 @@ func (c *Config) judge() (out Problems) {
 	if strings.ContainsAny(c.Data, "=;") {
 		add("data", "choose a path without = and ;", "data %q holds a character that means something else in hot", c.Data)
 	}
+	c.judgeAccess(add)
 	c.judgeDeclared(add)
 	c.judgeStreams(add)
 	c.judgeSinks(add)

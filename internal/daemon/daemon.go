@@ -34,6 +34,7 @@ type server struct {
 	log     *slog.Logger
 	db      *holdfast.DB
 	doors   *doors
+	access  *access
 	started time.Time
 	notify  func(state string)
 

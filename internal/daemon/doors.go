@@ -97,6 +97,9 @@ func (s *server) openDoors() error {
 	if err != nil {
 		return err
 	}
+	if err := s.openAccess(); err != nil {
+		return err
+	}
 	l, err := s.listen()
 	if err != nil {
 		return err
@@ -110,17 +113,21 @@ func (s *server) openDoors() error {
 	d.pg = pgwire.New(pgwire.Options{
 		Store: pgStore{s.db}, Logger: s.log, MaxConns: room.clients, Starting: room.starting,
 		Others: func() int { return int(d.webConns.Load()) }, TableVersion: tableVersion(s.cfg), Zone: string(s.cfg.Tables.Zone),
+		Access: &s.access.guard, TLS: s.access.encryption(),
 	})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector{s})
-	api := httpapi.New(httpapi.Options{Store: webStore{s.db}, Admin: admin{db: s.db, server: s}, Registry: registry, Log: s.log, Hosts: hosts(string(s.cfg.Listen.HTTP))})
+	api := httpapi.New(httpapi.Options{
+		Store: webStore{s.db}, Admin: admin{db: s.db, server: s}, Registry: registry, Log: s.log,
+		Hosts: hosts(string(s.cfg.Listen.HTTP)), Named: s.access.names, Access: &s.access.guard,
+	})
 	ctx, end := context.WithCancel(context.Background())
 	d.end = end
 	d.web = httpapi.Server(ctx, api.Public(), s.log)
 	d.admin = httpapi.Server(ctx, api.Private(), s.log)
 	d.serve("pg", func() error { return d.pg.Serve(context.Background(), l.pg) })
 	d.serve("http", func() error {
-		return d.web.Serve(httpapi.Limit(l.web, d.enterWeb, func() { d.webConns.Add(-1) }))
+		return d.web.Serve(s.access.web(httpapi.Limit(l.web, d.enterWeb, func() { d.webConns.Add(-1) })))
 	})
 	d.serve("admin socket", func() error {
 		enter := func() bool {

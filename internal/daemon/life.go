@@ -111,6 +111,7 @@ func (s *server) apply(next *config.Config) {
 	if room, err := s.share(next); err == nil { // a start with as many streams and sinks had enough
 		s.doors.setMaxConns(room.clients)
 	}
+	s.reloadAccess(next)
 	if s.o.Level != nil {
 		s.o.Level.Set(next.Log.Level.Slog())
 	}

@@ -63,18 +63,21 @@ var statuses = map[string]int{
 	"23": http.StatusBadRequest,
 	"42": http.StatusBadRequest,
 
-	fault.UndefinedObject:    http.StatusNotFound,
-	fault.UndefinedTable:     http.StatusNotFound,
-	fault.DiskFull:           http.StatusInsufficientStorage,
-	fault.OutOfMemory:        http.StatusServiceUnavailable,
-	fault.TooManyConnections: http.StatusTooManyRequests,
-	fault.LimitExceeded:      http.StatusRequestEntityTooLarge,
-	fault.TooManyColumns:     http.StatusBadRequest,
-	fault.OutcomeUnknown:     http.StatusServiceUnavailable,
-	fault.IOError:            http.StatusServiceUnavailable, // the disk's, and tried again: not the request's
-	fault.QueryCanceled:      http.StatusServiceUnavailable,
-	fault.AdminShutdown:      http.StatusServiceUnavailable,
-	fault.CannotConnectNow:   http.StatusServiceUnavailable,
+	fault.InvalidAuthorization:  http.StatusUnauthorized,
+	fault.InvalidPassword:       http.StatusUnauthorized,
+	fault.InsufficientPrivilege: http.StatusForbidden,
+	fault.UndefinedObject:       http.StatusNotFound,
+	fault.UndefinedTable:        http.StatusNotFound,
+	fault.DiskFull:              http.StatusInsufficientStorage,
+	fault.OutOfMemory:           http.StatusServiceUnavailable,
+	fault.TooManyConnections:    http.StatusTooManyRequests,
+	fault.LimitExceeded:         http.StatusRequestEntityTooLarge,
+	fault.TooManyColumns:        http.StatusBadRequest,
+	fault.OutcomeUnknown:        http.StatusServiceUnavailable,
+	fault.IOError:               http.StatusServiceUnavailable, // the disk's, and tried again: not the request's
+	fault.QueryCanceled:         http.StatusServiceUnavailable,
+	fault.AdminShutdown:         http.StatusServiceUnavailable,
+	fault.CannotConnectNow:      http.StatusServiceUnavailable,
 }
 
 func statusOf(f *fault.Error) int {

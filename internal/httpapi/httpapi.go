@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"holdfast/internal/auth"
 	"holdfast/internal/fault"
 	"holdfast/row"
 )
@@ -93,9 +94,11 @@ type Repairer interface {
 type Options struct {
 	Store    Store
 	Admin    Admin
-	Hosts    []string             // names, besides the loopback ones, under which a browser may know this server
-	Registry *prometheus.Registry // where metrics are registered and gathered; if nil, an own one
-	Log      *slog.Logger         // if nil, nothing is logged
+	Access   *auth.Guard            // who may come in and write to what; if nil, everybody and everything
+	Named    func(host string) bool // whether host is this server, besides Hosts; may be nil
+	Hosts    []string               // names, besides the loopback ones, under which a browser may know this server
+	Registry *prometheus.Registry   // where metrics are registered and gathered; if nil, an own one
+	Log      *slog.Logger           // if nil, nothing is logged
 }
 
 // API serves HTTP. It is safe for concurrent use.
@@ -111,6 +114,9 @@ func New(o Options) *API {
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
+	if o.Access == nil {
+		o.Access = new(auth.Guard)
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -125,11 +131,12 @@ func New(o Options) *API {
 
 // Public returns the handler of the TCP listener. It answers only to the names
 // in Hosts and to loopback ones, and to no page of another origin, so that a
-// web page cannot use its visitor's browser to write or read here.
+// web page cannot use its visitor's browser to write or read here; and where
+// there are users or tokens, to those only.
 func (a *API) Public() http.Handler {
 	mux := http.NewServeMux()
 	a.routes(mux)
-	return a.counted(a.onlyHosts(http.NewCrossOriginProtection().Handler(mux)))
+	return a.counted(a.onlyHosts(http.NewCrossOriginProtection().Handler(a.known(mux))))
 }
 
 // Private returns the handler of the admin socket: everything that Public

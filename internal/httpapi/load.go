@@ -320,6 +320,11 @@ func (a *API) postRows(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnsupportedMediaType, fault.New(fault.FeatureNotSupported, "content encoding %q is not taken", e).WithHint("send the body as it is"))
 		return
 	}
+	if err := a.allow(r, r.PathValue("table")); err != nil {
+		w.Header().Set("Connection", "close") // the body is not read
+		fail(w, err)
+		return
+	}
 	large := false
 	rows, err := Put(r.Context(), a.o.Store, Load{
 		Table: r.PathValue("table"), ContentType: r.Header.Get("Content-Type"), Durable: durable,

@@ -86,6 +86,7 @@ func (a *API) onlyHosts(h http.Handler) http.Handler {
 		host = strings.ToLower(strings.Trim(host, "[]"))
 		ip := net.ParseIP(host)
 		ok := host == "localhost" || ip != nil && ip.IsLoopback()
+		ok = ok || a.o.Named != nil && a.o.Named(host)
 		for _, name := range a.o.Hosts {
 			ok = ok || strings.EqualFold(name, host)
 		}

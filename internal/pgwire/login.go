@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"holdfast/internal/auth"
+	"holdfast/internal/certs"
 	"holdfast/internal/fault"
 	"holdfast/row"
 )
@@ -63,10 +64,7 @@ func (s *session) encrypt(direct bool) error {
 		return errClosed
 	}
 	state := t.ConnectionState()
-	s.line, s.secured, s.binding = t, true, binding
-	if len(state.VerifiedChains) > 0 {
-		s.certificate = state.VerifiedChains[0][0].Subject.CommonName
-	}
+	s.line, s.secured, s.binding, s.certificate = t, true, binding, certs.CommonName(&state)
 	s.in.release()
 	s.in = newFrames(t, &s.srv.memory)
 	if direct && state.NegotiatedProtocol != ALPN {
