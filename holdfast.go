@@ -16,6 +16,7 @@ import (
 	"holdfast/internal/journal"
 	"holdfast/internal/rejects"
 	"holdfast/internal/roster"
+	"holdfast/internal/sources"
 	"holdfast/row"
 	"holdfast/sink"
 )
@@ -104,6 +105,7 @@ type DB struct {
 	byName    map[string]*stream
 	roster    *roster.Roster
 	rejects   *rejects.Store
+	sources   *sources.Book
 	instance  string // this run's token in the sinks
 	auto      atomic.Bool
 	memory    atomic.Int64 // bytes that transactions may still take
@@ -207,6 +209,9 @@ func (db *DB) open() (err error) {
 	if db.rejects, err = rejects.Open(db.byName[RejectsStream].journal, rejects.Options{Log: db.o.Log}); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
+	if db.sources, err = sources.Open(db.disk, db.moved); err != nil {
+		return fmt.Errorf("open data directory %q: %w", db.dir, err)
+	}
 	return nil
 }
 
@@ -288,6 +293,9 @@ func (db *DB) stopDelivery() {
 // release gives up, in reverse order, all that open has opened.
 func (db *DB) release() error {
 	var errs []error
+	if db.sources != nil {
+		errs = append(errs, db.sources.Close())
+	}
 	for _, s := range slices.Backward(db.streams) {
 		errs = append(errs, s.journal.Close())
 		if s.fs != nil {

@@ -49,6 +49,7 @@ type Tx struct {
 	timed  *moments       // of the last row's schema
 	placed []row.Value    // the last row's values
 	text   []byte         // of them
+	move   *Move          // of a source, with the commit; nil: none
 }
 
 // Begin returns an empty transaction.
@@ -74,7 +75,11 @@ func (t *Tx) Insert(s *row.Schema, values []row.Value) error {
 			return err
 		}
 	}
-	if err := t.batch.Add(s, 0, values); err != nil {
+	flags := row.Flags(0)
+	if t.move != nil && t.rows == 0 {
+		flags = row.Moves
+	}
+	if err := t.batch.Add(s, flags, values); err != nil {
 		t.failed = fault.New(fault.InternalError, "row for table %q cannot be encoded", s.Table).Because(err)
 		return t.failed
 	}
@@ -158,6 +163,14 @@ func (t *Tx) Rows() int { return t.rows }
 // Tx. An error with code 40003 or 57014 says that it is not known whether the
 // rows are stored, any other that they are not. The Tx is empty afterwards.
 func (t *Tx) Commit(ctx context.Context, durable bool) error {
+	if t.move != nil {
+		return t.commitMove(ctx)
+	}
+	return t.commit(ctx, durable)
+}
+
+// commit makes the rows part of the stream, and nothing else.
+func (t *Tx) commit(ctx context.Context, durable bool) error {
 	defer t.clear()
 	switch {
 	case t.failed != nil:
@@ -212,7 +225,7 @@ func (p *Pending) Err() error {
 // place among the rows of the next flush, or, with more than 1 MiB of rows,
 // as Commit does. The Tx is empty afterwards.
 func (t *Tx) Send(ctx context.Context, durable bool) Pending {
-	if t.failed != nil || t.rows == 0 || t.stage != nil {
+	if t.failed != nil || t.rows == 0 || t.stage != nil || t.move != nil {
 		return Pending{over: true, err: t.Commit(ctx, durable)}
 	}
 	defer t.clear()

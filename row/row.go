@@ -67,6 +67,7 @@ const (
 	TxBegin   Flags = 1 << iota // first row of a transaction of several rows
 	TxEnd                       // last row of a transaction of several rows
 	Malformed                   // a line that its source could not parse; one value, the raw bytes
+	Moves                       // first row of a transaction that moves the position of a source
 )
 
 // Row is one insert.

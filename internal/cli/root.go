@@ -32,6 +32,7 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 		newStatus(env),
 		newVerify(env),
 		newRepair(env),
+		newImport(env),
 		newRotate(env),
 		newRejects(env),
 		newSink(env),

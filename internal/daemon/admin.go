@@ -50,6 +50,7 @@ var (
 	_ httpapi.Repairer     = admin{}
 	_ httpapi.Operator     = admin{}
 	_ httpapi.RejectKeeper = admin{}
+	_ httpapi.SourceKeeper = admin{}
 )
 
 // Status implements httpapi.Admin.

@@ -32,6 +32,7 @@ const (
 	InvalidCursorName        = "34000"
 	InvalidAuthorization     = "28000"
 	InvalidPassword          = "28P01"
+	SerializationFailure     = "40001"
 	OutcomeUnknown           = "40003"
 	InsufficientPrivilege    = "42501"
 	SyntaxError              = "42601"

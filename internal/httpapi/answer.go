@@ -73,6 +73,7 @@ var statuses = map[string]int{
 	fault.TooManyConnections:    http.StatusTooManyRequests,
 	fault.LimitExceeded:         http.StatusRequestEntityTooLarge,
 	fault.TooManyColumns:        http.StatusBadRequest,
+	fault.SerializationFailure:  http.StatusConflict,
 	fault.OutcomeUnknown:        http.StatusServiceUnavailable,
 	fault.IOError:               http.StatusServiceUnavailable, // the disk's, and tried again: not the request's
 	fault.QueryCanceled:         http.StatusServiceUnavailable,

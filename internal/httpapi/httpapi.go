@@ -149,6 +149,8 @@ func (a *API) Private() http.Handler {
 	mux.Handle("/v1/repair", method(http.MethodPost, a.repair))
 	mux.Handle("/v1/seal", method(http.MethodPost, a.seal))
 	mux.Handle("/v1/sinks/{sink}/{order}", method(http.MethodPost, a.operate))
+	mux.Handle("GET /v1/sources/{source}", http.HandlerFunc(a.position))
+	mux.Handle("POST /v1/sources/{source}", http.HandlerFunc(a.move))
 	mux.Handle("/v1/rotate", method(http.MethodPost, a.rotate))
 	mux.Handle("/v1/rejects", method(http.MethodGet, a.listRejects))
 	mux.Handle("GET /v1/rejects/{id}", http.HandlerFunc(a.oneReject))

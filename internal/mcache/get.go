@@ -38,28 +38,16 @@ func (q *Queue) Next(most int) (*Batch, error) {
 			n++
 		}
 		b := &Batch{File: q.numbers[i], From: h.BOF, To: c.Ends[n-1], Records: c.Records[:n], ends: c.Ends[:n]}
-		sum := sha256.Sum256(image[b.From:b.To])
-		b.Sum = hex.EncodeToString(sum[:])
+		b.Sum = sum(image[b.From:b.To])
 		return b, nil
 	}
 	return nil, io.EOF
 }
 
-// Holds reports whether file still has, before anything else that was not
-// acked, the bytes that a batch had.
-func (q *Queue) Holds(b *Batch) (bool, error) {
-	for i, n := range q.numbers {
-		if n != b.File || q.heads[i].BOF != b.From || q.heads[i].EOF < b.To {
-			continue
-		}
-		_, image, err := q.load(i)
-		if err != nil {
-			return false, fmt.Errorf("message cache %q: %w", q.path, err)
-		}
-		sum := sha256.Sum256(image[b.From:b.To])
-		return hex.EncodeToString(sum[:]) == b.Sum, nil
-	}
-	return false, nil
+// sum tells bytes from others.
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
 }
 
 // Ack notes, on disk, that b needs not be read again. Its file stays until Trim.

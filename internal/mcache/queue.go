@@ -46,6 +46,7 @@ type Queue struct {
 	batch   *Batch   // what Get gives one by one
 	given   int      // records of batch that Get gave
 	own     int64    // the file that is known to be written as this program does; -1: none
+	keep    bool     // files that were read stay at Close: a position may speak of them
 	err     error    // sticky
 }
 
@@ -199,7 +200,7 @@ func (q *Queue) Close() error {
 		return nil
 	}
 	var err error
-	if q.err == nil && q.Drained() {
+	if q.err == nil && !q.keep && q.Drained() {
 		err = q.Trim()
 	}
 	return errors.Join(err, q.release())

@@ -106,7 +106,7 @@ func TestFormatDocumentNumbers(t *testing.T) {
 		"trying all 640":              blockHead*8 == 640,
 		"1 row, 2 schema, 3 state":    row.KindRow == 1 && row.KindSchema == 2 && row.KindState == 3,
 		"| 8 | u16 | version, 1 |":    Version == 1,
-		"1 first row of a transaction, 2 last row of one, 4 malformed": row.TxBegin == 1 && row.TxEnd == 2 && row.Malformed == 4,
+		"1 first row of a transaction, 2 last row of one, 4 malformed, 8 first row of a transaction that moves": row.TxBegin == 1 && row.TxEnd == 2 && row.Malformed == 4 && row.Moves == 8,
 	} {
 		if !holds || !bytes.Contains(text, []byte(what)) {
 			t.Errorf("%q: the document has it %t, the code agrees %t", what, bytes.Contains(text, []byte(what)), holds)
