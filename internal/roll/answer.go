@@ -108,7 +108,7 @@ func name(stream string, index bool) string {
 
 // String returns one line.
 func (o Obstacle) String() string {
-	files := fmt.Sprintf("%d of %s from number %d on (%s)", o.Files, name(o.Stream, o.Index), o.Number, Size(o.Bytes).Resolved())
+	files := fmt.Sprintf("%d of %s from number %d on, %s", o.Files, name(o.Stream, o.Index), o.Number, Size(o.Bytes).Resolved())
 	switch o.Why {
 	case Needed:
 		return fmt.Sprintf("sink %q still needs %s", o.Who, files)
@@ -128,11 +128,11 @@ func (o Obstacle) String() string {
 
 // String returns one line.
 func (s Step) String() string {
-	line := fmt.Sprintf("%s %s %d (%s) from %s", s.Act, name(s.Stream, s.Index), s.Number, Size(s.Bytes).Resolved(), s.From)
+	way := "from " + string(s.From)
 	if s.Act == Move {
-		line += " to " + string(s.To)
+		way += " to " + string(s.To)
 	}
-	return line
+	return fmt.Sprintf("%s %s %d %s, %s", s.Act, name(s.Stream, s.Index), s.Number, way, Size(s.Bytes).Resolved())
 }
 
 // String returns one line.
@@ -185,7 +185,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 			moved += s.Bytes
 		}
 	}
-	fmt.Fprintf(&b, "in all: removes %d (%s), moves %d (%s)\n", acts[Remove], Size(removed).Resolved(), acts[Move], Size(moved).Resolved())
+	fmt.Fprintf(&b, "in all: removes %d, %s; moves %d, %s\n", acts[Remove], Size(removed).Resolved(), acts[Move], Size(moved).Resolved())
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -13,7 +13,8 @@ type Kind int
 // The kinds.
 const (
 	// MaxBytes: the stores' files in the tier take Limit bytes at most. Once
-	// something has to go, they are to take less than that, as the manual says.
+	// something has to go, they are to take less than that, as the manual says,
+	// unless UpTo is set.
 	MaxBytes Kind = iota
 	// MinFree: each volume of the stores' hot tier has Limit bytes free.
 	MinFree
@@ -27,6 +28,7 @@ type Goal struct {
 	Kind   Kind
 	Tier   Tier  // of MaxBytes
 	Limit  int64 // bytes, or Unix microseconds
+	UpTo   bool  // of MaxBytes: Limit itself will do
 	ByRow  bool  // of Older: by the newest row, not the file's time
 	Stores []int // positions in State.Stores
 }
@@ -113,7 +115,7 @@ func (m *meter) time(f *Manifest) int64 {
 func (m *meter) met() bool {
 	switch m.Kind {
 	case MaxBytes:
-		return m.used < m.Limit || !m.started && m.used == m.Limit
+		return m.used < m.Limit || (m.UpTo || !m.started) && m.used == m.Limit
 	case Older:
 		return m.used == 0
 	}

@@ -117,14 +117,8 @@ func parseTimeRoll(all []pair) (*TimeRoll, error) {
 		switch key {
 		case "type":
 			r.Types, err = parseTypes(r.Types, value)
-		case "days":
-			err = r.add(key, value, 24*time.Hour)
-		case "hours":
-			err = r.add(key, value, time.Hour)
-		case "minutes":
-			err = r.add(key, value, time.Minute)
-		case "seconds":
-			err = r.add(key, value, time.Second)
+		case "days", "hours", "minutes", "seconds":
+			err = r.add(key, value)
 		case "date":
 			r.Date, err = parseDate(value)
 		case "by":
@@ -146,8 +140,20 @@ func parseTimeRoll(all []pair) (*TimeRoll, error) {
 	return &r, nil
 }
 
+// ageUnits are the units of an age, the largest first.
+var ageUnits = []struct {
+	name string
+	is   time.Duration
+}{{"days", 24 * time.Hour}, {"hours", time.Hour}, {"minutes", time.Minute}, {"seconds", time.Second}}
+
 // add adds n of a unit to the age.
-func (r *TimeRoll) add(key, value string, unit time.Duration) error {
+func (r *TimeRoll) add(key, value string) error {
+	var unit time.Duration
+	for _, u := range ageUnits {
+		if u.name == key {
+			unit = u.is
+		}
+	}
 	n, err := strconv.ParseUint(value, 10, 32)
 	if err != nil || time.Duration(n) > maxDays*24*time.Hour/unit || r.Age+time.Duration(n)*unit > maxDays*24*time.Hour {
 		return wrong("%s %q is not a whole number, or too large", key, value).WithHint("an age is at most %d days", maxDays)
@@ -242,7 +248,13 @@ func (m Message) Params() string {
 	if r := m.Time; r != nil {
 		types(r.Types)
 		if r.Age > 0 {
-			add("seconds", strconv.FormatInt(int64(r.Age/time.Second), 10))
+			rest := r.Age
+			for _, u := range ageUnits {
+				if n := rest / u.is; n > 0 {
+					add(u.name, strconv.FormatInt(int64(n), 10))
+					rest -= n * u.is
+				}
+			}
 		} else {
 			add("date", r.Date.Format(time.RFC3339))
 		}

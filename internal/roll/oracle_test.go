@@ -48,17 +48,7 @@ func (o *oracle) fallsWith(k, i int) bool {
 }
 
 // top is the highest id in file n and before.
-func (o *oracle) top(i, n int) int64 {
-	top := int64(nothing)
-	for _, list := range o.rows[i][:n+1] {
-		for _, x := range list {
-			if x.has {
-				top = max(top, x.id)
-			}
-		}
-	}
-	return top
-}
+func (o *oracle) top(i, n int) int64 { return o.tops[i][n] }
 
 func (o *oracle) needed(i, n int) bool {
 	s := &o.st.Stores[i]
@@ -235,7 +225,7 @@ func (o *oracle) lack(g Goal, fates [][]fate, strictly bool) int64 {
 	case Older:
 		return used
 	case MaxBytes:
-		if strictly {
+		if strictly && !g.UpTo {
 			return max(0, used-g.Limit+1)
 		}
 		return max(0, used-g.Limit)

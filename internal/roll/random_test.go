@@ -13,7 +13,8 @@ type layout struct {
 	st   State
 	rows [][][]link // by store and file
 	rule Rule
-	many bool // more than one group
+	tops [][]int64 // by store and file: the highest id in it and before it
+	many bool      // more than one group
 }
 
 type link struct {
@@ -107,6 +108,17 @@ func (l *layout) add(r *rand.Rand, s Store) {
 	case 2:
 		s.Keep.Since = r.Int64N(200) + 1
 	}
+	var tops []int64
+	for n := range rows {
+		top := int64(nothing)
+		for _, x := range slices.Concat(rows[:n+1]...) {
+			if x.has {
+				top = max(top, x.id)
+			}
+		}
+		tops = append(tops, top)
+	}
+	l.tops = append(l.tops, tops)
 	l.st.Stores = append(l.st.Stores, s)
 	l.rows = append(l.rows, rows)
 }
@@ -160,7 +172,7 @@ func (l *layout) randomRule(r *rand.Rand) {
 	if r.IntN(3) == 0 {
 		slices.Reverse(stores)
 	}
-	g := Goal{What: "random", Stores: stores, Tier: Hot, Limit: r.Int64N(120) + 1}
+	g := Goal{What: "random", Stores: stores, Tier: Hot, Limit: r.Int64N(120) + 1, UpTo: r.IntN(3) == 0}
 	switch r.IntN(6) {
 	case 0:
 		g.Kind = MinFree

@@ -132,7 +132,7 @@ func known(st *State) string {
 // take budget bytes, can take need more. A child or a parent goes along as in
 // any roll.
 func Room(st *State, store int, budget, need Size) Rule {
-	g := Goal{Kind: MaxBytes, Tier: Hot, Limit: int64(budget - need), Stores: []int{store}}
+	g := Goal{Kind: MaxBytes, Tier: Hot, Limit: int64(budget - need), UpTo: true, Stores: []int{store}}
 	if store >= 0 && store < len(st.Stores) {
 		g.What = "size of " + st.Stores[store].Name() + " in the hot tier"
 	}
