@@ -124,6 +124,8 @@ var arrows = []arrow{
 	{"sink/http", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own receiver, never the journal that they come from"},
 	{"sink/sqlite", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"archive", nil, "what an archive is must be readable, and tried, without a database"},
+	{"archive/dialect", []string{"archive"}, "an engine knows tables and statements, and works beside the rest of the product or without it"},
+	{"archive/closing", []string{"archive", "archive/dialect"}, "a billing administrator closes periods without daemon, journal or sink"},
 	{"internal/fault", nil, "everything speaks of refusals, so refusals rest on nothing"},
 	{"internal/mutant", nil, "a bug is seeded by a number; what it breaks is the business of where it is"},
 	{"internal/disk", nil, "the disk knows bytes, not what they mean"},
@@ -146,7 +148,7 @@ var arrows = []arrow{
 	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects", "internal/sources"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
 	{"internal/bench", []string{".", "row", "sink", "sink/sqlite", "sink/postgres", "sink/mysql", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi", "internal/throwaway"}, "the bench measures each layer by itself, and speaks as a client"},
-	{"internal/cli", []string{".", "row", "internal/auth", "internal/bench", "internal/daemon", "internal/config", "internal/profile", "internal/httpapi", "internal/journal", "internal/disk", "internal/mcache"}, "verbs go through the server, the library or the daemon"},
+	{"internal/cli", []string{".", "row", "archive", "archive/dialect", "archive/closing", "internal/auth", "internal/bench", "internal/daemon", "internal/config", "internal/profile", "internal/httpapi", "internal/journal", "internal/disk", "internal/mcache"}, "verbs go through the server, the library or the daemon"},
 	{"cmd/holdfast", []string{"internal/cli"}, "main only hands over to the verbs"},
 	{"test/tally", nil, "what is counted does not matter to the counter"},
 	{"test/tally/check", []string{"test/tally"}, "it prints what was counted"},
@@ -199,7 +201,7 @@ var bans = []struct {
 	why  string
 }{
 	{"modernc.org/sqlite", []string{"sink/sqlite"}, "each outside database belongs to the one sink that speaks to it"},
-	{"github.com/jackc/pgx/", []string{"sink/postgres", "internal/pgwire", "internal/bench", "internal/cli"}, "the protocol belongs to its door, to the sink that speaks it, and to the bench that measures it"},
+	{"github.com/jackc/pgx/", []string{"sink/postgres", "internal/pgwire", "internal/bench", "internal/cli", "archive/dialect"}, "the protocol belongs to its door, to the sink and the archiving that speak it, and to the bench that measures it"},
 	{"github.com/go-sql-driver/mysql", []string{"sink/mysql", "internal/bench"}, "each outside database belongs to the one sink that speaks to it, and to the bench that measures it"},
 	{"github.com/prometheus/", []string{"internal/httpapi", "internal/daemon"}, "the engine counts; only the doors publish"},
 	{"github.com/xdg-go/", []string{"internal/auth"}, "one place knows how passwords are checked"},

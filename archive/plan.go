@@ -46,6 +46,9 @@ type Facts struct {
 	// Unfinal is the smallest date of a row at or before the end that may
 	// still change.
 	Unfinal *int64
+	// Late is the smallest date of a row at or before the end that came to the
+	// current table after it was swapped.
+	Late *int64
 }
 
 // State is what Decide looks at.
@@ -95,6 +98,7 @@ func Decide(f *Family, s State) Decision {
 		}
 		d.pull(t, RuleIDOrder, k.Disorder, "a row of %s has a key above one that stays")
 		d.pull(t, RuleFinal, k.Unfinal, "a row of %s may still change")
+		d.pull(t, RuleComplete, k.Late, "a row of %s came when the table was already swapped")
 	}
 	if d.Back == nil && filed == 0 && len(d.Refused) == 0 {
 		d.Refused = append(d.Refused, broken(RuleWindow, "", "no row is dated from %s", d.Window))

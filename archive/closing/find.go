@@ -1,0 +1,197 @@
+package closing
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"holdfast/archive"
+	"holdfast/archive/dialect"
+)
+
+// Verify holds the family and its archives in the database against every rule.
+func Verify(ctx context.Context, s *dialect.Session, f *archive.Family) (all []archive.Broken, entries []archive.Entry, err error) {
+	err = snapshot(ctx, s, f, func(l looker) error {
+		if entries, err = l.catalogue(ctx); err != nil {
+			return err
+		}
+		found, err := l.found(ctx, entries, nil)
+		if err != nil {
+			return err
+		}
+		all = archive.Verify(f, found)
+		return nil
+	})
+	return all, entries, err
+}
+
+// found reads what Verify wants to know. Of the archives in shallow only what
+// takes no reading of whole tables is asked.
+func (l looker) found(ctx context.Context, entries []archive.Entry, shallow map[int64]bool) (archive.Found, error) {
+	found := archive.Found{Live: map[int]archive.Live{}}
+	var last *int64
+	for _, e := range entries {
+		if l.f.OfType(e.Type) != nil && (last == nil || e.End > *last) {
+			end := e.End
+			last = &end
+		}
+	}
+	whole := true
+	for _, t := range l.f.Tables {
+		live, err := l.live(ctx, t, last)
+		if err != nil {
+			return found, err
+		}
+		found.Live[t.Type] = live
+		whole = whole && !live.Missing
+	}
+	var err error
+	if whole {
+		if found.Mirrors, err = l.mirrors(ctx, l.current, ""); err != nil {
+			return found, err
+		}
+	}
+	kept, err := l.kept(ctx)
+	if err != nil {
+		return found, err
+	}
+	sets := map[int64]map[int]string{}
+	for _, e := range entries {
+		shape, there, err := l.s.Shape(ctx, l.q, e.Name)
+		if err != nil {
+			return found, err
+		}
+		found.Filed = append(found.Filed, archive.Filed{Entry: e, Missing: !there, Structure: shape})
+		if there && l.f.OfType(e.Type) != nil {
+			if sets[e.ArchiveID] == nil {
+				sets[e.ArchiveID] = map[int]string{}
+			}
+			sets[e.ArchiveID][e.Type] = e.Name
+		}
+	}
+	for i := range found.Filed {
+		e := &found.Filed[i]
+		if set := sets[e.ArchiveID]; set[e.Type] == e.Name {
+			if err := l.filed(ctx, e, set, shallow[e.ArchiveID]); err != nil {
+				return found, err
+			}
+			if k, ok := kept[e.Name]; ok {
+				if err := l.against(ctx, e, k, shallow[e.ArchiveID]); err != nil {
+					return found, err
+				}
+			}
+		}
+	}
+	if err := l.mirrored(ctx, &found, sets, shallow); err != nil {
+		return found, err
+	}
+	found.Unlisted, err = l.unlisted(ctx, entries)
+	return found, err
+}
+
+func (l looker) live(ctx context.Context, t archive.Table, last *int64) (archive.Live, error) {
+	shape, there, err := l.s.Shape(ctx, l.q, t.Name)
+	if err != nil || !there {
+		return archive.Live{Missing: true}, err
+	}
+	live := archive.Live{Structure: shape}
+	n, err := l.numbers(ctx, fmt.Sprintf("SELECT MIN(%s) FROM %s", l.s.Column(t.Key), l.s.Quote(t.Name)))
+	if err != nil {
+		return live, err
+	}
+	live.MinID = n[0]
+	from, second := l.dated(t, l.current)
+	key := "c0." + l.s.Column(t.Key)
+	if last != nil && t.Parent == "" {
+		if live.Early, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s <= %d", key, from, second, *last)); err != nil {
+			return live, err
+		}
+	}
+	if t.Parent != "" {
+		live.Orphans, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s IS NULL", key, from, second))
+	}
+	return live, err
+}
+
+// filed reads one archived table; set holds those of its archive, by type.
+func (l looker) filed(ctx context.Context, e *archive.Filed, set map[int]string, shallow bool) error {
+	t := *l.f.OfType(e.Type)
+	n, err := l.numbers(ctx, fmt.Sprintf("SELECT MIN(%[1]s), MAX(%[1]s) FROM %[2]s", l.s.Column(t.Key), l.s.Quote(e.Name)))
+	if err != nil {
+		return err
+	}
+	e.MinID, e.MaxID = n[0], n[1]
+	if shallow {
+		return nil
+	}
+	for _, up := range l.f.Line(t)[1:] {
+		if set[up.Type] == "" {
+			return nil // RuleTogether names it
+		}
+	}
+	from, second := l.dated(t, func(t archive.Table) string { return l.s.Quote(set[t.Type]) })
+	key := "c0." + l.s.Column(t.Key)
+	if t.Parent != "" {
+		e.Orphans, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s IS NULL", key, from, second))
+		return err
+	}
+	e.Outside, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s < %d OR %s > %d OR %s IS NULL", key, from, second, e.Start, second, e.End, second))
+	return err
+}
+
+// against reads what an archived table holds, where it was written down when
+// it was closed.
+func (l looker) against(ctx context.Context, e *archive.Filed, k archive.Kept, shallow bool) error {
+	still, err := l.s.IsReadOnly(ctx, l.q, e.Name)
+	e.Writable = !still
+	if err != nil || shallow {
+		return err
+	}
+	e.Kept = &k
+	e.Rows, e.Digest, err = digest(ctx, l.s, l.q, e.Name)
+	return err
+}
+
+func digest(ctx context.Context, s *dialect.Session, q dialect.Querier, table string) (int64, string, error) {
+	rows, err := dialect.Rows(ctx, q, s.Digest(table))
+	if err != nil {
+		return 0, "", err
+	}
+	n, err := strconv.ParseInt(rows[0][0], 10, 64)
+	return n, rows[0][1], err
+}
+
+// mirrored holds the mirrors within each archive.
+func (l looker) mirrored(ctx context.Context, found *archive.Found, sets map[int64]map[int]string, shallow map[int64]bool) error {
+	for id, set := range sets {
+		whole := !shallow[id]
+		for _, m := range l.f.Mirrors {
+			whole = whole && set[l.f.Table(m.Table).Type] != "" && set[l.f.Table(m.Twin).Type] != ""
+		}
+		if !whole {
+			continue
+		}
+		broken, err := l.mirrors(ctx, func(t archive.Table) string { return l.s.Quote(set[t.Type]) }, fmt.Sprintf("archive %d: ", id))
+		if err != nil {
+			return err
+		}
+		found.Mirrors = append(found.Mirrors, broken...)
+	}
+	return nil
+}
+
+// unlisted returns tables that are named like archived ones of the family and
+// are not in the catalogue.
+func (l looker) unlisted(ctx context.Context, entries []archive.Entry) ([]string, error) {
+	all, err := l.s.Named(ctx, l.q, l.f)
+	return slices.DeleteFunc(all, func(name string) bool {
+		return slices.ContainsFunc(entries, func(e archive.Entry) bool { return e.Name == name })
+	}), err
+}
+
+// List returns what the catalogue lists of the family.
+func List(ctx context.Context, s *dialect.Session, f *archive.Family) ([]archive.Entry, error) {
+	all, err := looker{s, s, f}.catalogue(ctx)
+	return slices.DeleteFunc(all, func(e archive.Entry) bool { return f.OfType(e.Type) == nil }), err
+}

@@ -1,0 +1,143 @@
+package closing
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"holdfast/archive"
+	"holdfast/archive/dialect"
+)
+
+// batch is how many dated rows one step puts back, with all their children.
+const batch = 2000
+
+// mover puts rows that stay from a swapped table back into the current one.
+type mover struct {
+	looker
+	tables []*dialect.Table // as they were before the swap, in the family's order
+	stamp  int64
+}
+
+func (m mover) table(name string) *dialect.Table {
+	for _, t := range m.tables {
+		if t.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// after returns the condition on a dated table for rows later than end.
+func (m mover) after(t archive.Table, end int64) string {
+	second := m.s.Column(t.Date)
+	if m.f.Unit == archive.UnitTime {
+		second = m.s.Second(second)
+	}
+	return fmt.Sprintf("%s > %d", second, end)
+}
+
+// statements puts back the rows of a dated table that the condition chooses,
+// with their children: parents come first, and go last, so that no foreign key
+// is broken and none takes children along.
+func (m mover) statements(root archive.Table, where string) []string {
+	conditions := map[string]string{root.Name: where}
+	var inserts, deletes []string
+	for _, t := range m.f.Tables {
+		if up, ok := conditions[t.Parent]; ok && t.Parent != "" {
+			parent := m.f.Table(t.Parent)
+			conditions[t.Name] = fmt.Sprintf("%s IN (SELECT p.%s FROM %s p WHERE %s)", m.s.Column(t.ParentKey), m.s.Column(parent.Key), m.s.Quote(dialect.Archived(parent.Name, m.stamp)), up)
+		}
+		if where, ok := conditions[t.Name]; ok {
+			insert, remove := m.s.Move(m.table(t.Name), dialect.Archived(t.Name, m.stamp), where)
+			inserts, deletes = append(inserts, insert), append([]string{remove}, deletes...)
+		}
+	}
+	return append(inserts, deletes...)
+}
+
+// putBack puts all rows later than end back into the current tables, in steps
+// of one transaction each: wherever it stops, each row is in one place.
+func (m mover) putBack(ctx context.Context, end int64, step func(string) error) error {
+	for _, t := range m.f.Tables {
+		archived := m.s.Quote(dialect.Archived(t.Name, m.stamp))
+		key := m.s.Column(t.Key)
+		for {
+			var chosen, where string
+			if t.Parent == "" {
+				where = m.after(t, end)
+				chosen = fmt.Sprintf("SELECT %s AS k FROM %s WHERE %s", key, archived, where)
+			} else { // left behind by a parent that went back
+				parent := m.f.Table(t.Parent)
+				chosen = fmt.Sprintf("SELECT c.%[1]s AS k FROM %[2]s c LEFT JOIN %[3]s p ON p.%[4]s = c.%[5]s WHERE p.%[4]s IS NULL AND c.%[5]s IS NOT NULL",
+					key, archived, m.s.Quote(dialect.Archived(parent.Name, m.stamp)), m.s.Column(parent.Key), m.s.Column(t.ParentKey))
+				where = key + " IN (" + chosen + ")"
+			}
+			n, err := m.numbers(ctx, fmt.Sprintf("SELECT MAX(k) FROM (%s ORDER BY 1 LIMIT %d) x", chosen, batch))
+			if err != nil {
+				return err
+			}
+			if n[0] == nil {
+				break
+			}
+			if err := step("move " + t.Name); err != nil {
+				return err
+			}
+			if err := m.step(ctx, m.statements(t, fmt.Sprintf("%s AND %s <= %d", where, key, *n[0]))); err != nil {
+				return fmt.Errorf("put rows back into %q: %w", t.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// step runs statements in one transaction in which no trigger of a user sees
+// them.
+func (m mover) step(ctx context.Context, statements []string) error {
+	var names, still, again []string
+	for _, t := range m.tables {
+		a, b := m.s.Still(t)
+		if len(a) > 0 {
+			names = append(names, t.Name)
+		}
+		still, again = append(still, a...), append(again, b...)
+		still = append(still, m.s.Writable(dialect.Archived(t.Name, m.stamp)))
+	}
+	do := func(tx *sql.Tx) error { return all(ctx, tx, append(append(still, statements...), again...)) }
+	if len(names) == 0 {
+		return m.s.In(ctx, do)
+	}
+	_, err := m.s.Exclusive(ctx, names, do)
+	return err
+}
+
+// all runs statements, several in one message.
+func all(ctx context.Context, q dialect.Querier, statements []string) error {
+	text := ""
+	for _, one := range statements {
+		text += one + ";\n"
+	}
+	_, err := q.ExecContext(ctx, text)
+	return err
+}
+
+// each runs statements one by one, so that an error tells which it was.
+func each(ctx context.Context, q dialect.Querier, statements []string) error {
+	for _, one := range statements {
+		if _, err := q.ExecContext(ctx, one); err != nil {
+			return fmt.Errorf("%w\nwhile running: %s", err, one)
+		}
+	}
+	return nil
+}
+
+// gentle runs what again where somebody else held a lock.
+func gentle(ctx context.Context, s *dialect.Session, tables []string, what func(tx *sql.Tx) error) (time.Duration, error) {
+	held, err := s.Exclusive(ctx, tables, what)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("swap the tables: %w", err)
+	}
+	return held, err
+}

@@ -1,0 +1,212 @@
+package closing
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"holdfast/archive"
+	"holdfast/archive/dialect"
+	"holdfast/internal/fault"
+)
+
+// Refusal is an error that names the rules which stand against a closing.
+type Refusal struct{ Broken []archive.Broken }
+
+// Error returns the first of the broken rules, and how many there are.
+func (r *Refusal) Error() string {
+	if len(r.Broken) == 1 {
+		return "a rule is broken: " + r.Broken[0].String()
+	}
+	return fmt.Sprintf("%d rules are broken; the first: %s", len(r.Broken), r.Broken[0])
+}
+
+// Share is what a closing does with one table.
+type Share struct {
+	Table   string `json:"table"`
+	Type    int    `json:"type"`
+	Archive string `json:"archive"`
+	Filed   int64  `json:"filed"`   // rows that go into the archive
+	Staying int64  `json:"staying"` // rows that stay in the current table
+}
+
+// Plan is what a run would do.
+type Plan struct {
+	Family   string           `json:"family"`
+	Decision archive.Decision `json:"decision"`
+	Shares   []Share          `json:"tables"`
+	InSwap   bool             `json:"in_swap"` // rows that stay are put back under the lock
+	Prepare  []string         `json:"prepare"`
+	Swap     []string         `json:"swap"`
+	After    []string         `json:"after"`
+
+	stamp  int64
+	tables []*dialect.Table
+	low    map[string]int64
+	undo   []string
+}
+
+// maxInSwap is how many rows are put back under the lock: some tens of
+// thousands a second can be. More of them are put back in steps behind it.
+const maxInSwap = 10_000
+
+// Make looks at the tables and plans the closing of the period up to end, in
+// seconds, or up to now where end is 0. A rule that stands against it is a
+// *Refusal; the plan is returned with it as far as it got.
+func Make(ctx context.Context, s *dialect.Session, f *archive.Family, end int64) (*Plan, error) {
+	now, err := s.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	latest := now - f.Settle
+	if end == 0 {
+		end = latest
+	}
+	if end > latest {
+		return nil, fault.New(fault.InvalidParameterValue, "the end lies %d seconds ahead of what can be closed", end-latest).
+			WithHint("rows may arrive %d seconds late", f.Settle)
+	}
+	broken, _, err := Verify(ctx, s, f)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Family: f.Name, stamp: now}
+	err = snapshot(ctx, s, f, func(l looker) error { return p.make(ctx, l, end, len(broken) == 0) })
+	if err == nil && len(broken) > 0 {
+		p.Decision.Refused = append(broken, p.Decision.Refused...)
+	}
+	if err == nil && len(p.Decision.Refused) > 0 {
+		err = &Refusal{p.Decision.Refused}
+	}
+	return p, err
+}
+
+func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error {
+	entries, err := l.catalogue(ctx)
+	if err != nil {
+		return err
+	}
+	if p.tables, err = describe(ctx, l); err != nil {
+		return err
+	}
+	fit := sound && len(p.tables) == len(l.f.Tables)
+	for _, t := range p.tables {
+		fit = fit && len(t.Unfit) == 0
+	}
+	var last archive.State
+	p.Decision, err = archive.Settle(l.f, end, func(end int64) (archive.State, error) {
+		last = archive.State{End: end, Catalogue: entries, Tables: map[int]archive.Facts{}}
+		if !fit {
+			for _, t := range p.tables {
+				last.Tables[l.f.Table(t.Name).Type] = archive.Facts{Unfit: t.Unfit}
+			}
+			return last, nil
+		}
+		return last, l.state(ctx, &last, l.current, nil)
+	})
+	if err != nil || len(p.Decision.Refused) > 0 {
+		return err
+	}
+	p.share(l.f, last)
+	before := map[string][]string{}
+	for _, e := range entries {
+		if t := l.f.OfType(e.Type); t != nil {
+			before[t.Name] = append(before[t.Name], e.Name)
+		}
+	}
+	script := l.s.Script(p.tables, p.stamp, before)
+	p.Prepare, p.Swap, p.undo = script.Prepare, script.Swap, script.Undo
+	if p.InSwap {
+		p.Swap = append(p.Swap, p.putBack(l)...)
+	}
+	p.After = after(l, p)
+	return nil
+}
+
+// describe reads the family's tables, parents first; those that are not there
+// are left out.
+func describe(ctx context.Context, l looker) (all []*dialect.Table, err error) {
+	for _, t := range l.f.Tables {
+		one, err := l.s.Table(ctx, l.q, t.Name)
+		if err != nil {
+			return nil, err
+		}
+		if one != nil {
+			all = append(all, one)
+		}
+	}
+	dialect.Judge(l.f, all)
+	return all, l.s.CheckViews(ctx, l.q, all)
+}
+
+// state fills in what the tables look like for s.End. late, where set, finds
+// rows that came after a swap.
+func (l looker) state(ctx context.Context, s *archive.State, in scope, late func(t archive.Table, end int64) (*int64, error)) error {
+	for _, t := range l.f.Tables {
+		k, err := l.facts(ctx, t, in, s.End)
+		if err == nil && late != nil {
+			k.Late, err = late(t, s.End)
+		}
+		if err != nil {
+			return err
+		}
+		s.Tables[t.Type] = k
+	}
+	var err error
+	s.Mirrors, err = l.mirrors(ctx, in, "")
+	return err
+}
+
+// share notes what happens to each table, and from which key on the rows are
+// that stay, those that are yet to come included.
+func (p *Plan) share(f *archive.Family, s archive.State) {
+	p.low = map[string]int64{}
+	staying := int64(0)
+	for _, t := range f.Tables {
+		k := s.Tables[t.Type]
+		staying += k.Staying
+		p.Shares = append(p.Shares, Share{t.Name, t.Type, dialect.Archived(t.Name, p.stamp), k.Filed, k.Staying})
+		switch {
+		case k.MinStaying != nil:
+			p.low[t.Name] = *k.MinStaying
+		case k.MaxFiled != nil:
+			p.low[t.Name] = *k.MaxFiled + 1
+		}
+	}
+	p.InSwap = staying <= maxInSwap
+}
+
+// putBack returns the statements that put back, under the lock, the rows that
+// stay. They look at keys from the lowest of those on, so that they need not
+// read what is archived; what they miss is put back behind the swap.
+func (p *Plan) putBack(l looker) (all []string) {
+	var still, again []string
+	for _, t := range p.tables {
+		a, b := l.s.Still(t)
+		still, again = append(still, a...), append(again, b...)
+	}
+	m := mover{l, p.tables, p.stamp}
+	for _, t := range l.f.Tables {
+		if t.Parent != "" {
+			continue
+		}
+		where := m.after(t, p.Decision.Window.End)
+		if low, ok := p.low[t.Name]; ok {
+			where += fmt.Sprintf(" AND %s >= %d", l.s.Column(t.Key), low)
+		}
+		all = append(all, m.statements(t, where)...)
+	}
+	return append(append(still, all...), again...)
+}
+
+// after tells what happens behind the swap.
+func after(l looker, p *Plan) (all []string) {
+	var columns []string
+	for _, t := range p.tables {
+		all = append(all, l.s.ReadOnly(t, dialect.Archived(t.Name, p.stamp))...)
+	}
+	for _, h := range p.Shares {
+		columns = append(columns, fmt.Sprintf("(next, %d, %s, %d, %d)", h.Type, l.s.Text(h.Archive), p.Decision.Window.Start, p.Decision.Window.End))
+	}
+	return append(all, "INSERT INTO "+l.s.Quote(l.f.Catalogue)+" (archive_id, table_type, table_name, start_date, end_date) VALUES "+strings.Join(columns, ", "))
+}

@@ -1,0 +1,340 @@
+package closing
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/archive"
+	"holdfast/archive/dialect"
+	"holdfast/internal/fault"
+)
+
+// Options say how Run closes. The zero value closes up to now.
+type Options struct {
+	End  int64                   // the last second to archive; 0: as late as can be
+	Step func(name string) error // called before each step, if set; an error stops the run there
+}
+
+// Result is what a run did.
+type Result struct {
+	Archive int64          `json:"archive_id"`
+	Window  archive.Window `json:"window"`
+	Tables  []Share        `json:"tables"`
+	Resumed bool           `json:"resumed"` // it finished a run that was interrupted, and closed nothing since
+	Held    time.Duration  `json:"held_ns"` // how long the tables were locked
+	Why     []string       `json:"why,omitempty"`
+}
+
+// Run closes a period of the family. Where an earlier run was interrupted, it
+// is finished or undone first; one that is finished is all that Run does.
+func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) (*Result, error) {
+	step := o.Step
+	if step == nil {
+		step = func(string) error { return nil }
+	}
+	if err := s.Lock(ctx); err != nil {
+		return nil, err
+	}
+	if err := ensure(ctx, s, f); err != nil {
+		return nil, err
+	}
+	r, err := unfinished(ctx, s, s, f)
+	if err != nil {
+		return nil, err
+	}
+	result := &Result{}
+	j := job{s, f, step, result}
+	if r != nil && r.state == stateSwitched {
+		result.Resumed = true
+		return result, j.finish(ctx, *r)
+	}
+	if r != nil {
+		if err := undo(ctx, s, f, *r); err != nil {
+			return nil, err
+		}
+	}
+	p, err := Make(ctx, s, f, o.End)
+	if err != nil {
+		return nil, err
+	}
+	fresh := run{stamp: p.stamp, state: statePrepared, end: p.Decision.Window.End}
+	if err := step("prepare"); err != nil {
+		return nil, err
+	}
+	if err := prepare(ctx, s, f, p, fresh); err != nil {
+		return nil, err
+	}
+	if err := step("swap"); err != nil {
+		return nil, err
+	}
+	result.Why = p.Decision.Why
+	if result.Held, err = swap(ctx, s, f, p, fresh); err != nil {
+		return nil, err
+	}
+	return result, j.finish(ctx, fresh)
+}
+
+// ensure makes the tables that are not there. Making nothing needs no rights.
+func ensure(ctx context.Context, s *dialect.Session, f *archive.Family) error {
+	for i, name := range []string{f.Catalogue, runsTable, keptTable} {
+		t, err := s.Table(ctx, s, name)
+		if err != nil {
+			return err
+		}
+		if t != nil {
+			continue
+		}
+		if _, err := s.ExecContext(ctx, tables(s, f)[i]); err != nil {
+			return fmt.Errorf("make table %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// undo drops the twins of a run that swapped nothing.
+func undo(ctx context.Context, s *dialect.Session, f *archive.Family, r run) error {
+	return s.In(ctx, func(tx *sql.Tx) error {
+		var drops []string
+		for _, t := range f.Tables {
+			drops = append([]string{"DROP TABLE IF EXISTS " + s.Quote(dialect.Twin(t.Name, r.stamp))}, drops...)
+		}
+		return each(ctx, tx, append(drops, r.remove(s, f)))
+	})
+}
+
+// prepare makes the twins, and reads each back: what a table has and its twin
+// lacks would be lost.
+func prepare(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r run) error {
+	return s.In(ctx, func(tx *sql.Tx) error {
+		if err := each(ctx, tx, append([]string{"SET LOCAL lock_timeout = 5000", r.insert(s, f)}, p.Prepare...)); err != nil {
+			return err
+		}
+		return compare(ctx, s, tx, p)
+	})
+}
+
+// compare holds each twin against its table, and the table against the plan.
+func compare(ctx context.Context, s *dialect.Session, q dialect.Querier, p *Plan) error {
+	suffix := strings.TrimPrefix(dialect.Twin("", p.stamp), "")
+	for _, t := range p.tables {
+		now, err := s.Table(ctx, q, t.Name)
+		if err != nil {
+			return err
+		}
+		twin, err := s.Table(ctx, q, dialect.Twin(t.Name, p.stamp))
+		if err != nil {
+			return err
+		}
+		if now == nil || twin == nil {
+			return fault.New(fault.UndefinedTable, "table %q or its twin is gone", t.Name)
+		}
+		want := t.Portrait(suffix)
+		if !slices.Equal(want, now.Portrait(suffix)) {
+			return fault.New(fault.DatatypeMismatch, "table %q was changed while its archive was prepared", t.Name).WithHint("run it again")
+		}
+		for i, line := range twin.Portrait(suffix) {
+			if i >= len(want) || line != want[i] {
+				return fault.New(fault.InternalError, "the twin of table %q is not like it", t.Name).WithDetail("%s", difference(want, twin.Portrait(suffix))).
+					WithHint("nothing was swapped")
+			}
+		}
+	}
+	return nil
+}
+
+func difference(want, got []string) string {
+	for _, line := range want {
+		if !slices.Contains(got, line) {
+			return "it lacks: " + line
+		}
+	}
+	for _, line := range got {
+		if !slices.Contains(want, line) {
+			return "it has: " + line
+		}
+	}
+	return "something is there more than once"
+}
+
+// swap puts the twins in place, under a lock and in one transaction.
+func swap(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r run) (time.Duration, error) {
+	var names []string
+	for _, t := range p.tables {
+		names = append(names, t.Name)
+	}
+	if err := s.In(ctx, func(tx *sql.Tx) error { return compare(ctx, s, tx, p) }); err != nil {
+		return 0, err
+	}
+	return gentle(ctx, s, names, func(tx *sql.Tx) error {
+		return all(ctx, tx, append(slices.Clone(p.Swap), r.update(s, f, "state = '"+stateSwitched+"'")))
+	})
+}
+
+// job is one closing under way.
+type job struct {
+	s      *dialect.Session
+	f      *archive.Family
+	step   func(name string) error
+	result *Result
+}
+
+// finish sorts the rows of a run that is switched, verifies what came of it,
+// and lists it.
+func (j job) finish(ctx context.Context, r run) error {
+	l, result := looker{j.s, j.s, j.f}, j.result
+	entries, err := l.catalogue(ctx)
+	if err != nil {
+		return err
+	}
+	described, err := describe(ctx, l)
+	if err != nil {
+		return err
+	}
+	m := mover{l, described, r.stamp}
+	for end := r.end; ; {
+		if err := j.step("settle"); err != nil {
+			return err
+		}
+		d, err := m.settle(ctx, entries, end)
+		if err != nil {
+			return err
+		}
+		if len(d.Refused) > 0 {
+			return &Refusal{d.Refused}
+		}
+		result.Why = append(result.Why, d.Why...)
+		settled := d.Window.End == end && result.Window == d.Window
+		result.Window, end = d.Window, d.Window.End
+		if settled {
+			break
+		}
+		if err := m.putBack(ctx, end, j.step); err != nil {
+			return err
+		}
+	}
+	return m.list(ctx, entries, result, j.step)
+}
+
+// settle finds the end again, now that the archived tables hold still.
+func (m mover) settle(ctx context.Context, entries []archive.Entry, end int64) (d archive.Decision, err error) {
+	err = snapshot(ctx, m.s, m.f, func(l looker) error {
+		both := l.swapped(m.stamp)
+		late := func(t archive.Table, end int64) (*int64, error) {
+			from, second := l.dated(t, func(in archive.Table) string {
+				if in.Name == t.Name {
+					return l.current(t)
+				}
+				return both(in)
+			})
+			n, err := l.numbers(ctx, fmt.Sprintf("SELECT MIN(%[1]s) FROM %[2]s WHERE %[1]s <= %[3]d", second, from, end))
+			if err != nil {
+				return nil, err
+			}
+			return n[0], nil
+		}
+		d, err = archive.Settle(l.f, end, func(end int64) (archive.State, error) {
+			s := archive.State{End: end, Catalogue: entries, Tables: map[int]archive.Facts{}}
+			return s, l.state(ctx, &s, both, late)
+		})
+		return err
+	})
+	return d, err
+}
+
+// list makes the archive read-only, holds it against every rule, and enters it
+// in the catalogue.
+func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result, step func(string) error) error {
+	if err := step("read-only"); err != nil {
+		return err
+	}
+	err := m.s.In(ctx, func(tx *sql.Tx) error {
+		for _, t := range m.tables {
+			if err := each(ctx, tx, m.s.ReadOnly(t, dialect.Archived(t.Name, m.stamp))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := step("verify"); err != nil {
+		return err
+	}
+	shallow := map[int64]bool{}
+	for _, e := range entries {
+		shallow[e.ArchiveID] = true
+		result.Archive = max(result.Archive, e.ArchiveID)
+	}
+	result.Archive++
+	for _, t := range m.f.Tables {
+		entries = append(entries, archive.Entry{ArchiveID: result.Archive, Type: t.Type, Name: dialect.Archived(t.Name, m.stamp), Window: result.Window})
+	}
+	kept := map[string]archive.Kept{}
+	var broken []archive.Broken
+	err = snapshot(ctx, m.s, m.f, func(l looker) error {
+		found, err := l.found(ctx, entries, shallow)
+		if err != nil {
+			return err
+		}
+		broken = archive.Verify(m.f, found)
+		for _, t := range m.f.Tables {
+			name := dialect.Archived(t.Name, m.stamp)
+			n, sum, err := digest(ctx, m.s, l.q, name)
+			if err != nil {
+				return err
+			}
+			kept[name] = archive.Kept{Rows: n, Digest: sum}
+			result.Tables = append(result.Tables, Share{Table: t.Name, Type: t.Type, Archive: name, Filed: n})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(broken) > 0 {
+		return &Refusal{broken}
+	}
+	if err := step("catalogue"); err != nil {
+		return err
+	}
+	return m.enter(ctx, result, kept)
+}
+
+// enter lists the archive, writes down what it holds, and ends the run.
+func (m mover) enter(ctx context.Context, result *Result, kept map[string]archive.Kept) error {
+	return m.s.In(ctx, func(tx *sql.Tx) error {
+		catalogue := m.s.Quote(m.f.Catalogue)
+		if _, err := tx.ExecContext(ctx, "LOCK TABLE "+catalogue+" IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+		n, err := looker{m.s, tx, m.f}.numbers(ctx, "SELECT coalesce(max(archive_id), 0) + 1, coalesce(max(id), 0) FROM "+catalogue)
+		if err != nil {
+			return err
+		}
+		result.Archive = *n[0]
+		t, err := m.s.Table(ctx, tx, m.f.Catalogue)
+		if err != nil {
+			return err
+		}
+		var statements []string
+		for i, one := range m.f.Tables {
+			column, id := "", ""
+			if !t.Numbers("id") {
+				column, id = "id, ", fmt.Sprintf("%d, ", *n[1]+int64(i)+1)
+			}
+			name := dialect.Archived(one.Name, m.stamp)
+			statements = append(statements,
+				fmt.Sprintf("INSERT INTO %s (%sarchive_id, table_type, table_name, start_date, end_date) VALUES (%s%d, %d, %s, %d, %d)", catalogue,
+					column, id, result.Archive, one.Type, m.s.Text(name), result.Window.Start, result.Window.End),
+				fmt.Sprintf("INSERT INTO %s (table_name, family, archive_id, table_type, row_count, digest) VALUES (%s, %s, %d, %d, %d, '%s')", m.s.Quote(keptTable),
+					m.s.Text(name), m.s.Text(m.f.Name), result.Archive, one.Type, kept[name].Rows, kept[name].Digest))
+		}
+		r := run{stamp: m.stamp}
+		return each(ctx, tx, append(statements, r.update(m.s, m.f, fmt.Sprintf("state = '%s', archive_id = %d, end_date = %d", stateClosed, result.Archive, result.Window.End))))
+	})
+}
