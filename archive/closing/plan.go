@@ -48,7 +48,7 @@ type Plan struct {
 
 // maxInSwap is how many rows are put back under the lock: some tens of
 // thousands a second can be. More of them are put back in steps behind it.
-const maxInSwap = 10_000
+var maxInSwap int64 = 10_000 // tests lower it
 
 // Make looks at the tables and plans the closing of the period up to end, in
 // seconds, or up to now where end is 0. A rule that stands against it is a

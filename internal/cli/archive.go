@@ -1,0 +1,374 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/archive"
+	"holdfast/archive/closing"
+	"holdfast/archive/dialect"
+)
+
+func newArchive(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "archive plan|run|verify|list",
+		Short: "file families of linked SQL tables away by period",
+		Long: `archive works on the tables of a database, PostgreSQL so far, with or without a
+server of Holdfast. The tables of a family are swapped for empty ones of the same
+kind in one step; the rows of the period stay behind in <table>_<time>, which the
+catalogue lists once every rule holds.`,
+		Example: "  holdfast archive plan --url postgres://billing@db/utm5 --profile utm5\n  holdfast archive verify --url postgres://billing@db/utm5 --profile utm5",
+	}
+	group(cmd)
+	cmd.AddCommand(newArchivePlan(env), newArchiveRun(env), newArchiveVerify(env), newArchiveList(env))
+	for _, verb := range cmd.Commands() {
+		verb.DisableFlagsInUseLine = true
+	}
+	return cmd
+}
+
+// archiver is the flags that every verb of archive has.
+type archiver struct {
+	url, urlFile, profile string
+	json                  bool
+}
+
+func (a *archiver) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.url, "url", "", "`URL` of the database, postgres://")
+	cmd.Flags().StringVar(&a.urlFile, "url-file", "", "`file` that holds the URL, so that no password shows in the list of processes")
+	cmd.Flags().StringVar(&a.profile, "profile", "", "`family`: "+strings.Join(archive.Profiles(), ", ")+", or a file that ends in .json")
+	cmd.Flags().BoolVar(&a.json, "json", false, "JSON")
+}
+
+// family returns the family that is named.
+func (a *archiver) family() (*archive.Family, error) {
+	switch {
+	case a.profile == "":
+		return nil, usage("--profile utm5, or a file that ends in .json", "--profile is missing")
+	case !strings.HasSuffix(a.profile, ".json"):
+		f, err := archive.Profile(a.profile)
+		if err != nil {
+			return nil, usage("or name a file that ends in .json", "%w", err)
+		}
+		return f, nil
+	}
+	file, err := os.Open(a.profile)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	f, err := archive.Parse(file)
+	if err != nil {
+		return nil, usage("docs/archive.md tells what a family is", "%q: %w", a.profile, err)
+	}
+	return f, nil
+}
+
+// with opens the database and hands it over with the family.
+func (a *archiver) with(env *Env, do func(ctx context.Context, s *dialect.Session, f *archive.Family) error) error {
+	f, err := a.family()
+	if err != nil {
+		return err
+	}
+	if (a.url == "") == (a.urlFile == "") {
+		return usage("--url postgres://USER@HOST/DATABASE", "one of --url and --url-file must be given")
+	}
+	url := a.url
+	if a.urlFile != "" {
+		text, err := os.ReadFile(a.urlFile)
+		if err != nil {
+			return err
+		}
+		url = strings.TrimSpace(string(text))
+	}
+	s, err := dialect.Open(env.Context, url)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(env.Context, s, f), s.Close())
+}
+
+func newArchivePlan(env *Env) *cobra.Command {
+	var a archiver
+	var until string
+	cmd := &cobra.Command{
+		Use:   "plan (--url URL | --url-file FILE) --profile FAMILY [--until TIME] [--json]",
+		Short: "print what run would do, each statement, and what stands against it",
+		Long: `plan changes nothing. It prints the window, how many rows go and stay, and each
+statement that run would run, and exits with 3 where a rule is broken.`,
+		Example: "  holdfast archive plan --url postgres://billing@db/utm5 --profile utm5 --until 2026-10-31",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			end, err := second(until)
+			if err != nil {
+				return err
+			}
+			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {
+				return planArchive(ctx, env, s, planFlags{f, end, a.json, false})
+			})
+		},
+	}
+	a.flags(cmd)
+	cmd.Flags().StringVar(&until, "until", "", untilText)
+	return cmd
+}
+
+const untilText = "the last `time` of the period, UTC: 2026-10-31 (all of that day), \"2026-10-31 12:00:00\" or seconds since 1970; as late as can be if not given"
+
+// second reads the end of a period; 0 where none is given.
+func second(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 {
+		return n, nil
+	}
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		return t.Unix() + 24*60*60 - 1, nil
+	}
+	t, err := time.Parse(time.DateTime, text)
+	if err != nil || t.Unix() <= 0 {
+		return 0, usage("2026-10-31, \"2026-10-31 12:00:00\" or seconds since 1970", "--until %q is no time", text)
+	}
+	return t.Unix(), nil
+}
+
+type planFlags struct {
+	f     *archive.Family
+	end   int64
+	json  bool
+	brief bool // without the statements
+}
+
+func planArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags) error {
+	plan, err := closing.Make(ctx, s, p.f, p.end)
+	if refused := (&closing.Refusal{}); errors.As(err, &refused) && plan != nil {
+		if p.json {
+			if err := json.NewEncoder(env.Stdout).Encode(plan); err != nil {
+				return err
+			}
+			return refuse(env, refused.Broken, false)
+		}
+		return refuse(env, refused.Broken, true)
+	}
+	if err != nil {
+		return err
+	}
+	if p.json {
+		return json.NewEncoder(env.Stdout).Encode(plan)
+	}
+	w := env.Stdout
+	fmt.Fprintf(w, "archive of %s, %s UTC (%d to %d)\n", plan.Family, plan.Decision.Window, plan.Decision.Window.Start, plan.Decision.Window.End)
+	for _, why := range plan.Decision.Why {
+		fmt.Fprintf(w, "the end was pulled back: %s\n", oneLine(why))
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TYPE\tTABLE\tROWS THAT GO\tROWS THAT STAY\tARCHIVE")
+	for _, h := range plan.Shares {
+		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%s\n", h.Type, h.Table, h.Filed, h.Staying, h.Archive)
+	}
+	if err := t.Flush(); err != nil || p.brief {
+		return err
+	}
+	where := "under the lock"
+	if !plan.InSwap {
+		where = "behind the swap, in steps; until then the current tables lack them, and <table>_all shows them"
+	}
+	fmt.Fprintf(w, "rows that stay are put back %s\n", where)
+	for _, part := range []struct {
+		title string
+		all   []string
+	}{{"-- first, in one transaction", plan.Prepare}, {"-- the swap, in one transaction, under a lock", plan.Swap}, {"-- once every rule holds", plan.After}} {
+		fmt.Fprintln(w, part.title)
+		for _, one := range part.all {
+			fmt.Fprintln(w, one+";")
+		}
+	}
+	return nil
+}
+
+// refuse prints each broken rule, and ends with the exit code for them.
+func refuse(env *Env, broken []archive.Broken, print bool) error {
+	for _, b := range broken {
+		if print {
+			if _, err := fmt.Fprintln(env.Stdout, oneLine(b.String())); err != nil {
+				return err
+			}
+		}
+	}
+	return &exitError{code: exitDamage, err: fmt.Errorf("%s found", plural(len(broken), "broken rule"))}
+}
+
+func newArchiveRun(env *Env) *cobra.Command {
+	var a archiver
+	var until, backup string
+	var noBackup, apply bool
+	cmd := &cobra.Command{
+		Use:   "run (--url URL | --url-file FILE) --profile FAMILY [--until TIME] (--backup FILE | --no-backup) [--apply] [--json]",
+		Short: "close a period of a family, or finish a run that was interrupted",
+		Long: `run closes the period since the last archive. Without --apply it only prints the
+plan. It wants to be shown a backup that is not empty and at most a day old, or to
+be told that there is none. A run that was interrupted is finished or undone first.`,
+		Example: "  holdfast archive run --url-file /run/secrets/utm5 --profile utm5 --until 2026-10-31 --backup /backup/utm5.dump --apply",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			end, err := second(until)
+			if err != nil {
+				return err
+			}
+			if err := proof(backup, noBackup); err != nil {
+				return err
+			}
+			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {
+				if apply {
+					return runArchive(ctx, env, s, planFlags{f: f, end: end, json: a.json})
+				}
+				if err := planArchive(ctx, env, s, planFlags{f, end, a.json, true}); err != nil || a.json {
+					return err
+				}
+				_, err := fmt.Fprintln(env.Stdout, "nothing was done: --apply does it")
+				return err
+			})
+		},
+	}
+	a.flags(cmd)
+	cmd.Flags().StringVar(&until, "until", "", untilText)
+	cmd.Flags().StringVar(&backup, "backup", "", "`file` with a backup of the database, made within a day")
+	cmd.Flags().BoolVar(&noBackup, "no-backup", false, "there is no backup, and none is wanted")
+	cmd.Flags().BoolVar(&apply, "apply", false, "do it")
+	return cmd
+}
+
+// maxBackupAge is how old a backup may be: the nightly one will do.
+const maxBackupAge = 24 * time.Hour
+
+// proof checks what stands for a backup.
+func proof(backup string, none bool) error {
+	if (backup == "") == !none {
+		return usage("a full backup, which was seen to restore, comes before every archive", "one of --backup and --no-backup must be given")
+	}
+	if none {
+		return nil
+	}
+	info, err := os.Stat(backup)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return usage("name the file, or say --no-backup", "backup %q is not there", backup)
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular() || info.Size() == 0:
+		return usage("make one", "backup %q is empty, or no file", backup)
+	case time.Since(info.ModTime()) > maxBackupAge:
+		return usage("make a new one", "backup %q is from %s, over a day old", backup, info.ModTime().Format(time.DateTime))
+	}
+	return nil
+}
+
+func runArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags) error {
+	result, err := closing.Run(ctx, s, p.f, closing.Options{End: p.end})
+	if refused := (&closing.Refusal{}); errors.As(err, &refused) {
+		return refuse(env, refused.Broken, true)
+	}
+	if err != nil {
+		return err
+	}
+	if p.json {
+		return json.NewEncoder(env.Stdout).Encode(result)
+	}
+	rows := int64(0)
+	for _, h := range result.Tables {
+		rows += h.Filed
+	}
+	line := fmt.Sprintf("archive %d: %s UTC, %s, %s", result.Archive, result.Window, plural(len(result.Tables), "table"), plural(int(rows), "row"))
+	if result.Resumed {
+		line += "; it was begun by a run that was interrupted: run again for the time since"
+	} else {
+		line += fmt.Sprintf("; the tables were locked for %s", result.Held.Round(time.Millisecond))
+	}
+	_, err = fmt.Fprintln(env.Stdout, line)
+	return err
+}
+
+func newArchiveVerify(env *Env) *cobra.Command {
+	var a archiver
+	cmd := &cobra.Command{
+		Use:   "verify (--url URL | --url-file FILE) --profile FAMILY [--json]",
+		Short: "hold the family and its archives against every rule",
+		Long: `verify reads every archive. It prints a line for each broken rule, with keys of rows
+that break it, and exits with 3 where there is any. It changes nothing.`,
+		Example: "  holdfast archive verify --url postgres://billing@db/utm5 --profile utm5",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {
+				broken, entries, err := closing.Verify(ctx, s, f)
+				if err != nil {
+					return err
+				}
+				for _, b := range broken {
+					if a.json {
+						if err := json.NewEncoder(env.Stdout).Encode(b); err != nil {
+							return err
+						}
+					}
+				}
+				if len(broken) > 0 {
+					return refuse(env, broken, !a.json)
+				}
+				if !a.json {
+					_, err = fmt.Fprintf(env.Stdout, "%s: every rule holds\n", plural(len(entries), "archived table"))
+				}
+				return err
+			})
+		},
+	}
+	a.flags(cmd)
+	return cmd
+}
+
+func newArchiveList(env *Env) *cobra.Command {
+	var a archiver
+	cmd := &cobra.Command{
+		Use:     "list (--url URL | --url-file FILE) --profile FAMILY [--json]",
+		Short:   "list the archived tables of a family",
+		Example: "  holdfast archive list --url postgres://billing@db/utm5 --profile utm5 --json",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {
+				entries, err := closing.List(ctx, s, f)
+				if err != nil {
+					return err
+				}
+				t := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+				for i, e := range entries {
+					if a.json {
+						if err := json.NewEncoder(env.Stdout).Encode(e); err != nil {
+							return err
+						}
+						continue
+					}
+					if i == 0 {
+						fmt.Fprintln(t, "ARCHIVE\tTYPE\tTABLE\tFROM\tTO")
+					}
+					from, to, _ := strings.Cut(e.Window.String(), " to ")
+					fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\n", e.ArchiveID, e.Type, oneLine(e.Name), from, to)
+				}
+				if len(entries) == 0 && !a.json {
+					fmt.Fprintln(t, "no archives")
+				}
+				return t.Flush()
+			})
+		},
+	}
+	a.flags(cmd)
+	return cmd
+}
