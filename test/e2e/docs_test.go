@@ -125,7 +125,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 	check := func(t *testing.T, text string) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "holdfast.yaml")
-		text = strings.ReplaceAll(text, "/var/lib/holdfast", dir)
+		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/log/acc", dir).Replace(text)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
