@@ -149,10 +149,14 @@ func TestDeclaredIsJudged(t *testing.T) {
 // TestJudgedAllocatesNothing holds that being judged costs a row nothing, even
 // where a transaction goes from table to table.
 func TestJudgedAllocatesNothing(t *testing.T) {
-	db := open(t, t.TempDir(), holdfast.Options{})
+	vienna, err := time.LoadLocation("Europe/Vienna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, t.TempDir(), holdfast.Options{Zone: vienna})
 	var schemas []*row.Schema
 	for _, table := range []string{"t", "u"} {
-		columns := []row.Column{{Name: "a", Type: "varchar(10)"}, {Name: "b", Type: "integer"}}
+		columns := []row.Column{{Name: "a", Type: "varchar(10)"}, {Name: "b", Type: "integer"}, {Name: "at", Type: "timestamptz"}}
 		if err := db.Declare(table, columns); err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +166,7 @@ func TestJudgedAllocatesNothing(t *testing.T) {
 		}
 		schemas = append(schemas, s)
 	}
-	values := []row.Value{row.Text("alice"), row.Text("42")}
+	values := []row.Value{row.Text("alice"), row.Text("42"), row.Text("2026-11-21 00:47:52")}
 	tx := db.Begin()
 	defer tx.Rollback()
 	if n := testing.AllocsPerRun(200, func() {
