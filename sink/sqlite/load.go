@@ -23,6 +23,9 @@ const (
 	rowWeight   = 96
 	// maxGroups is for how many schemas rows are held back.
 	maxGroups = 256
+	// perFlight is how many full statements are written at once by another
+	// goroutine, so that handing them over costs little.
+	perFlight = 4
 	// keepBuffer is the largest buffer that is kept for the next rows.
 	keepBuffer = 1 << 20
 )
@@ -46,6 +49,9 @@ type load struct {
 	kept  []*group              // of tables with foreign keys, in the order of their first rows
 	last  map[*table]*group     // where the last row of each table waits
 	bytes int                   // of values, over the queue
+	flies *group                // being written; nil: nothing is
+	lands chan error            // what became of it
+	spare *group                // for the next one
 	held  int                   // bytes of memory that the kept rows take
 	text  []byte                // of the row being added
 }
@@ -84,6 +90,12 @@ type waiting struct {
 // all writes every row of b that is not refused.
 func (l *load) all(b sink.Batch) error {
 	l.slots, l.plans, l.last = map[*row.Schema]*slot{}, map[*plan]*slot{}, map[*table]*group{}
+	l.lands, l.spare = make(chan error, 1), new(group)
+	defer func() { // whatever happened, the connection is nobody else's before
+		if l.flies != nil {
+			<-l.lands
+		}
+	}()
 	for b.Next() {
 		if err := l.add(b.Row()); err != nil {
 			return err
@@ -92,11 +104,19 @@ func (l *load) all(b sink.Batch) error {
 	if err := b.Err(); err != nil {
 		return err
 	}
-	return l.flushAll()
+	if err := l.flushAll(); err != nil {
+		return err
+	}
+	return l.wait()
 }
 
 // add takes a row in, and writes what has waited long enough.
 func (l *load) add(r *row.Row) error {
+	if l.slots[r.Schema] == nil {
+		if err := l.meet(); err != nil {
+			return err
+		}
+	}
 	s, err := l.slot(r)
 	if err != nil {
 		var why *sink.RowError
@@ -136,23 +156,29 @@ func (l *load) add(r *row.Row) error {
 	if l.bytes += size; l.bytes >= maxPending {
 		return l.flushQueue()
 	}
-	if len(g.rows) >= g.plan.rows {
+	if len(g.rows) >= perFlight*g.plan.rows {
 		return l.flush(g)
 	}
 	return nil
+}
+
+// meet makes ready for a schema that is met for the first time: the connection
+// may be needed to learn about its table.
+func (l *load) meet() error {
+	if len(l.slots) >= maxGroups {
+		if err := l.flushAll(); err != nil {
+			return err
+		}
+		clear(l.slots)
+		clear(l.plans)
+	}
+	return l.wait()
 }
 
 // slot returns where rows like r go.
 func (l *load) slot(r *row.Row) (*slot, error) {
 	s := l.slots[r.Schema]
 	if s == nil {
-		if len(l.slots) >= maxGroups {
-			if err := l.flushAll(); err != nil {
-				return nil, err
-			}
-			clear(l.slots)
-			clear(l.plans)
-		}
 		p, err := l.tables.plan(l.conn, r.Schema, l.fixed)
 		if err != nil {
 			return nil, err
@@ -246,6 +272,9 @@ func (l *load) flushAll() error {
 	if len(l.kept) == 0 {
 		return nil
 	}
+	if err := l.wait(); err != nil {
+		return err
+	}
 	if err := l.writeKept(); err != nil {
 		return err
 	}
@@ -276,15 +305,41 @@ func (l *load) flushQueue() error {
 	return nil
 }
 
-// flush writes the rows of g, which needs no parents.
+// flush has the rows of g, which needs no parents, written while the next ones
+// are gathered: on a machine of two processors either takes one. Until they are
+// written, nobody else may use the connection.
 func (l *load) flush(g *group) error {
-	if err := l.write(g); err != nil {
-		return err
+	if len(g.rows) == 0 {
+		return nil
 	}
-	if err := l.tell(g); err != nil {
+	if err := l.wait(); err != nil {
 		return err
 	}
 	l.bytes -= g.bytes
-	g.reset()
+	f := l.spare
+	*f, *g = *g, *f
+	g.plan, g.queued = f.plan, f.queued
+	l.flies, l.spare = f, nil
+	go func() { l.lands <- l.write(f) }()
+	return nil
+}
+
+// wait returns once nothing is being written. Rows that were refused are told
+// then, because rejects are not for another goroutine.
+func (l *load) wait() error {
+	f := l.flies
+	if f == nil {
+		return nil
+	}
+	err := <-l.lands
+	l.flies = nil
+	if err != nil {
+		return err
+	}
+	if err := l.tell(f); err != nil {
+		return err
+	}
+	f.reset()
+	l.spare = f
 	return nil
 }
