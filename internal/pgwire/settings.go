@@ -36,7 +36,7 @@ var known = func() map[string]*setting {
 		{"is_superuser", "off", true, true, nil},
 		{"server_encoding", "UTF8", true, true, nil},
 		{"server_version", serverVersion, true, true, nil},
-		{"session_authorization", "", true, false, nil},
+		{"session_authorization", "", true, false, checkUser},
 		{"standard_conforming_strings", "on", true, false, checkStrings},
 		{"TimeZone", "UTC", true, false, checkZone},
 		{"synchronous_commit", "on", false, false, checkCommit},
@@ -64,11 +64,22 @@ var known = func() map[string]*setting {
 		name, value, _ := strings.Cut(line, "=")
 		m[name] = &setting{name: name, value: value}
 	}
+	m["role"].check = func(v string) (string, *fault.Error) {
+		if v == "none" {
+			return v, nil
+		}
+		return checkUser(v)
+	}
 	return m
 }()
 
 func badValue(name, value string) *fault.Error {
 	return fault.New(fault.InvalidParameterValue, "invalid value for parameter %q: %q", name, value)
+}
+
+// checkUser refuses to be somebody else.
+func checkUser(string) (string, *fault.Error) {
+	return "", fault.New(fault.FeatureNotSupported, "roles cannot be changed").WithHint("connect as the other user")
 }
 
 func checkBool(v string) (string, *fault.Error) {
