@@ -113,6 +113,7 @@ type front struct {
 	next  []int    // by store: the next file that brings the goal nearer
 	heads []*queue // by group: its stores that have one, lowest link first
 	order *queue   // groups, the one whose head is oldest first
+	floor []int64  // by group: the link that the cut may not pass
 }
 
 // advance raises the cut, step by step, until the goal is met or nothing may go.
@@ -122,13 +123,14 @@ func (p *planner) advance(m *meter) {
 	for i := range p.stores { // what earlier rolls have hidden goes first
 		p.sweep(m, i)
 	}
-	f := &front{p: p, m: m, next: make([]int, len(p.stores)), heads: make([]*queue, len(p.groups))}
+	f := &front{p: p, m: m, next: make([]int, len(p.stores)), heads: make([]*queue, len(p.groups)), floor: make([]int64, len(p.groups))}
 	// Links of different kinds cannot be compared, times of receipt can.
 	f.order = &queue{less: func(a, b int) bool {
 		i, k := f.heads[a].items[0], f.heads[b].items[0]
 		return cmp.Or(cmp.Compare(p.stores[i].newest[f.next[i]], p.stores[k].newest[f.next[k]]), cmp.Compare(a, b)) < 0
 	}}
 	for id, group := range p.groups {
+		f.floor[id] = p.floor(id).link
 		f.heads[id] = &queue{less: func(a, b int) bool {
 			return cmp.Or(cmp.Compare(p.stores[a].top[f.next[a]], p.stores[b].top[f.next[b]]), cmp.Compare(a, b)) < 0
 		}}
@@ -194,7 +196,7 @@ func (f *front) step(id int) (cut int64, ok bool) {
 	i := q.items[0]
 	w := &f.p.stores[i]
 	n := f.next[i]
-	if w.top[n] >= f.p.floor(id).link {
+	if w.top[n] >= f.floor[id] {
 		q.items = nil
 		return 0, false
 	}
@@ -289,26 +291,39 @@ func (p *planner) gaps() {
 	}
 }
 
-// steps lists what is done, oldest first. What leaves goes before what moves,
-// so that it makes room for it.
-func (p *planner) steps() {
-	type ref struct {
-		top, time   int64
-		store, file int
+// ref is a file that goes.
+type ref struct {
+	top, time   int64
+	store, file int
+}
+
+// taken returns what goes, by its fate, oldest first: by link within a group,
+// by time of receipt over all groups.
+func (p *planner) taken() (order [leaves + 1][]ref) {
+	var groups, count [leaves + 1]int
+	for i := range p.stores {
+		for _, to := range p.stores[i].fate {
+			count[to]++
+		}
 	}
-	var order [leaves + 1][]ref
-	var groups [leaves + 1]int
+	for to := moves; to <= leaves; to++ {
+		order[to] = make([]ref, 0, count[to])
+	}
 	for _, group := range p.groups {
-		var taken [leaves + 1][]ref
+		var from [leaves + 1]int // where the group's begin
+		for to := range order {
+			from[to] = len(order[to])
+		}
 		for _, i := range group {
 			w := &p.stores[i]
 			for n, to := range w.fate {
 				if to != stays {
-					taken[to] = append(taken[to], ref{w.top[n], w.newest[n], i, n})
+					order[to] = append(order[to], ref{w.top[n], w.newest[n], i, n})
 				}
 			}
 		}
-		for to, list := range taken {
+		for to := range order {
+			list := order[to][from[to]:]
 			if len(list) == 0 {
 				continue
 			}
@@ -320,15 +335,23 @@ func (p *planner) steps() {
 				newest = max(newest, list[n].time)
 				list[n].time = newest
 			}
-			order[to] = append(order[to], list...)
 			groups[to]++
 		}
 	}
-	for _, to := range []fate{leaves, moves} {
-		if groups[to] > 1 {
+	for to, n := range groups {
+		if n > 1 {
 			slices.SortStableFunc(order[to], func(a, b ref) int { return cmp.Compare(a.time, b.time) })
 		}
-		p.plan.Steps = slices.Grow(p.plan.Steps, len(order[to]))
+	}
+	return order
+}
+
+// steps lists what is done. What leaves goes before what moves, so that it
+// makes room for it.
+func (p *planner) steps() {
+	order := p.taken()
+	p.plan.Steps = make([]Step, 0, len(order[leaves])+len(order[moves]))
+	for _, to := range []fate{leaves, moves} {
 		for _, r := range order[to] {
 			w := &p.stores[r.store]
 			f := &w.Files[r.file]

@@ -11,7 +11,7 @@ import (
 
 var (
 	seed    = flag.Uint64("seed", 0, "seed of the random layouts; 0 takes one from the clock")
-	layouts = flag.Int("layouts", 120_000, "how many random layouts are planned")
+	layouts = flag.Int("layouts", 100_000, "how many random layouts are planned")
 )
 
 // TestRandomLayouts plans random layouts, and holds each plan against an oracle

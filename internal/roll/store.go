@@ -114,6 +114,13 @@ func (st *State) check() error {
 	if len(st.Stores) > maxStores {
 		return wrong("a plan over %d stores was asked for", len(st.Stores)).WithHint("up to %d are planned together", maxStores)
 	}
+	volumes := map[string]bool{}
+	for _, v := range st.Volumes {
+		if volumes[v.Name] || v.Total < 0 || v.Total > maxTotal || v.Free < 0 || v.Free > maxTotal {
+			return wrong("volume %q is given twice, or has %d bytes of which %d are free", v.Name, v.Total, v.Free).WithHint("ask the volume again")
+		}
+		volumes[v.Name] = true
+	}
 	type key struct {
 		stream string
 		index  bool
