@@ -120,6 +120,7 @@ func TestBadRows(t *testing.T) {
 	for name, took := range dirty {
 		costs(t, name, rows, took, clean[name])
 	}
+	t.Logf("peak resident %.1f MiB", float64(b.server.memory("VmHWM"))/(1<<20))
 	if t.Failed() {
 		return
 	}
