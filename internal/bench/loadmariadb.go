@@ -58,7 +58,7 @@ func openLoadMariaDB(ctx context.Context, p *pair, at place) (sink.Sink, error) 
 	if err != nil {
 		return nil, err
 	}
-	p.against = "the fastest of five ways that keep strictness, with the same driver: " + best.name + ", transactions of 10,000 rows; slower in a race beforehand: " + others
+	p.against = "the fastest of six ways that keep strictness, with the same driver: " + best.name + ", transactions of 10,000 rows; slower in a race beforehand: " + others
 	p.baseline = func(n int, took *histogram) (float64, error) {
 		return float64(n), inBatches(n, loadRows, took, func(rows int) error { return c.load(best, rows) })
 	}
