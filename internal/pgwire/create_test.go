@@ -30,7 +30,8 @@ func TestDeclaredColumns(t *testing.T) {
 			t.Errorf("%s: %s", c.columns, got)
 		}
 		var all []string
-		for _, col := range store.columns {
+		columns, _ := store.told()
+		for _, col := range columns {
 			text := col.Name + " " + col.Type
 			for _, is := range []struct {
 				so   bool
@@ -84,8 +85,10 @@ func TestSessionZone(t *testing.T) {
 				t.Fatalf("%s: %s", sql, got)
 			}
 		}
-		want(t, step.sql, store.zone.String(), step.zone)
+		_, zone := store.told()
+		want(t, step.sql, zone.String(), step.zone)
 	}
 	connect(t, addr, "TimeZone", "Asia/Tokyo").query("insert into t(a) values ('x')")
-	want(t, "by a start-up parameter", store.zone.String(), "Asia/Tokyo")
+	_, zone := store.told()
+	want(t, "by a start-up parameter", zone.String(), "Asia/Tokyo")
 }

@@ -120,7 +120,18 @@ type memTx struct {
 	rows []string
 }
 
-func (tx *memTx) SetZone(zone *time.Location) { tx.m.zone = zone }
+func (tx *memTx) SetZone(zone *time.Location) {
+	tx.m.mu.Lock()
+	defer tx.m.mu.Unlock()
+	tx.m.zone = zone
+}
+
+// told returns what was declared last, and the zone that was set last.
+func (m *memStore) told() ([]Column, *time.Location) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.columns, m.zone
+}
 
 func (tx *memTx) Insert(s *row.Schema, values []row.Value) error {
 	if tx.m.failInsert != nil {
