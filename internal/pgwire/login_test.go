@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -336,5 +337,28 @@ func TestSlowCrowd(t *testing.T) {
 	}
 	if b, err := io.ReadAll(slow[0]); len(b) > 0 {
 		t.Errorf("a slow one got %q, %v", b, err)
+	}
+}
+
+// TestStoreIsGuarded holds that nothing goes past the grants: what names a
+// table asks through the session, never the store itself.
+func TestStoreIsGuarded(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("found %q: %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file == "login.go" || strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, method := range []string{"Columns", "Schema", "Declare"} {
+			if strings.Contains(string(text), "store."+method+"(") {
+				t.Errorf("%s calls the store's %s: the session's own asks for the grant first", file, method)
+			}
+		}
 	}
 }
