@@ -70,7 +70,10 @@ func Make(ctx context.Context, s *dialect.Session, f *archive.Family, end int64)
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Family: f.Name, stamp: now}
+	p := &Plan{Family: f.Name}
+	if p.stamp, err = fresh(ctx, s, now); err != nil {
+		return nil, err
+	}
 	err = snapshot(ctx, s, f, func(l looker) error { return p.make(ctx, l, end, len(broken) == 0) })
 	if err == nil && len(broken) > 0 {
 		p.Decision.Refused = append(broken, p.Decision.Refused...)

@@ -60,6 +60,20 @@ func unfinished(ctx context.Context, s *dialect.Session, q dialect.Querier, f *a
 	return &r, err
 }
 
+// fresh returns a stamp that no run has had: now, or later where runs follow
+// each other within a second.
+func fresh(ctx context.Context, s *dialect.Session, now int64) (int64, error) {
+	t, err := s.Table(ctx, s, runsTable)
+	if err != nil || t == nil {
+		return now, err
+	}
+	n, err := looker{s: s, q: s}.numbers(ctx, "SELECT MAX(stamp) FROM "+s.Quote(runsTable))
+	if err != nil || n[0] == nil {
+		return now, err
+	}
+	return max(now, *n[0]+1), nil
+}
+
 func (r run) insert(s *dialect.Session, f *archive.Family) string {
 	return fmt.Sprintf("INSERT INTO %s (family, stamp, state, end_date, changed) VALUES (%s, %d, '%s', %d, %d)", s.Quote(runsTable), s.Text(f.Name), r.stamp, r.state, r.end, r.stamp)
 }

@@ -365,7 +365,7 @@ func (t *Table) Portrait(suffix string) []string {
 
 // Shape returns the structure of an archived table, and whether there is one.
 func (s *Session) Shape(ctx context.Context, q Querier, name string) (archive.Structure, bool, error) {
-	t, err := s.Table(ctx, q, name)
+	t, err := s.read(ctx, q, name, s.readColumns, s.readIndexes)
 	if err != nil || t == nil {
 		return archive.Structure{}, false, err
 	}

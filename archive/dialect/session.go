@@ -74,8 +74,8 @@ func (s *Session) begin(ctx context.Context) error {
 	if s.schema == "" {
 		return fault.New(fault.UndefinedObject, "the connection has no schema").WithHint("add ?search_path=SCHEMA to the URL")
 	}
-	if len(rows[0][1]) < 6 || rows[0][1] < "120000" {
-		return fault.New(fault.FeatureNotSupported, "this server is too old (%s)", rows[0][1]).WithHint("PostgreSQL 12 or newer is needed")
+	if len(rows[0][1]) < 6 || rows[0][1] < "130000" {
+		return fault.New(fault.FeatureNotSupported, "this server is too old (%s)", rows[0][1]).WithHint("PostgreSQL 13 or newer is needed")
 	}
 	_, err = s.ExecContext(ctx, `SET search_path = ''; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'iso_8601';
 		SET extra_float_digits = 1; SET bytea_output = 'hex'; SET row_security = off; SET lc_monetary = 'C'; SET xmlbinary = 'base64'`)
@@ -91,14 +91,27 @@ func (s *Session) Close() error {
 	return errors.Join(err, s.pool.Close())
 }
 
+// patience is how long Lock waits: a run that was killed a moment ago may not
+// have let go yet.
+const patience = 15 * time.Second
+
 // Lock takes the lock that keeps a second run away from the schema, until the
 // session ends.
 func (s *Session) Lock(ctx context.Context) error {
-	rows, err := Rows(ctx, s, `SELECT pg_try_advisory_lock(hashtextextended($1, 0))::text`, lockName+s.schema)
-	if err == nil && rows[0][0] != "true" {
-		err = fault.New(fault.CannotConnectNow, "another run archives tables of schema %q", s.schema).WithHint("wait for it to end")
+	for began := time.Now(); ; {
+		rows, err := Rows(ctx, s, `SELECT pg_try_advisory_lock(hashtextextended($1, 0))::text`, lockName+s.schema)
+		if err != nil || rows[0][0] == "true" {
+			return err
+		}
+		if time.Since(began) > patience {
+			return fault.New(fault.CannotConnectNow, "another run archives tables of schema %q", s.schema).WithHint("wait for it to end")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
 	}
-	return err
 }
 
 // Now returns the time of the database in seconds.

@@ -55,8 +55,16 @@ type sequence struct {
 
 type view struct{ name, options, text string }
 
+// reader reads one kind of thing that belongs to a table.
+type reader func(context.Context, Querier, *Table) error
+
 // Table describes the table of that name; nil where there is none.
 func (s *Session) Table(ctx context.Context, q Querier, name string) (*Table, error) {
+	return s.read(ctx, q, name, s.readColumns, s.readSequences, s.readIndexes, s.readKeys, s.readTriggers, s.readPolicies, s.readGrants,
+		s.readPublications, s.readViews, s.readDependents)
+}
+
+func (s *Session) read(ctx context.Context, q Querier, name string, readers ...reader) (*Table, error) {
 	rows, err := Rows(ctx, q, `SELECT c.oid, c.oid::regclass::text, quote_ident(pg_get_userbyid(c.relowner)), c.relkind, c.relpersistence,
 		c.relreplident, coalesce(obj_description(c.oid, 'pg_class'), ''), c.relrowsecurity::text, c.relforcerowsecurity::text,
 		coalesce(array_to_string(c.reloptions, ', '), ''), coalesce(quote_ident(t.spcname), ''), coalesce(quote_ident(a.amname), ''),
@@ -98,8 +106,7 @@ func (s *Session) Table(ctx context.Context, q Querier, name string) (*Table, er
 	if r[10] != "" {
 		t.create += " TABLESPACE " + r[10]
 	}
-	for _, read := range []func(context.Context, Querier, *Table) error{
-		s.readColumns, s.readSequences, s.readIndexes, s.readKeys, s.readTriggers, s.readPolicies, s.readGrants, s.readPublications, s.readViews, s.readDependents} {
+	for _, read := range readers {
 		if err := read(ctx, q, t); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"holdfast/test/servers"
+)
+
+const callsFamily = `{"name": "calls", "tables": [{"type": 1, "name": "call", "date": "at", "id_order": true},
+	{"type": 2, "name": "leg", "parent": "call", "parent_key": "call_id"}]}`
+
+// TestArchive does with the verbs what an administrator does: plan, run, list,
+// verify; then a row is removed behind its back.
+func TestArchive(t *testing.T) {
+	server, err := servers.StartPostgres()
+	if errors.Is(err, servers.ErrNoPostgres) && os.Getenv("CI") != "true" {
+		t.Skipf("NOT TESTED: %v (scripts/install-deps installs it)", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	url := server.URL("postgres")
+	exec := func(sql string) {
+		t.Helper()
+		c, err := pgx.Connect(context.Background(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close(context.Background())
+		if _, err := c.PgConn().Exec(context.Background(), sql).ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE call (id serial PRIMARY KEY, at integer); CREATE TABLE leg (id serial PRIMARY KEY, call_id integer);
+		INSERT INTO call (at) SELECT 1700000000 + g FROM generate_series(0, 9) g; INSERT INTO leg (call_id) SELECT id FROM call`)
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	family, secret := write("calls.json", callsFamily), write("url", url+"\n")
+	old := write("old", "a dump")
+	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-25*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	do := func(code int, out, errs string, args ...string) {
+		t.Helper()
+		r := run(t, "", nil, append([]string{"archive"}, args...)...)
+		if r.code != code || !strings.Contains(r.out, out) || !strings.Contains(r.errors, errs) || code == 0 && r.errors != "" {
+			t.Errorf("%q: got %d\n%s%s\nwant %d %q %q", args, r.code, r.out, r.errors, code, out, errs)
+		}
+	}
+	on := []string{"--url-file", secret, "--profile", family}
+	with := func(verb string, more ...string) []string { return append(append([]string{verb}, on...), more...) }
+
+	do(2, "", "--profile is missing", "plan", "--url", url)
+	do(2, "", "not known", "plan", "--url", url, "--profile", "utm6")
+	do(2, "", "must be given", "plan", "--profile", "utm5")
+	do(2, "", "must be given", with("verify", "--url", url)...)
+	do(2, "", "no time", with("plan", "--until", "soon")...)
+	do(1, "", "does not speak", "list", "--url", "mysql://root@h/d", "--profile", "utm5")
+	do(2, "", "one of --backup and --no-backup", with("run", "--apply")...)
+	do(2, "", "one of --backup and --no-backup", with("run", "--no-backup", "--backup", family)...)
+	do(2, "", "is not there", with("run", "--backup", filepath.Join(dir, "none"))...)
+	do(2, "", "is empty", with("run", "--backup", write("empty", ""))...)
+	do(2, "", "over a day old", with("run", "--backup", old)...)
+	do(3, "tables: discount_transactions_all: there is no such table\n", "broken rules found", "verify", "--url", url, "--profile", "utm5")
+
+	do(0, "no archives\n", "", with("list")...)
+	do(0, "ALTER TABLE \"public\".\"call\" RENAME TO \"call_", "", with("plan", "--until", "1700000004")...)
+	do(0, "nothing was done: --apply does it\n", "", with("run", "--until", "1700000004", "--no-backup")...)
+	do(0, "no archives\n", "", with("list")...)
+	do(0, "archive 1: 2023-11-14 22:13:20 to 2023-11-14 22:13:24 UTC, 2 tables, 10 rows; the tables were locked for ", "",
+		with("run", "--until", "2023-11-14 22:13:24", "--backup", family, "--apply")...)
+	do(0, "1        1     call_", "", with("list")...)
+	do(0, `"archive_id":1,"table_type":2,"table_name":"leg_`, "", with("list", "--json")...)
+	do(0, "2 archived tables: every rule holds\n", "", with("verify")...)
+	do(3, "window: no row is dated from", "1 broken rule found", with("run", "--until", "1700000004", "--no-backup", "--apply")...)
+	do(0, `"archive_id":2,`, "", with("run", "--no-backup", "--apply", "--json")...)
+	exec(`DELETE FROM archives WHERE table_type = 2 AND archive_id = 2`)
+	do(3, "together: leg: archive 2 lists it 0 times\n", "broken rules found", with("verify")...)
+	do(3, `"rule":"together"`, "broken rules found", with("verify", "--json")...)
+}
