@@ -99,6 +99,10 @@ func TestCarriedOver(t *testing.T) {
 				t.Errorf("closing %d: %s: got %d, want %d", i+1, query, got, want)
 			}
 		}
+		var own int64 // of what a policy hides, the view shows nothing either
+		if err := app.QueryRow(context.Background(), `SELECT count(*) FROM "Call log_all"`).Scan(&own); err != nil || own != 2+int64(i) {
+			t.Errorf("closing %d: another role sees %d rows, %v", i+1, own, err)
+		}
 		for _, refused := range []string{`DELETE FROM "Call log"`, `INSERT INTO "Call log" (at, who) VALUES (2000, 'another')`, `INSERT INTO "Call log" (at, cost) VALUES (2000, -1)`,
 			`INSERT INTO "Call log" (id, at) VALUES (7, 2000)`, `INSERT INTO leg (call) VALUES (900001)`, `SELECT id FROM leg`} {
 			if _, err := app.Exec(context.Background(), refused); err == nil {

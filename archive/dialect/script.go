@@ -229,13 +229,17 @@ func (s *Session) allView(t *Table, archived []string) []string {
 		columns = append(columns, ident(c.name))
 	}
 	list, name := strings.Join(columns, ", "), s.Quote(AllName(t.Name))
-	text := "CREATE OR REPLACE VIEW " + name + " AS SELECT " + list + " FROM " + s.Quote(t.Name)
+	invoker := ""
+	if s.asks { // or the view would show what policies hide
+		invoker = with("security_invoker = true")
+	}
+	text := "CREATE OR REPLACE VIEW " + name + invoker + " AS SELECT " + list + " FROM " + s.Quote(t.Name)
 	for _, a := range archived {
 		text += " UNION ALL SELECT " + list + " FROM " + s.Quote(a)
 	}
 	all := []string{text, "COMMENT ON VIEW " + name + " IS " + s.Text(allMark)}
 	for _, g := range t.grants {
-		if g.privilege == "SELECT" && g.column == "" {
+		if g.privilege == "SELECT" && g.column == "" && (s.asks || len(t.security) == 0) {
 			all = append(all, granted(name, []grant{g})...)
 		}
 	}

@@ -34,6 +34,7 @@ type Session struct {
 	*sql.Conn
 	pool   *sql.DB
 	schema string
+	asks   bool // its views can look with the rights of whoever asks (since 15)
 }
 
 // lockName is what two runs on one schema must not hold at once.
@@ -77,6 +78,7 @@ func (s *Session) begin(ctx context.Context) error {
 	if len(rows[0][1]) < 6 || rows[0][1] < "130000" {
 		return fault.New(fault.FeatureNotSupported, "this server is too old (%s)", rows[0][1]).WithHint("PostgreSQL 13 or newer is needed")
 	}
+	s.asks = rows[0][1] >= "150000"
 	_, err = s.ExecContext(ctx, `SET search_path = ''; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'iso_8601';
 		SET extra_float_digits = 1; SET bytea_output = 'hex'; SET row_security = off; SET lc_monetary = 'C'; SET xmlbinary = 'base64'`)
 	return err
