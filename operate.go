@@ -349,12 +349,8 @@ func (db *DB) rename(name, to string, streams []*stream) error {
 		next := roster.Note{Streams: map[string]roster.Place{}}
 		for _, s := range streams {
 			p := notes[name].Streams[s.Name]
-			if p.Was == "" {
-				p.Was = name
-			}
-			if p.Was == to { // it never followed
-				p.Was = ""
-			}
+			// It may not have followed yet, or followed without that being noted.
+			p.Was = slices.DeleteFunc(append(slices.Clone(p.Was), name), func(was string) bool { return was == to })
 			next.Streams[s.Name] = p
 		}
 		for old, n := range notes {

@@ -205,9 +205,9 @@ type noted struct {
 func (n *noted) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.place.Was != "" {
+	for _, was := range n.place.Was {
 		old := id
-		old.Sink = n.place.Was
+		old.Sink = was
 		if err := n.Sink.Rename(ctx, old, id.Sink); err != nil && !errors.Is(err, sink.ErrNoCursor) {
 			return nil, fmt.Errorf("rename the cursor of sink %q to %q: %w", old.Sink, id.Sink, err)
 		}
@@ -217,11 +217,11 @@ func (n *noted) Attach(ctx context.Context, id sink.ID, instance string, start r
 		return nil, err
 	}
 	session = &watched{session, n}
-	if n.place.Was == "" && n.place.Attached {
+	if len(n.place.Was) == 0 && n.place.Attached {
 		return session, nil
 	}
-	n.place.Was, n.place.Attached = "", true
-	err = n.db.roster.ChangePlace(n.name, n.stream, func(p *roster.Place) { p.Was, p.Attached = "", true })
+	n.place.Was, n.place.Attached = nil, true
+	err = n.db.roster.ChangePlace(n.name, n.stream, func(p *roster.Place) { p.Was, p.Attached = nil, true })
 	if err != nil {
 		n.place.Attached = false // so that it is tried again
 		return nil, errors.Join(err, session.Close())

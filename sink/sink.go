@@ -74,8 +74,8 @@ type Sink interface {
 	// stay. No error where there is none.
 	Retire(ctx context.Context, id ID) error
 	// Rename makes the cursor of id, with what belongs to it, that of the sink
-	// called name. It returns ErrNoCursor where there is none, and fails where
-	// name has one already; gaps and keys that a retired sink of that name left
+	// called name. It returns ErrNoCursor where there is none, also where name has
+	// one, so that it may be repeated, and fails where both have one; gaps and keys that a retired sink of that name left
 	// are no hindrance.
 	Rename(ctx context.Context, id ID, name string) error
 	// Close ends all sessions. Idempotent.

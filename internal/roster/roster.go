@@ -41,7 +41,7 @@ type Place struct {
 	Paused   bool          `json:"paused,omitempty"`
 	Attached bool          `json:"attached,omitempty"` // it had a cursor once
 	Start    *row.Position `json:"start,omitempty"`    // where it was told to begin; nil: with the oldest row
-	Was      string        `json:"was,omitempty"`      // the name under which the sink may still have its cursor
+	Was      []string      `json:"was,omitempty"`      // the names under which the sink may still have its cursor
 }
 
 // Roster is the file. Its methods are safe for concurrent use.
@@ -146,7 +146,7 @@ func (n Note) clone() Note {
 // empty reports whether n says nothing.
 func (n Note) empty() bool {
 	for _, p := range n.Streams {
-		if p != (Place{}) {
+		if p.Paused || p.Attached || p.Start != nil || len(p.Was) > 0 {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package roster
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,7 +31,7 @@ func write(t *testing.T, d disk.FS, text string) {
 
 // full says one of everything.
 func full(notes map[string]Note) {
-	notes["a"] = Note{Streams: map[string]Place{"main": {Paused: true, Start: &row.Position{Seq: 7, Chain: 9}, Was: "b"}}}
+	notes["a"] = Note{Streams: map[string]Place{"main": {Paused: true, Start: &row.Position{Seq: 7, Chain: 9}, Was: []string{"b"}}}}
 	notes["b"] = Note{Renamed: "a"}
 	notes["c"] = Note{Retired: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	notes["nothing"] = Note{Streams: map[string]Place{"main": {}}}
@@ -39,7 +40,7 @@ func full(notes map[string]Note) {
 func TestSurvivesPowerCut(t *testing.T) {
 	mem := disk.NewMem()
 	r := open(t, mem)
-	if len(r.Notes()) != 0 || r.Place("x", "y") != (Place{}) {
+	if len(r.Notes()) != 0 || !reflect.DeepEqual(r.Place("x", "y"), Place{}) {
 		t.Error("an empty directory says something")
 	}
 	if err := r.Change(full); err != nil {
@@ -49,7 +50,7 @@ func TestSurvivesPowerCut(t *testing.T) {
 	if got := k.Notes(); !reflect.DeepEqual(got, r.Notes()) || len(got) != 3 || k.Damaged() != nil {
 		t.Errorf("after a power cut %v, want %v", got, r.Notes())
 	}
-	if p := k.Place("a", "main"); !p.Paused || *p.Start != (row.Position{Seq: 7, Chain: 9}) || p.Was != "b" {
+	if p := k.Place("a", "main"); !p.Paused || *p.Start != (row.Position{Seq: 7, Chain: 9}) || !slices.Equal(p.Was, []string{"b"}) {
 		t.Errorf("place is %+v", p)
 	}
 	k.Note("a").Streams["main"] = Place{} // a copy
@@ -76,7 +77,7 @@ func TestChangeFails(t *testing.T) {
 			}
 			return
 		}
-		if !errors.Is(err, syscall.EIO) || !r.Place("a", "main").Paused || r.Place("a", "main").Was != "" {
+		if !errors.Is(err, syscall.EIO) || !r.Place("a", "main").Paused || r.Place("a", "main").Was != nil {
 			t.Errorf("call %d fails: %v, and %+v", n, err, r.Notes())
 		}
 		k := open(t, mem.Crash(uint64(n)))

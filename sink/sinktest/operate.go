@@ -253,6 +253,8 @@ var registryRules = []rule{
 			}
 			wantCursor(t, one, row.Position{Seq: 1, Chain: 1})
 			wantCursor(t, two, row.Position{Seq: 2, Chain: 2})
+			// Whoever has lost the answer says it again.
+			wantError(t, "Rename of an unknown sink to a name that is taken", s.Rename(context.Background(), unknown, second.Sink), sink.ErrNoCursor)
 		}},
 	{"rename takes the name of a retired sink",
 		"what a retired sink left behind (gaps, keys of retried rows) must not stand in the way of its name",

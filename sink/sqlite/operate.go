@@ -42,8 +42,11 @@ func (s *Sink) Retire(ctx context.Context, id sink.ID) error {
 // Rename makes what belongs to id that of the sink called name.
 func (s *Sink) Rename(ctx context.Context, id sink.ID, name string) error {
 	err := s.change(ctx, func(c *conn) error {
-		taken, err := c.query(ctx, "SELECT 1 FROM holdfast_cursor WHERE stream_id = ? AND sink = ?", id.StreamID, name)
-		if err == nil && len(taken) > 0 {
+		taken, err := c.query(ctx, "SELECT sink = ? FROM holdfast_cursor WHERE stream_id = ? AND sink IN (?, ?)", name, id.StreamID, id.Sink, name)
+		if err == nil && (len(taken) == 0 || len(taken) == 1 && taken[0][0] == int64(1) && name != id.Sink) {
+			return sink.ErrNoCursor // it may have been renamed before
+		}
+		if err == nil && len(taken) > 1 {
 			err = fmt.Errorf("sink %q has a cursor of this stream already: retire that first, or choose another name", name)
 		}
 		if err != nil {
