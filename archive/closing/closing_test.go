@@ -189,6 +189,15 @@ func TestTwoPeriods(t *testing.T) {
 	b := newBase(t)
 	b.utm5(epoch, epoch+2999)
 	before := b.counts("")
+	p, err := closing.Make(context.Background(), b.session(), b.f, epoch+999)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, share := range p.Shares {
+		if share.Filed+share.Staying != before[share.Table] || share.Filed == 0 || share.Staying == 0 {
+			t.Errorf("the plan files %d of %s and leaves %d, of %d", share.Filed, share.Table, share.Staying, before[share.Table])
+		}
+	}
 	r := b.must(epoch + 999)
 	if want := (archive.Window{Start: epoch, End: epoch + 999}); r.Window != want || r.Archive != 1 {
 		t.Fatalf("got %+v, want %v", r, want)
