@@ -119,6 +119,7 @@ var arrows = []arrow{
 	{"sink/sinktest", []string{"row", "sink"}, "the suite asks only what the contract promises"},
 	{"sink/local", []string{"row", "sink"}, "it keeps a sink's place on this machine, and knows nothing of where the rows go"},
 	{"sink/flat", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own files, never the journal that they come from"},
+	{"sink/mcache", []string{"row", "sink", "sink/local", "internal/mcache"}, "a sink knows rows and its own files; those of a message cache are described once"},
 	{"sink/postgres", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"sink/mysql", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"sink/http", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own receiver, never the journal that they come from"},

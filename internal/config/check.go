@@ -52,7 +52,7 @@ func (s *Sink) check(bad report) {
 		if err := directory(filepath.Dir(s.File)); err != nil {
 			bad("path", "", "path %q: %s", s.File, err)
 		}
-	case Flat:
+	case Flat, Mcache:
 		// Other programs read there, so it is for somebody else to make.
 		if info, err := os.Stat(s.Directory()); err != nil || !info.IsDir() {
 			bad("url", "make it, and let the user that the server runs as write there", "directory %q is missing", s.Directory())

@@ -16,7 +16,7 @@ import (
 type Sink struct {
 	Type         SinkType `yaml:"type" doc:"Kind of sink."`
 	File         string   `yaml:"path" doc:"The database file of an sqlite sink."`
-	URL          URL      `yaml:"url" doc:"Where the sink is: sqlite:FILE, postgres://..., mysql://..., flatstore:DIRECTORY, or http(s)://..."`
+	URL          URL      `yaml:"url" doc:"Where the sink is: sqlite:FILE, postgres://..., mysql://..., flatstore:DIRECTORY, mcache:DIRECTORY, or http(s)://..."`
 	URLFile      string   `yaml:"url_file" doc:"A file that holds the url, for one with a secret in it; nobody but its owner may read it."`
 	PasswordFile string   `yaml:"password_file" doc:"A file that holds the password for the url; nobody but its owner may read it."`
 	Schema       Name     `yaml:"schema" doc:"Schema of Holdfast's own tables, holdfast_cursor and so on; of MariaDB and MySQL, a database. Left out, where rows go too."`
@@ -72,7 +72,7 @@ var only = map[string][]SinkType{
 	"file":          {Flat},
 	"rotate_size":   {Flat},
 	"rotate_every":  {Flat},
-	"mode":          {Flat},
+	"mode":          {Flat, Mcache},
 	"marks":         {Flat},
 	"zone":          {Flat},
 	"times":         {Flat},
@@ -93,6 +93,7 @@ var schemes = map[SinkType]struct {
 	Postgres: {[]string{"postgres://", "postgresql://"}, "postgres://holdfast@db.example.net/billing"},
 	MySQL:    {[]string{"mysql://", "mariadb://"}, "mysql://holdfast@db.example.net/billing"},
 	Flat:     {[]string{"flatstore:"}, "flatstore:/var/log/acc"},
+	Mcache:   {[]string{"mcache:"}, "mcache:/var/lib/xdasd/cache"},
 	HTTP:     {[]string{"http://", "https://"}, "https://rows.example.net/v1/rows"},
 }
 
@@ -182,6 +183,8 @@ func (s *Sink) place() string {
 		return absolute(s.File)
 	case Flat:
 		return fmt.Sprint(absolute(s.Directory()), " writer ", s.Writer, " file ", s.Pattern)
+	case Mcache:
+		return absolute(strings.TrimPrefix(string(s.URL), "mcache:"))
 	case HTTP: // what is sent to one place has one cursor
 		return fmt.Sprint(s.URL, s.URLFile)
 	case Postgres, MySQL:
@@ -314,7 +317,9 @@ func (c *Config) judgeAuthorities(add report) {
 }
 
 // Directory returns where the files of a flat sink are.
-func (s *Sink) Directory() string { return strings.TrimPrefix(string(s.URL), "flatstore:") }
+func (s *Sink) Directory() string {
+	return strings.TrimPrefix(strings.TrimPrefix(string(s.URL), "flatstore:"), "mcache:")
+}
 
 // maxSecret bounds a file with a secret, in bytes.
 const maxSecret = 64 << 10

@@ -69,6 +69,7 @@ const (
 	SQLite   SinkType = "sqlite"   // an embedded database file
 	Postgres SinkType = "postgres" // a PostgreSQL server
 	MySQL    SinkType = "mysql"    // a MariaDB or MySQL server
+	Mcache   SinkType = "mcache"   // a message cache of OpenXDAS
 	Flat     SinkType = "flat"     // flat files, as Kamailio's db_flatstore writes them
 	HTTP     SinkType = "http"     // a server that takes batches of NDJSON
 )
@@ -237,7 +238,7 @@ var (
 	onFulls   = []string{string(Refuse)}
 	keeps     = []string{string(KeepRolled), string(KeepDelivered)}
 	onRewinds = []string{string(StopOnRewind), string(ReplayOnRewind)}
-	sinkTypes = []string{string(SQLite), string(Postgres), string(MySQL), string(Flat), string(HTTP)}
+	sinkTypes = []string{string(SQLite), string(Postgres), string(MySQL), string(Flat), string(HTTP), string(Mcache)}
 	starts    = []string{string(StartOldest), string(StartNow)}
 	units     = []string{string(UnitRow), string(UnitTransaction)}
 	creates   = []string{string(CreateAuto), string(CreateNever)}

@@ -20,6 +20,7 @@ import (
 	"holdfast/sink"
 	"holdfast/sink/flat"
 	"holdfast/sink/http"
+	"holdfast/sink/mcache"
 	"holdfast/sink/mysql"
 	"holdfast/sink/postgres"
 	"holdfast/sink/sqlite"
@@ -105,6 +106,9 @@ func openSink(c *config.Config, k *config.Sink, log *slog.Logger) (sink.Sink, er
 		return mysql.Open(mysql.Options{URL: target, Database: string(k.Schema), Fixed: fixed, Timeout: timeout, Log: log})
 	case config.Flat:
 		return openFlat(c, k, target, log)
+	case config.Mcache:
+		place := sha256.Sum256([]byte(filepath.Clean(k.Directory())))
+		return mcache.Open(target, mcache.Options{Dir: filepath.Join(c.Data, "sinks", fmt.Sprintf("mcache-%x", place[:8])), Mode: k.Mode.Perm(), Log: log})
 	case config.HTTP:
 		return openHTTP(c, k, target, log)
 	}

@@ -222,3 +222,11 @@ func (q *Queue) fail(err error) error {
 	}
 	return q.err
 }
+
+// Newest returns the highest number of a file; ok is false where there is none.
+func (q *Queue) Newest() (number uint32, ok bool) {
+	if len(q.numbers) == 0 {
+		return 0, false
+	}
+	return q.numbers[len(q.numbers)-1], true
+}
