@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,6 +85,19 @@ type snapshot struct {
 // snapshot returns what was promised so far. o.mu is held.
 func (o *oracle) snapshot(d *disk.Mem, cut bool) snapshot {
 	return snapshot{o: o, d: d, tries: len(o.tries), acked: append([]uint64(nil), o.acked...), seen: o.seen, cut: cut}
+}
+
+// survivor returns an oracle that holds what must outlast a power cut now. Of
+// rows that were acked before their flush only those that a reader was given
+// must. o.mu is held.
+func (o *oracle) survivor() *oracle {
+	n := &oracle{tries: slices.Clone(o.tries), acked: slices.Clone(o.acked), where: maps.Clone(o.where), seen: o.seen}
+	for i, a := range n.tries {
+		if !a.durable && n.acked[i] != refused && n.acked[i] > o.seen {
+			n.acked[i] = 0
+		}
+	}
+	return n
 }
 
 // crashed opens the journal that a crash left. It is small, as it was.

@@ -78,10 +78,12 @@ type sweep struct {
 func TestFaults(t *testing.T) {
 	want := tally.Want(t, "disk errors")
 	s := &sweep{failed: map[disk.Kind]int{}}
-	t.Run("life", func(t *testing.T) { s.all(t, want, swept, disk.NewMem) })
-	for k, from := range crashedDisks(t) {
+	t.Run("life", func(t *testing.T) {
+		s.all(t, want, swept, func(t *testing.T) *life { return newLife(t, disk.NewMem()) })
+	})
+	for k, from := range crashedLives(t) {
 		if s.tried < want {
-			t.Run(fmt.Sprintf("start %d", k), func(t *testing.T) { s.all(t, want-s.tried, recovered, from.Kill) })
+			t.Run(fmt.Sprintf("start %d", k), func(t *testing.T) { s.all(t, want-s.tried, recovered, from.again) })
 		}
 	}
 	if t.Failed() {
@@ -96,17 +98,33 @@ func TestFaults(t *testing.T) {
 	tally.Done(t, "disk errors", s.tried, "-run TestFaults/NAME as the failure names it")
 }
 
-// crashedDisks returns disks that a crash left in the middle of a life.
-func crashedDisks(t *testing.T) (all []*disk.Mem) {
-	var mu sync.Mutex
+// crashedLife is what a power cut left in the middle of a life: a disk, and what
+// had been promised.
+type crashedLife struct {
+	mem *disk.Mem
+	o   *oracle
+	n   int
+}
+
+// again returns the life that begins with it.
+func (c crashedLife) again(t *testing.T) *life {
+	l := newLife(t, c.mem.Kill())
+	c.o.mu.Lock()
+	defer c.o.mu.Unlock()
+	l.o, l.n = c.o.survivor(), c.n
+	return l
+}
+
+// crashedLives returns what crashes leave of a life, one every few disk calls.
+func crashedLives(t *testing.T) (all []crashedLife) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLife(t, disk.NewMem())
 		calls := 0
 		l.f.OnCall(func(disk.Call) {
-			mu.Lock()
-			defer mu.Unlock()
+			l.o.mu.Lock()
+			defer l.o.mu.Unlock()
 			if calls++; calls%7 == 0 {
-				all = append(all, l.mem.Crash(uint64(calls)))
+				all = append(all, crashedLife{l.mem.Crash(uint64(calls)), l.o.survivor(), len(l.o.tries)})
 			}
 		})
 		swept(l)
@@ -114,12 +132,12 @@ func crashedDisks(t *testing.T) (all []*disk.Mem) {
 	return all
 }
 
-// all tries every fault in every call that history makes on the disks that
-// from returns; where want is less than that, evenly fewer.
-func (s *sweep) all(t *testing.T, want int, history func(*life), from func() *disk.Mem) {
+// all tries every fault in every call that history makes in the lives that from
+// returns; where want is less than that, evenly fewer.
+func (s *sweep) all(t *testing.T, want int, history func(*life), from func(*testing.T) *life) {
 	calls := 0
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, from())
+		l := from(t)
 		history(l)
 		calls = l.f.Count(disk.AnyCall)
 	})
@@ -138,7 +156,7 @@ func (s *sweep) all(t *testing.T, want int, history func(*life), from func() *di
 					n, way, forever := 1+i/2/len(ways), ways[i/2%len(ways)], i%2 == 1
 					fault := way.fault
 					fault.N, fault.Forever = n, forever
-					synctest.Test(t, func(t *testing.T) { s.one(t, newLife(t, from()), history, fault) })
+					synctest.Test(t, func(t *testing.T) { s.one(t, from(t), history, fault) })
 					if t.Failed() {
 						t.Logf("that was call %d, %s, forever %v, of %d", n, way.name, forever, calls)
 					}
