@@ -125,7 +125,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 	check := func(t *testing.T, text string) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "holdfast.yaml")
-		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/log/acc", dir).Replace(text)
+		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/log/acc", dir, "/var/lib/xdasd/cache", dir).Replace(text)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestDocumentedVerbs(t *testing.T) {
 			for _, use := range verbUse.FindAllStringSubmatch(block[2], -1) {
 				words := strings.Fields(use[1])
 				verb := words[0]
-				if slices.Contains([]string{"config", "sink", "rejects", "profile"}, verb) && len(words) > 1 {
+				if slices.Contains([]string{"config", "sink", "rejects", "profile", "archive", "import"}, verb) && len(words) > 1 {
 					verb += " " + words[1]
 				}
 				if ask(verb) == "" {
