@@ -209,6 +209,13 @@ func account(names ...string) (*syscall.Credential, error) {
 // folder makes a directory below dir that who can write to. Nobody else can
 // look into it.
 func folder(dir string, who *syscall.Credential) (string, error) {
+	if dir != "" {
+		abs, err := filepath.Abs(dir) // the server looks from elsewhere
+		if err != nil {
+			return "", err
+		}
+		dir = abs
+	}
 	dir, err := os.MkdirTemp(dir, "holdfast-server-")
 	if err == nil && who != nil {
 		err = os.Chown(dir, int(who.Uid), int(who.Gid))

@@ -83,7 +83,8 @@ func (b *badDatabases) deliver(t *testing.T, load func()) map[string]statements 
 	}
 	took := map[string]statements{}
 	for _, o := range b.owners {
-		holdfast(t, 0, "sink", "drain", o.name, "--config", b.config, "--timeout", "5m")
+		b.server.caughtUp(o.name, 15*time.Minute)
+		holdfast(t, 0, "sink", "drain", o.name, "--config", b.config, "--timeout", "1m")
 		t.Logf("%s: everything arrived within %v", o.name, time.Since(begun).Round(time.Millisecond))
 	}
 	for name, tap := range b.taps {

@@ -255,6 +255,23 @@ func (s *server) delivered(limit time.Duration) {
 	})
 }
 
+// caughtUp waits until one sink has committed everything.
+func (s *server) caughtUp(sink string, limit time.Duration) {
+	s.t.Helper()
+	eventually(s.t, limit, "sink "+sink+" to have everything", func() (bool, string) {
+		st, err := s.status()
+		if err != nil {
+			return false, err.Error()
+		}
+		for _, k := range st.Sinks {
+			if k.Name == sink && (k.LagRows != 0 || k.Seq != st.end(k.Stream)) {
+				return false, fmt.Sprintf("it is %s at seq %d of %d: %s", k.State, k.Seq, st.end(k.Stream), k.LastError)
+			}
+		}
+		return len(st.Sinks) > 0, "no sink is listed"
+	})
+}
+
 // memory returns one of the lines VmRSS and VmHWM of the server, in bytes.
 func (s *server) memory(name string) int64 {
 	s.t.Helper()
