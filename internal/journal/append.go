@@ -13,6 +13,7 @@ import (
 type group struct {
 	block   *segment.Block
 	schemas []*row.Schema
+	links   segment.LinkRange
 	durable bool          // somebody waits for the flush
 	writers int           // how many calls have put rows in
 	done    chan struct{} // closed when first and err are set
@@ -104,6 +105,7 @@ func (p Pending) Result() (uint64, error) {
 func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *group, n uint32, err error) {
 	var deadline *time.Timer
 	var began time.Time
+	links := j.links(b)
 	for {
 		j.mu.Lock()
 		if j.closed {
@@ -144,6 +146,7 @@ func (j *Journal) enter(ctx context.Context, b *row.Batch, durable bool) (g *gro
 	}
 	g.block.AppendRows(b.Bytes(), b.Rows())
 	g.use(b.Schemas())
+	g.links.Join(links)
 	g.durable = g.durable || durable
 	g.writers++
 	n = g.block.Rows()

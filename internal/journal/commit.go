@@ -34,6 +34,7 @@ const (
 type saved struct {
 	bytes   []byte
 	schemas []*row.Schema
+	links   segment.LinkRange
 }
 
 // run is the committer: it takes the group that was filled, writes it, wakes
@@ -189,13 +190,14 @@ func (j *Journal) write(g *group) (uint64, error) {
 		j.poison(err)
 		return 0, unknown(err)
 	}
+	s.w.Linked(g.links)
 	j.ring.put(ringKey{s.number, at.Offset}, at.Bytes)
 	first := s.first + at.FirstRow
 	if !s.w.Flushed() {
 		if len(j.saved) == 0 {
 			j.savedAt = start
 		}
-		j.saved = append(j.saved, saved{append([]byte(nil), at.Bytes...), append([]*row.Schema(nil), g.schemas...)})
+		j.saved = append(j.saved, saved{append([]byte(nil), at.Bytes...), append([]*row.Schema(nil), g.schemas...), g.links})
 	}
 	j.count(g.block, start, durable)
 	j.publish(s)
@@ -257,7 +259,7 @@ func (j *Journal) publish(s *seg) {
 	j.mu.Lock()
 	s.summary = &sum
 	s.rows, s.end, s.chain = s.w.Rows(), s.w.End(), j.tail.Chain
-	s.firstTime, s.lastTime = sum.FirstTime, sum.LastTime
+	s.firstTime, s.lastTime, s.link = sum.FirstTime, sum.LastTime, sum.Link
 	if s.end > s.size {
 		j.bytes += s.end - s.size
 		s.size = s.end
@@ -414,6 +416,7 @@ func (j *Journal) rewrite(w *segment.Writer) error {
 		if _, err := w.Write(b, j.now(), i == len(j.saved)-1); err != nil {
 			return err
 		}
+		w.Linked(l.links)
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ type Limits struct {
 type Options struct {
 	Name        string
 	SegmentSize int64 // bytes; 0: min(64 MiB, Budget/32), at least 1 MiB
+	Link        Link  // what ties the stream's rows to those of others; "": nothing
 	Scrub       Scrub
 	Limits      Limits
 	Log         *slog.Logger     // nil: none

@@ -28,7 +28,7 @@ func (j *Journal) keep() {
 			<-j.ended
 			return
 		}
-		err := errors.Join(j.sealRetired(), j.trimHistory(), j.reserveAhead(), j.trimGaps(), j.saveIfDirty())
+		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.reserveAhead(), j.trimGaps(), j.saveIfDirty())
 		if err == nil {
 			last = ""
 		} else if err.Error() != last {
@@ -77,7 +77,7 @@ func (j *Journal) seal(s *seg) error {
 	}
 	j.bytes += size - s.size
 	s.size, s.sealed, s.summary = size, true, &sum
-	s.firstTime, s.lastTime = sum.FirstTime, sum.LastTime
+	s.firstTime, s.lastTime, s.link = sum.FirstTime, sum.LastTime, sum.Link
 	s.forgetLocked()
 	return nil
 }

@@ -38,6 +38,8 @@ type manifestSegment struct {
 	Chain     uint32 `json:"chain"`
 	FirstTime int64  `json:"first_time"`
 	LastTime  int64  `json:"last_time"`
+
+	Link segment.LinkRange `json:"link,omitzero"`
 }
 
 const manifestVersion = 1
@@ -106,7 +108,7 @@ func (j *Journal) saveManifest() error {
 		if s.sealed {
 			m.Segments = append(m.Segments, manifestSegment{
 				Number: s.number, Size: s.size, FirstSeq: s.first, LastSeq: s.last(), End: s.end, Chain: s.chain,
-				FirstTime: s.firstTime, LastTime: s.lastTime,
+				FirstTime: s.firstTime, LastTime: s.lastTime, Link: s.link,
 			})
 		}
 	}

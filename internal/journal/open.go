@@ -188,7 +188,7 @@ func (j *Journal) loadSegments(entries []disk.Entry, m manifest) error {
 		if ok && k.Size == e.Size {
 			j.segs = append(j.segs, &seg{
 				number: number, size: e.Size, sealed: true, first: k.FirstSeq, rows: k.LastSeq + 1 - k.FirstSeq,
-				end: k.End, chain: k.Chain, firstTime: k.FirstTime, lastTime: k.LastTime,
+				end: k.End, chain: k.Chain, firstTime: k.FirstTime, lastTime: k.LastTime, link: k.Link,
 			})
 			continue
 		}

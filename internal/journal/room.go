@@ -253,5 +253,5 @@ func (j *Journal) describe() segment.Stream {
 	defer j.mu.Unlock()
 	marks := maps.Clone(j.marks)
 	delete(marks, j.leaving)
-	return segment.Stream{ID: j.id, Name: j.o.Name, Marks: marks}
+	return segment.Stream{ID: j.id, Name: j.o.Name, Marks: marks, Link: j.o.Link.column()}
 }

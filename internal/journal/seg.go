@@ -14,6 +14,7 @@ type seg struct {
 	firstTime int64
 	lastTime  int64
 	rows      uint64 // durable rows
+	link      segment.LinkRange
 	end       int64  // behind the last durable block
 	chain     uint32 // at the last row
 	size      int64  // of the file
@@ -58,5 +59,5 @@ func (s *seg) take(sum *segment.Summary) {
 	s.summary, s.header = sum, sum.Header
 	s.first, s.rows = sum.Header.FirstSeq, sum.Tail.LastSeq+1-sum.Header.FirstSeq
 	s.end, s.chain = sum.Tail.End, sum.Tail.Chain
-	s.firstTime, s.lastTime = sum.FirstTime, sum.LastTime
+	s.firstTime, s.lastTime, s.link = sum.FirstTime, sum.LastTime, sum.Link
 }

@@ -31,6 +31,7 @@ type Stage struct {
 type part struct {
 	block   *segment.Block
 	schemas []*row.Schema
+	links   segment.LinkRange
 }
 
 // staged is one file of a Stage.
@@ -65,6 +66,7 @@ func (s *Stage) Add(b *row.Batch) error {
 	s.full.block.Reset()
 	s.full.block.AppendRows(b.Bytes(), b.Rows())
 	s.full.schemas = append(s.full.schemas[:0], b.Schemas()...)
+	s.full.links = s.j.links(b)
 	s.rows += uint64(b.Rows())
 	return nil
 }
@@ -118,6 +120,7 @@ func (s *Stage) write(p part) error {
 	if _, err := f.w.Write(p.block, s.j.o.Now().UnixMicro(), false); err != nil {
 		return roomRefusal(err)
 	}
+	f.w.Linked(p.links)
 	if over := f.w.End() - f.size; over > 0 { // a block larger than the file
 		f.size += over
 		s.j.account(over)
@@ -149,7 +152,7 @@ func (s *Stage) grow(n int64) error {
 		j.account(-size)
 		return roomRefusal(err)
 	}
-	h := segment.Header{Identity: segment.Identity{Epoch: j.epoch, Serial: serial}, Salt: j.salt, Stream: segment.Stream{ID: j.id, Name: j.o.Name}}
+	h := segment.Header{Identity: segment.Identity{Epoch: j.epoch, Serial: serial}, Salt: j.salt, Stream: segment.Stream{ID: j.id, Name: j.o.Name, Link: j.o.Link.column()}}
 	s.files = append(s.files, &staged{
 		reserved: reserved{name: name, serial: serial, file: f, size: size},
 		w:        segment.NewWriter(f, h, size),

@@ -33,7 +33,7 @@ import (
 //	92  u32  part   \ of a staged transaction, from 1; both 0 otherwise
 //	96  u32  parts  /
 //	100 u32  length of the JSON that follows
-//	104      JSON: stream id, stream, watermarks and holds
+//	104      JSON: stream id, name, marks of sinks, link column, watermark of rolls
 const (
 	headerCopy = disk.Align
 	headerSize = 2 * headerCopy
@@ -87,11 +87,14 @@ type Stream struct {
 	ID    string            `json:"id"`
 	Name  string            `json:"name"`
 	Marks map[string]uint64 `json:"marks,omitempty"` // registered sinks, and how far each had read
+	Link  string            `json:"link,omitempty"`  // column that the footer's link range is of
+	Cut   Watermark         `json:"cut,omitzero"`    // what rolls had cut off
 }
 
 // Fits tells whether a header has room for s, however far the marks rise.
 func (s Stream) Fits() bool {
-	full := Stream{ID: s.ID, Name: s.Name, Marks: make(map[string]uint64, len(s.Marks))}
+	full := Stream{ID: s.ID, Name: s.Name, Marks: make(map[string]uint64, len(s.Marks)), Link: s.Link}
+	full.Cut = Watermark{Link: s.Link, Below: math.MinInt64, Through: math.MaxUint64, End: math.MaxUint64, Roll: math.MaxUint64}
 	for sink := range s.Marks {
 		full.Marks[sink] = math.MaxUint64
 	}

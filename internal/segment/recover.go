@@ -36,7 +36,7 @@ func Recover(f disk.File, h Header, end int64, from *Checkpoint) (Recovered, err
 	size = disk.Up(size)
 	s := scan{f: f, h: h, size: size, pos: DataStart, chain: h.chain(), last: h.Before.Chain}
 	s.win = window{f: f, end: size}
-	s.out.Summary.Header = h
+	s.out.Summary.Header, s.out.Summary.Link.Column = h, h.Stream.Link
 	if end != 0 {
 		s.size, s.win.end, s.proven = end, end, end
 	}
@@ -161,6 +161,8 @@ func (s *scan) accept(info blockInfo, b []byte) {
 	s.out.Summary.note(info)
 	if info.rows == 0 {
 		s.define(b[blockHead:info.length])
+	} else if s.h.Stream.Link != "" {
+		s.out.Summary.link(b[blockHead:info.length], s.h.Stream.Link)
 	}
 	s.pos += info.padded()
 	s.rows = info.firstRow + uint64(info.rows)

@@ -20,6 +20,7 @@ type Summary struct {
 	Rows      uint64       `json:"rows"`
 	FirstTime int64        `json:"first_time"` // of receipt, Unix microseconds; 0 without rows
 	LastTime  int64        `json:"last_time"`
+	Link      LinkRange    `json:"link,omitzero"` // of the header's link column
 	Schemas   []Definition `json:"schemas"`
 	Index     []IndexEntry `json:"index"`
 	SHA256    string       `json:"sha256,omitempty"` // of everything before Tail.End, hexadecimal; set by sealing

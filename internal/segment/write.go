@@ -30,7 +30,7 @@ type Writer struct {
 // bytes. It writes no header: Begin does, or, for a staged transaction, Adopt.
 func NewWriter(f disk.File, h Header, limit int64) *Writer {
 	return &Writer{
-		f: f, sum: Summary{Header: h}, known: map[uint32]bool{}, limit: limit, footer: footerRoom + 96*(limit/indexEvery),
+		f: f, sum: Summary{Header: h, Link: LinkRange{Column: h.Stream.Link}}, known: map[uint32]bool{}, limit: limit, footer: footerRoom + 96*(limit/indexEvery),
 		end: DataStart, flushed: DataStart, chain: h.chain(), last: h.Before.Chain,
 	}
 }
@@ -154,6 +154,9 @@ func (w *Writer) Write(b *Block, received int64, durable bool) (Written, error) 
 	}
 	return at, nil
 }
+
+// Linked notes the links of rows that were written.
+func (w *Writer) Linked(r LinkRange) { w.sum.Link.Join(r) }
 
 // put writes at the end. A flushed write covers only itself, so one that
 // follows unflushed ones ends in a flush of the file: no hole may stand
