@@ -45,6 +45,7 @@ type Tx struct {
 	failed error // why nothing more can be done but Rollback
 	last   judged
 
+	yields bool           // the next rows do
 	zone   *time.Location // of times without one; nil: the database's
 	timed  *moments       // of the last row's schema
 	placed []row.Value    // the last row's values
@@ -78,6 +79,9 @@ func (t *Tx) Insert(s *row.Schema, values []row.Value) error {
 	flags := row.Flags(0)
 	if t.move != nil && t.rows == 0 {
 		flags = row.Moves
+	}
+	if t.yields {
+		flags |= row.Yields
 	}
 	if err := t.batch.Add(s, flags, values); err != nil {
 		t.failed = fault.New(fault.InternalError, "row for table %q cannot be encoded", s.Table).Because(err)
@@ -234,6 +238,31 @@ func (t *Tx) Send(ctx context.Context, durable bool) Pending {
 	}
 	rows, err := t.stream.journal.Send(ctx, t.batch, durable)
 	return Pending{rows: rows, over: err != nil, err: err}
+}
+
+// RollbackTo drops every row but the first rows ones. That needs them, and what
+// is dropped, in memory: after an error the transaction can only be rolled back
+// as a whole.
+func (t *Tx) RollbackTo(rows int) error {
+	switch {
+	case rows == 0:
+		t.Rollback()
+		return nil
+	case t.failed != nil:
+		return t.failed
+	case rows >= t.rows:
+		return nil
+	}
+	left := rows - (t.rows - t.batch.Rows())
+	if left < 1 { // the newest row must be at hand, for the mark of the end
+		t.failed = fault.New(fault.LimitExceeded, "transaction cannot go back to its row %d: it has more than %d bytes of rows, and that one is on disk", rows, stageAt).
+			WithHint("roll the whole transaction back, and make savepoints in smaller ones")
+		return t.failed
+	}
+	before := t.batch.Len()
+	t.batch.Cut(left)
+	t.rows, t.bytes = rows, t.bytes-int64(before-t.batch.Len())
+	return nil
 }
 
 // Rollback drops the rows.

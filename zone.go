@@ -22,6 +22,12 @@ const maxSeconds = len("9999999999")
 // that.
 func (t *Tx) SetZone(zone *time.Location) { t.zone = zone }
 
+// Treat says how the rows are meant that Insert takes from now on: of which zone
+// times are without one, as SetZone does, and whether the rows yield. One that
+// does is left out by SQL sinks whose table has a row with its key, as ON CONFLICT
+// DO NOTHING says; it is no reject.
+func (t *Tx) Treat(zone *time.Location, yields bool) { t.zone, t.yields = zone, yields }
+
 // momentsOf returns which columns of a schema are moments.
 func (db *DB) momentsOf(s *row.Schema) *moments {
 	if m, ok := db.moments.Load(s); ok {

@@ -1,6 +1,7 @@
 package row
 
 import (
+	"encoding/binary"
 	"fmt"
 )
 
@@ -64,6 +65,23 @@ func (b *Batch) use(s *Schema) {
 func (b *Batch) MarkLast(flags Flags) {
 	if b.rows > 0 {
 		setFlags(b.buf[b.last:], flags)
+	}
+}
+
+// Cut drops the rows behind the first n. A row that is the only one left begins
+// and ends no transaction of several.
+func (b *Batch) Cut(n int) {
+	if n >= b.rows {
+		return
+	}
+	at := 0
+	for range n {
+		b.last = at
+		at += int(binary.LittleEndian.Uint32(b.buf[at:])) // AppendRecord made it
+	}
+	b.buf, b.rows = b.buf[:at], n
+	if n == 1 {
+		clearFlags(b.buf, TxBegin|TxEnd)
 	}
 }
 

@@ -56,6 +56,53 @@ func TestBatchHoldsItsRows(t *testing.T) {
 	}
 }
 
+// TestCut drops rows and goes on as if they had never been.
+func TestCut(t *testing.T) {
+	for n := range 6 {
+		var cut, plain Batch
+		for i := range 5 {
+			if i == 1 {
+				cut.MarkLast(TxBegin)
+			}
+			if err := cut.Add(calls, 0, []Value{Text(fmt.Sprint(i)), Null, Text("42")}); err != nil {
+				t.Fatal(err)
+			}
+			if i < n {
+				if i == 1 {
+					plain.MarkLast(TxBegin)
+				}
+				if err := plain.Add(calls, 0, []Value{Text(fmt.Sprint(i)), Null, Text("42")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		cut.Cut(n)
+		for _, b := range []*Batch{&cut, &plain} {
+			if b.Rows() == 1 {
+				b.MarkLast(TxBegin)
+			}
+			if err := b.Add(calls, Yields, []Value{Null, Null, Null}); err != nil {
+				t.Fatal(err)
+			}
+			b.MarkLast(TxEnd)
+		}
+		if cut.Rows() != plain.Rows() || !bytes.Equal(cut.Bytes(), plain.Bytes()) {
+			t.Fatalf("cut to %d rows: %d rows, want %d", n, cut.Rows(), plain.Rows())
+		}
+		records(t, &cut)
+	}
+	var b Batch
+	for range 2 {
+		if err := b.Add(calls, TxBegin, []Value{Null, Null, Null}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Cut(1)
+	if got := records(t, &b); len(got) != 1 || got[0].Flags != 0 {
+		t.Fatalf("the row left has flags %d", got[0].Flags)
+	}
+}
+
 func TestBatchNamesEachSchemaOnce(t *testing.T) {
 	var b Batch
 	for round := range 2 {

@@ -158,6 +158,13 @@ func setFlags(rec []byte, flags Flags) {
 	binary.LittleEndian.PutUint32(rec[offSum:], sum(rec))
 }
 
+// clearFlags takes flags from a record with index 0 and renews its checksum.
+func clearFlags(rec []byte, flags Flags) {
+	f := binary.LittleEndian.Uint16(rec[offFlags:])
+	binary.LittleEndian.PutUint16(rec[offFlags:], f&^uint16(flags))
+	binary.LittleEndian.PutUint32(rec[offSum:], sum(rec))
+}
+
 // Record is the view of one record's bytes that Parse has checked.
 type Record struct {
 	Kind   Kind

@@ -68,6 +68,7 @@ const (
 	TxEnd                       // last row of a transaction of several rows
 	Malformed                   // a line that its source could not parse; one value, the raw bytes
 	Moves                       // first row of a transaction that moves the position of a source
+	Yields                      // left out where its table has a row with its key: ON CONFLICT DO NOTHING
 )
 
 // Row is one insert.

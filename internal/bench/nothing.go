@@ -47,6 +47,8 @@ type nothingTx struct{ rows int }
 
 func (t *nothingTx) Insert(*row.Schema, []row.Value) error { t.rows++; return nil }
 func (t *nothingTx) SetZone(*time.Location)                {}
+func (t *nothingTx) Treat(*time.Location, bool)            {}
 func (t *nothingTx) Rows() int                             { return t.rows }
 func (t *nothingTx) Commit(context.Context, bool) error    { t.rows = 0; return nil }
 func (t *nothingTx) Rollback()                             { t.rows = 0 }
+func (t *nothingTx) RollbackTo(rows int) error             { t.rows = rows; return nil }

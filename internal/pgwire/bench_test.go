@@ -23,10 +23,10 @@ type nullTx struct{ rows int }
 
 func (n nullStore) Begin() Tx                            { return new(nullTx) }
 func (tx *nullTx) Insert(*row.Schema, []row.Value) error { tx.rows++; return nil }
-func (tx *nullTx) SetZone(*time.Location)                {}
+func (tx *nullTx) Treat(*time.Location, bool)            {}
 func (tx *nullTx) Rows() int                             { return tx.rows }
 func (tx *nullTx) Commit(context.Context, bool) error    { tx.rows = 0; return nil }
-func (tx *nullTx) Rollback()                             { tx.rows = 0 }
+func (tx *nullTx) RollbackTo(rows int) error             { tx.rows = rows; return nil }
 
 // loop is a connection that sends the same bytes for ever and drops what it
 // is answered.

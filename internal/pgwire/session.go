@@ -41,6 +41,7 @@ type session struct {
 	readOnly bool
 	tx       Tx // nil until the first row
 	began    time.Time
+	points   []point // savepoints of the block, the oldest first
 
 	settings settings
 	database string
@@ -86,11 +87,7 @@ var errClosed = errors.New("client has closed the connection")
 // serve reads messages until the client leaves, the server stops, or the
 // protocol is broken. It returns what to say as a last word.
 func (s *session) serve() error {
-	defer func() {
-		if s.tx != nil {
-			s.tx.Rollback()
-		}
-	}()
+	defer s.rollback()
 	for {
 		s.tidy()
 		kind, n, err := s.nextMessage()
@@ -239,7 +236,7 @@ func (s *session) fail(err error) {
 	if s.state == idle {
 		s.endTx(false)
 	} else {
-		s.rollback()
+		_ = s.backToPoint() // its error comes again with ROLLBACK TO
 		s.state = failed
 	}
 }
@@ -273,7 +270,7 @@ func (s *session) insert(schema *row.Schema, values []row.Value) error {
 	if s.tx == nil {
 		s.tx = s.srv.store.Begin()
 	}
-	s.tx.SetZone(s.settings.zone)
+	s.tx.Treat(s.settings.zone, false)
 	return s.tx.Insert(schema, values)
 }
 
@@ -293,7 +290,7 @@ func (s *session) commit() error {
 		s.srv.stats.rows.Add(uint64(rows))
 		return nil
 	}
-	s.tx.Rollback()
+	s.rollback()
 	if s.unsettled >= 0 {
 		s.out = s.out[:s.unsettled]
 	}
@@ -310,7 +307,7 @@ func (s *session) commit() error {
 
 func (s *session) rollback() {
 	if s.tx != nil {
-		s.tx.Rollback()
+		_ = s.tx.RollbackTo(0) // it does not fail
 	}
 }
 
@@ -325,6 +322,9 @@ func (s *session) endTx(committed bool) {
 	}
 	clear(s.portals)
 	s.portal.open = false
+	if s.points != nil {
+		s.forgetPoints()
+	}
 }
 
 // moment returns the time that the clock shows to SQL: the transaction's first

@@ -2,6 +2,7 @@ package pgwire
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -240,29 +241,32 @@ func (g *settings) assign(name, value string, reset bool) {
 	if reset {
 		var ok bool
 		if value, ok = g.start[name]; !ok {
+			g.set = maps.Clone(g.set)
 			delete(g.set, name)
 			g.refresh()
 			return
 		}
 	}
-	if g.set == nil {
-		g.set = make(map[string]string)
-	}
-	g.set[name] = value
+	g.change(&g.set, name, value)
 	g.refresh()
+}
+
+// change replaces a map by one with another value: savepoints hold the old one.
+func (g *settings) change(m *map[string]string, name, value string) {
+	next := make(map[string]string, len(*m)+1)
+	maps.Copy(next, *m)
+	next[name] = value
+	*m = next
 }
 
 // assignLocal keeps a value up to the transaction's end.
 func (g *settings) assignLocal(name, value string) {
-	if g.local == nil {
-		g.local = make(map[string]string)
-	}
 	if _, ok := g.local[name]; !ok {
 		old, had := g.set[name]
 		if !had {
 			old = unset
 		}
-		g.local[name] = old
+		g.change(&g.local, name, old)
 	}
 	g.assign(name, value, false)
 }
@@ -284,14 +288,22 @@ func (g *settings) endTx(committed bool) (changed []string) {
 			}
 		}
 	}
+	changed = g.back(after, nil)
+	g.inBlock, g.before = false, nil
+	return changed
+}
+
+// back replaces what is set, and returns the names whose values changed by that.
+func (g *settings) back(set, local map[string]string) (changed []string) {
 	for name := range known {
 		was, _ := g.get(name)
-		if is, ok := after[name]; ok && is != was || !ok && known[name].value != was {
+		if is, ok := set[name]; ok && is != was || !ok && known[name].value != was {
 			changed = append(changed, name)
 		}
 	}
-	g.set, g.inBlock, g.before, g.local = after, false, nil, nil
+	g.set, g.local = set, local
 	g.refresh()
+	slices.Sort(changed)
 	return changed
 }
 

@@ -130,7 +130,7 @@ func (s *session) runSimple(st statement) error {
 
 // permitted lets nothing but the end of a failed block through.
 func (s *session) permitted(st statement) error {
-	if t, ok := st.(*transactionStatement); s.state == failed && !(ok && t.ends()) {
+	if t, ok := st.(interface{ ends() bool }); s.state == failed && !(ok && t.ends()) {
 		return errFailedBlock
 	}
 	return nil
@@ -165,32 +165,23 @@ func init() { // not a literal, because the readers refer back to parse
 		"deallocate": readDeallocate,
 		"close":      readClose,
 		"unlisten":   readClose,
+		"savepoint":  readSavepoint,
+		"release":    readSavepoint,
 	}
 	for _, w := range []string{"begin", "start", "commit", "end", "rollback", "abort"} {
 		readers[w] = readTransaction
-	}
-	for _, w := range []string{"savepoint", "release"} {
-		readers[w] = refuser("savepoints are not taken",
-			"a transaction is whole or absent: roll it back and send it again, or use one transaction per row")
 	}
 	for _, w := range []string{"update", "delete", "merge", "truncate", "drop", "alter", "with", "table", "values",
 		"explain", "grant", "revoke", "comment", "vacuum", "analyze", "analyse", "cluster", "reindex", "lock", "call",
 		"do", "declare", "fetch", "move", "listen", "notify", "prepare", "execute", "checkpoint", "load", "refresh",
 		"import", "security", "reassign"} {
-		readers[w] = refuser("", insertOnly)
+		readers[w] = refuse
 	}
 }
 
-// refuser returns a reader that refuses; without a message it names the
-// statement's first word.
-func refuser(message, hint string) func(*lexer, *session) (statement, error) {
-	return func(l *lexer, _ *session) (statement, error) {
-		m := message
-		if m == "" {
-			m = "statement " + strconv.Quote(lower(l.word())) + " is not taken"
-		}
-		return nil, l.refuse(m, hint)
-	}
+// refuse is the reader of what is refused by its first word.
+func refuse(l *lexer, _ *session) (statement, error) {
+	return nil, l.refuse("statement "+strconv.Quote(lower(l.word()))+" is not taken", insertOnly)
 }
 
 // done is a statement that only answers its tag.

@@ -9,6 +9,8 @@ import (
 	"holdfast/internal/fault"
 )
 
+const failedBlock = "ERROR 25P02 current transaction is aborted, commands ignored until end of transaction block; ready E"
+
 // simpleCases are queries, each case's in a session of its own, with every
 // message that answers them and every row that is committed.
 var simpleCases = []struct {
@@ -45,7 +47,23 @@ var simpleCases = []struct {
 	{"read only", []string{"begin read only", "insert into t(a) values (1)", "rollback", "show transaction_read_only"},
 		[]string{"BEGIN; ready T", "ERROR 25006 cannot execute INSERT in a read-only transaction; ready E", "ROLLBACK; ready I",
 			"columns transaction_read_only 25; row off; SHOW; ready I"}, nil},
-	{"savepoints", []string{"begin", "savepoint a"}, []string{"BEGIN; ready T", "ERROR 0A000 at 1 savepoints are not taken; ready E"}, nil},
+	{"savepoints", []string{"begin", "insert into t(a) values (1)", "savepoint a", "insert into t(a) values (2)", "nonsense", "insert into t(a) values (3)", "savepoint b", "release a",
+		"ROLLBACK TO a", "insert into t(a) values (4)", "savepoint b", "insert into t(a) values (5)", "rollback work to savepoint a", "insert into t(a) values (6)", "rollback to b", "rollback transaction to savepoint a",
+		"savepoint savepoint", "insert into t(a) values (7)", "release savepoint savepoint", "release savepoint", "rollback to a", "release savepoint a", "insert into t(a) values (8),(9)", "commit"},
+		[]string{"BEGIN; ready T", "INSERT 0 1; ready T", "SAVEPOINT; ready T", "INSERT 0 1; ready T", `ERROR 42601 at 1 syntax error at or near "nonsense"; ready E`, failedBlock, failedBlock, failedBlock,
+			"ROLLBACK; ready T", "INSERT 0 1; ready T", "SAVEPOINT; ready T", "INSERT 0 1; ready T", "ROLLBACK; ready T", "INSERT 0 1; ready T", `ERROR 3B001 savepoint "b" does not exist; ready E`, "ROLLBACK; ready T",
+			"SAVEPOINT; ready T", "INSERT 0 1; ready T", "RELEASE; ready T", `ERROR 3B001 savepoint "savepoint" does not exist; ready E`, "ROLLBACK; ready T", "RELEASE; ready T", "INSERT 0 2; ready T", "COMMIT; ready I"},
+		[]string{"t(a)=1", "t(a)=8", "t(a)=9"}},
+	{"savepoints of one name", []string{"begin; insert into t(a) values (1); savepoint a; insert into t(a) values (2); savepoint a; insert into t(a) values (3); rollback to a; release a; insert into t(a) values (4); rollback to a; commit"},
+		[]string{"BEGIN; INSERT 0 1; SAVEPOINT; INSERT 0 1; SAVEPOINT; INSERT 0 1; ROLLBACK; RELEASE; INSERT 0 1; ROLLBACK; COMMIT; ready I"}, []string{"t(a)=1"}},
+	{"a row that fails takes those of its statement with it", []string{"begin", "savepoint a", "insert into t(a) values (1),(2),(upper('x'))", "rollback to a", "commit"},
+		[]string{"BEGIN; ready T", "SAVEPOINT; ready T", `ERROR 0A000 at 34 function "upper" is not evaluated; ready E`, "ROLLBACK; ready T", "COMMIT; ready I"}, nil},
+	{"savepoints outside a block", []string{"savepoint a", "release a", "rollback to a", "begin; savepoint a; commit", "begin; rollback to a", "commit"},
+		[]string{"ERROR 25P01 SAVEPOINT can only be used in transaction blocks; ready I", "ERROR 25P01 RELEASE SAVEPOINT can only be used in transaction blocks; ready I",
+			"ERROR 25P01 ROLLBACK TO SAVEPOINT can only be used in transaction blocks; ready I", "BEGIN; SAVEPOINT; COMMIT; ready I", `BEGIN; ERROR 3B001 savepoint "a" does not exist; ready E`, "ROLLBACK; ready I"}, nil},
+	{"settings go back to a savepoint", []string{"begin", "set local time zone 'Europe/Berlin'", "savepoint a", "set time zone 'Asia/Tokyo'", "rollback to a", "show timezone", "commit", "show timezone"},
+		[]string{"BEGIN; ready T", "set TimeZone=Europe/Berlin; SET; ready T", "SAVEPOINT; ready T", "set TimeZone=Asia/Tokyo; SET; ready T", "set TimeZone=Europe/Berlin; ROLLBACK; ready T",
+			"columns timezone 25; row Europe/Berlin; SHOW; ready T", "set TimeZone=UTC; COMMIT; ready I", "columns timezone 25; row UTC; SHOW; ready I"}, nil},
 	{"unequal rows", []string{"insert into t(a,b) values (1,2),(3)", "insert into t(a) values (1,2)"},
 		[]string{"ERROR 42601 at 35 INSERT has more target columns than expressions: 2 and 1; ready I",
 			"ERROR 42601 at 29 INSERT has more expressions than target columns: 2 and 1; ready I"}, nil},

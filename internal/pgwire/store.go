@@ -40,14 +40,17 @@ type Column struct {
 type Tx interface {
 	// Insert adds a row. It copies values, which the caller reuses.
 	Insert(s *row.Schema, values []row.Value) error
-	// SetZone says of which zone times are that Insert gets without one.
-	SetZone(zone *time.Location)
+	// Treat says how the rows are meant that Insert takes from now on: of which
+	// zone times are without one, and whether SQL sinks leave them out where a
+	// row with their key is there.
+	Treat(zone *time.Location, yields bool)
 	// Rows returns the number of rows inserted since the Tx was last empty.
 	Rows() int
 	// Commit returns once the rows are flushed (durable) or written, at once
 	// for an empty Tx. Where ctx ends first, whether the rows become durable is
 	// open. Afterwards the Tx is empty and can be used again.
 	Commit(ctx context.Context, durable bool) error
-	// Rollback drops the rows. Afterwards the Tx can be used again.
-	Rollback()
+	// RollbackTo drops all but the first rows rows; for 0 it does not fail, and
+	// the Tx is as new. After an error nothing but that is possible.
+	RollbackTo(rows int) error
 }

@@ -27,6 +27,7 @@ type memStore struct {
 
 	failCommit error
 	failInsert error
+	failBack   error
 	block      chan struct{} // when set, Commit waits for it, or for its context
 	entered    chan struct{} // when set, gets a value as Commit starts to wait
 }
@@ -116,14 +117,15 @@ func (m *memStore) taken() []string {
 }
 
 type memTx struct {
-	m    *memStore
-	rows []string
+	m      *memStore
+	rows   []string
+	yields bool
 }
 
-func (tx *memTx) SetZone(zone *time.Location) {
+func (tx *memTx) Treat(zone *time.Location, yields bool) {
 	tx.m.mu.Lock()
 	defer tx.m.mu.Unlock()
-	tx.m.zone = zone
+	tx.m.zone, tx.yields = zone, yields
 }
 
 // told returns what was declared last, and the zone that was set last.
@@ -154,6 +156,9 @@ func (tx *memTx) Insert(s *row.Schema, values []row.Value) error {
 			b.WriteByte('|')
 		}
 		b.WriteString(v.String())
+	}
+	if tx.yields {
+		b.WriteString(" unless there")
 	}
 	tx.rows = append(tx.rows, b.String())
 	return nil
@@ -186,4 +191,10 @@ func (tx *memTx) Commit(ctx context.Context, durable bool) error {
 	return nil
 }
 
-func (tx *memTx) Rollback() { tx.rows = nil }
+func (tx *memTx) RollbackTo(rows int) error {
+	if rows > 0 && tx.m.failBack != nil {
+		return tx.m.failBack
+	}
+	tx.rows = tx.rows[:min(rows, len(tx.rows))]
+	return nil
+}

@@ -45,10 +45,8 @@ func readTransaction(l *lexer, _ *session) (statement, error) {
 	if t.verb == 'b' {
 		return t, t.options(l)
 	}
-	if fold(l.word(), "to") {
-		l.pos = at
-		return nil, l.refuse("savepoints are not taken",
-			"a transaction is whole or absent: roll it back and send it again")
+	if t.verb == 'r' && w != "abort" && l.keyword("to") {
+		return backTo(l)
 	}
 	if l.keyword("and") {
 		t.chain = !l.keyword("no")
