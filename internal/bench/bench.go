@@ -42,6 +42,9 @@ type Options struct {
 	// Postgres adds the cases that compare with PostgreSQL, where its programs
 	// are found.
 	Postgres bool
+	// Self is the command that calls Serve with the two arguments behind it: the
+	// cases against PostgreSQL start it. They need it.
+	Self []string
 
 	// Started, where set, is told each case's name as it begins, and Done its
 	// result. Both are called by the goroutine that called Run.
@@ -105,9 +108,10 @@ type comparison struct {
 
 // place is where a case writes.
 type place struct {
-	dir     string // its own, empty
-	segment int64  // size of segments, bytes
-	rows    int    // of each run; 0: as many as the time allows
+	dir     string   // its own, empty
+	segment int64    // size of segments, bytes
+	rows    int      // of each run; 0: as many as the time allows
+	self    []string // the command that calls Serve
 }
 
 // pair is the two sides of a case, and how both end.
@@ -268,7 +272,7 @@ func measure(ctx context.Context, c comparison, dir string, o Options) (r Result
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	p, err := c.open(ctx, place{dir, o.Segment, o.Rows})
+	p, err := c.open(ctx, place{dir, o.Segment, o.Rows, o.Self})
 	if err != nil {
 		return r, err
 	}

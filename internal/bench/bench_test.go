@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +20,21 @@ import (
 	"go.uber.org/goleak"
 )
 
+// serverVar makes this program the server of a case; its arguments follow it.
+const serverVar = "HOLDFAST_BENCH_SERVER"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(serverVar) != "" {
+		segment, err := strconv.ParseInt(os.Args[2], 10, 64)
+		if err == nil {
+			err = Serve(context.Background(), os.Args[1], segment, os.Stdin, os.Stdout)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	// database/sql ends its opener a moment after Close returned.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("database/sql.(*DB).connectionOpener"))
 }
@@ -180,13 +196,30 @@ func TestPostgres(t *testing.T) {
 	if !possible(t, postgresComparisons()[0]) {
 		t.SkipNow()
 	}
-	dir := open(t)
-	report, err := Run(t.Context(), Options{Dir: dir, Only: regexp.MustCompile("^postgres/(copy|prepared/16)$"), Rows: 150, Rounds: 1, Postgres: true, Segment: 1 << 20})
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Results) != 2 || report.Results[0].Baseline <= 0 {
-		t.Errorf("results %+v", report.Results)
+	t.Setenv(serverVar, "1")
+	dir := open(t)
+	// Processor time is told in hundredths of a second for each process.
+	o := Options{Dir: dir, Only: regexp.MustCompile("^postgres/copy$|^postgres(-off)?/prepared/16$"), Rows: 20_000, Rounds: 1, Postgres: true, Segment: 1 << 20, Self: []string{self}}
+	report, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Results) != 3 {
+		t.Fatalf("results %+v", report.Results)
+	}
+	for _, r := range report.Results {
+		if r.Baseline <= 0 || runtime.GOOS == "linux" && r.Name != "postgres/copy" && (r.CPU <= 0 || r.BaselineCPU <= 0) {
+			t.Errorf("%+v", r)
+		}
+	}
+	empty(t, dir)
+	o.Self = nil
+	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "Self") {
+		t.Errorf("without a command that serves: got %v", err)
 	}
 	empty(t, dir)
 }

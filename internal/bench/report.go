@@ -18,7 +18,7 @@ type Report struct {
 
 // nameWidth is that of the longest name, so that a table can be printed while
 // it is still being measured.
-const nameWidth = 20
+const nameWidth = 24
 
 // Header returns the head of the table whose lines are Result.Line.
 func Header() string {
@@ -97,7 +97,8 @@ func (r Report) Markdown(w io.Writer, command, commit string) error {
 // processorTimes writes what is known of the processor time that both sides
 // use, which a busy machine changes less than it does rates.
 func (r Report) processorTimes(b *strings.Builder) {
-	head := "\nProcessor time in µs per unit, that of the database and of psql included:\n\n" +
+	head := "\nProcessor time in µs per unit: of the loads that of the database and of psql included, of the\n" +
+		"cases that begin with postgres that of the server alone:\n\n" +
 		"| case | holdfast | baseline | ratio |\n|---|--:|--:|--:|\n"
 	for _, c := range r.Results {
 		if c.CPU > 0 && c.BaselineCPU > 0 {

@@ -19,9 +19,9 @@ var sample = Report{
 func TestTable(t *testing.T) {
 	got := Header() + sample.Results[0].Line() + sample.Results[1].Line()
 	want := "" +
-		"case                     holdfast     baseline  ratio  goal     p50 µs     p99 µs  unit\n" +
-		"append/1                   14,123       15,000   0.94   0.9       62.3      1,234  rows/s\n" +
-		"wire/copy               1,234,567         9.88  12.30     -       5.00       6.00  rows/s\n"
+		"case                         holdfast     baseline  ratio  goal     p50 µs     p99 µs  unit\n" +
+		"append/1                       14,123       15,000   0.94   0.9       62.3      1,234  rows/s\n" +
+		"wire/copy                   1,234,567         9.88  12.30     -       5.00       6.00  rows/s\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

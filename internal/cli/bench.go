@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,21 @@ const (
 // quickSegment is the size of segments with --quick, in bytes: large ones take
 // longer to write beforehand than the cases themselves.
 const quickSegment = 8 << 20
+
+// newBenchServer is what the bench starts: users have no use for it.
+func newBenchServer(env *Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "server DIR BYTES", Short: "serve the wire to a bench until standard input ends", Hidden: true,
+		Example: "  holdfast bench server /tmp/bench 67108864", Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			segment, err := strconv.ParseInt(args[1], 10, 64)
+			if err != nil || segment < 1<<20 || segment > 1<<30 {
+				return usage("from 1048576 to 1073741824 bytes", "segments of %q bytes cannot be made", args[1])
+			}
+			return bench.Serve(env.Context, args[0], segment, env.Stdin, env.Stdout)
+		},
+	}
+}
 
 // benchFlags are what the user may say.
 type benchFlags struct {
@@ -57,6 +73,7 @@ started there, and removed.`,
 		Args:    noArgs,
 		RunE:    func(*cobra.Command, []string) error { return runBench(env, &f) },
 	}
+	cmd.AddCommand(newBenchServer(env))
 	cmd.Flags().StringVar(&f.options.Dir, "dir", ".", "`directory` on the disk to measure")
 	cmd.Flags().StringVar(&f.only, "only", "", "only cases whose name matches this `regexp`")
 	cmd.Flags().IntVar(&f.options.Rows, "rows", 0, "rows of each run; 0: as many as the time allows")
@@ -152,6 +169,11 @@ func (f *benchFlags) measure(env *Env) (bench.Report, error) {
 		_, err := fmt.Fprint(env.Stdout, line)
 		return err
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return bench.Report{}, fmt.Errorf("find this program: %w", err)
+	}
+	f.options.Self = []string{self, "bench", "server"}
 	r, err := bench.Run(env.Context, f.options)
 	bar.stop()
 	return r, err
