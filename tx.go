@@ -62,7 +62,11 @@ func (t *Tx) Insert(s *row.Schema, values []row.Value) error {
 	if err := t.judge(s, values); err != nil {
 		return err
 	}
-	values = t.place(s, values)
+	return t.add(s, 0, t.place(s, values))
+}
+
+// add adds a row that was judged.
+func (t *Tx) add(s *row.Schema, flags row.Flags, values []row.Value) error {
 	size := int64(row.Size(values))
 	if t.batch == nil {
 		t.batch = t.db.batches.Get().(*row.Batch)
@@ -76,9 +80,8 @@ func (t *Tx) Insert(s *row.Schema, values []row.Value) error {
 			return err
 		}
 	}
-	flags := row.Flags(0)
 	if t.move != nil && t.rows == 0 {
-		flags = row.Moves
+		flags |= row.Moves
 	}
 	if t.yields {
 		flags |= row.Yields
@@ -97,6 +100,20 @@ func (t *Tx) Insert(s *row.Schema, values []row.Value) error {
 
 // judge refuses what cannot be part of this transaction.
 func (t *Tx) judge(s *row.Schema, values []row.Value) error {
+	if err := t.belongs(s, values); err != nil {
+		return err
+	}
+	for i := range values {
+		if v := &values[i]; !v.Null && !validText(v.Text) {
+			return fault.New(fault.CharacterNotInRepertoire, "value for column %q of table %q is not UTF-8 text: %.64q", s.Columns[i].Name, s.Table, v.Text).
+				WithHint("send UTF-8 without NUL bytes; encode binary data, for example in hex")
+		}
+	}
+	return t.db.judgeRow(&t.last, s, values)
+}
+
+// belongs refuses what has no place in this transaction, whatever is in it.
+func (t *Tx) belongs(s *row.Schema, values []row.Value) error {
 	switch {
 	case t.failed != nil:
 		return t.failed
@@ -115,13 +132,7 @@ func (t *Tx) judge(s *row.Schema, values []row.Value) error {
 		return fault.New(fault.LimitExceeded, "transaction is larger than %d bytes", t.db.o.MaxTransaction).
 			WithHint("commit more often")
 	}
-	for i := range values {
-		if v := &values[i]; !v.Null && !validText(v.Text) {
-			return fault.New(fault.CharacterNotInRepertoire, "value for column %q of table %q is not UTF-8 text: %.64q", s.Columns[i].Name, s.Table, v.Text).
-				WithHint("send UTF-8 without NUL bytes; encode binary data, for example in hex")
-		}
-	}
-	return t.db.judgeRow(&t.last, s, values)
+	return nil
 }
 
 func validText(b []byte) bool { return utf8.Valid(b) && bytes.IndexByte(b, 0) < 0 }

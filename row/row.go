@@ -66,10 +66,14 @@ type Flags uint16
 const (
 	TxBegin   Flags = 1 << iota // first row of a transaction of several rows
 	TxEnd                       // last row of a transaction of several rows
-	Malformed                   // a line that its source could not parse; one value, the raw bytes
+	Malformed                   // a line that its source could not parse; see MalformedColumns
 	Moves                       // first row of a transaction that moves the position of a source
 	Yields                      // left out where its table has a row with its key: ON CONFLICT DO NOTHING
 )
+
+// MalformedColumns are the columns of a malformed row: the raw bytes, which need
+// be no text, why they are no row, and where they stood, a file and an offset.
+var MalformedColumns = []Column{{Name: "line", Type: "text"}, {Name: "why", Type: "text"}, {Name: "file", Type: "text"}, {Name: "at", Type: "bigint"}}
 
 // Row is one insert.
 type Row struct {

@@ -35,6 +35,9 @@ func (c *Config) Check() error {
 	for _, name := range c.SinkNames() {
 		c.Sinks[name].check(func(key, hint, message string, args ...any) { bad("sinks."+name+"."+key, hint, message, args...) })
 	}
+	for _, name := range c.SourceNames() {
+		c.Sources[name].check(func(key, hint, message string, args ...any) { bad("sources."+name+"."+key, hint, message, args...) })
+	}
 	if len(out) > 0 {
 		return out.sorted()
 	}

@@ -35,6 +35,7 @@ type Config struct {
 	Tables         Tables             `yaml:"tables" doc:"How tables come to be known."`
 	Streams        map[string]*Stream `yaml:"streams" doc:"Streams by name; main takes every table that no other stream names."`
 	Sinks          map[string]*Sink   `yaml:"sinks" doc:"Destinations by name; without any, SQLite at <data>/holdfast.db."`
+	Sources        map[string]*Source `yaml:"sources" omit:"zero" doc:"Places where rows come in besides the doors, by name."`
 	Drain          Duration           `yaml:"drain" doc:"How long a stop goes on delivering, at most."`
 	Scrub          Rate               `yaml:"scrub" doc:"How fast each stream's sealed segments are read again in the background to find damage, per second; or off."`
 	ScrubPause     Days               `yaml:"scrub_pause" doc:"From the end of one such round to the next."`
@@ -150,7 +151,7 @@ type Override struct {
 // On an error c is unchanged.
 func (c *Config) Override(o Override) error {
 	n := *c
-	n.Streams, n.Sinks = cloneStreams(c.Streams), cloneSinks(c.Sinks)
+	n.Streams, n.Sinks, n.Sources = cloneStreams(c.Streams), cloneSinks(c.Sinks), cloneSources(c.Sources)
 	if o.Data != "" {
 		if err := checkPath(o.Data); err != nil {
 			return fromFlag(err)

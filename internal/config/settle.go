@@ -51,6 +51,9 @@ func (c *Config) settle() {
 	for name, s := range c.Sinks {
 		c.settleSink("sinks."+name, s)
 	}
+	for name, s := range c.Sources {
+		c.settleSource("sources."+name, s)
+	}
 }
 
 func (c *Config) settleStream(key, name string, s *Stream) {
@@ -118,6 +121,7 @@ func (c *Config) judge() (out Problems) {
 	c.judgeDeclared(add)
 	c.judgeStreams(add)
 	c.judgeSinks(add)
+	c.judgeSources(add)
 	return out
 }
 

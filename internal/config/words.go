@@ -255,6 +255,6 @@ var (
 // from the documentation is told so, and not that they are misspelt. A star
 // stands for any name.
 var later = []string{
-	"sources", "schedule", "families",
+	"schedule", "families",
 	"streams.*.warm", "streams.*.cold", "streams.*.index", "streams.*.link", "streams.*.parent",
 }

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"encoding/hex"
+	"unicode/utf8"
 
 	"holdfast"
 	"holdfast/internal/httpapi"
@@ -41,6 +43,10 @@ func shown(e holdfast.Reject) httpapi.Reject {
 	if e.Row != nil {
 		line := httpapi.LineOf(e.Row)
 		out.Columns, out.Values = line.Columns, line.Values
+		if raw := e.Row.Values; e.Row.Flags&row.Malformed != 0 && len(raw) > 0 && !utf8.Valid(raw[0].Text) {
+			text := hex.EncodeToString(raw[0].Text) // JSON would not keep the bytes
+			out.Columns, out.Values = append(out.Columns, "line_hex"), append(out.Values, &text)
+		}
 	}
 	return out
 }

@@ -263,7 +263,7 @@ func (a *aside) sift(r *row.Row) (bool, error) {
 	malformed := r.Flags&row.Malformed != 0
 	if a.d.cfg.Rejects == nil {
 		if malformed {
-			return false, &sink.RowError{Seq: r.Seq, Table: r.Schema.Table, Code: CodeMalformed, Err: errMalformed}
+			return false, &sink.RowError{Seq: r.Seq, Table: r.Schema.Table, Code: CodeMalformed, Err: errors.New(whyMalformed(r))}
 		}
 		return true, nil
 	}
@@ -271,7 +271,7 @@ func (a *aside) sift(r *row.Row) (bool, error) {
 	if _, kept := a.d.kept[r.Seq]; kept {
 		c, own = cause{r.Seq, CodeTransaction, "it was set aside before"}, true
 	} else if malformed {
-		c, own = cause{r.Seq, CodeMalformed, errMalformed.Error()}, true
+		c, own = cause{r.Seq, CodeMalformed, whyMalformed(r)}, true
 	}
 	if own && a.going == nil && a.whole == nil {
 		if first := a.transaction(r.Seq); first != 0 {
@@ -301,7 +301,15 @@ func (a *aside) sift(r *row.Row) (bool, error) {
 	return false, a.add(r, c)
 }
 
-var errMalformed = errors.New("its source could not parse this line")
+// whyMalformed tells why a line is no row, and where it stood, as far as its
+// source has said so.
+func whyMalformed(r *row.Row) string {
+	why := "its source could not parse this line"
+	if len(r.Values) < len(row.MalformedColumns) || len(r.Schema.Columns) != len(row.MalformedColumns) || r.Schema.Columns[0].Name != row.MalformedColumns[0].Name {
+		return why
+	}
+	return fmt.Sprintf("%s: %s; it stands in file %q at byte %s", why, r.Values[1], r.Values[2].Text, r.Values[3])
+}
 
 // transaction returns the first seq of the transaction of several rows that
 // seq goes with, 0 where it goes alone.

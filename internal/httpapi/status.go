@@ -119,6 +119,8 @@ type RowLine struct {
 	Table    string    `json:"table"`
 	Columns  []string  `json:"columns"`
 	Values   []*string `json:"values"` // nil is NULL
+
+	Malformed bool `json:"malformed,omitempty"` // a line that its source could not parse
 }
 
 // LineOf returns r as a RowLine, which shares no memory with r.
@@ -126,6 +128,7 @@ func LineOf(r *row.Row) *RowLine {
 	l := &RowLine{
 		Seq: r.Seq, Received: time.UnixMicro(r.Received).UTC(), Table: r.Schema.Table,
 		Columns: make([]string, len(r.Schema.Columns)), Values: make([]*string, len(r.Values)),
+		Malformed: r.Flags&row.Malformed != 0,
 	}
 	for i, c := range r.Schema.Columns {
 		l.Columns[i] = c.Name
