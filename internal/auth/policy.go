@@ -18,6 +18,7 @@ type User struct {
 	Password    string // instead of a Verifier, which is then derived from it
 	Certificate string
 	Grants      []string // tables that it may write to, as path.Match has patterns
+	Console     bool     // whether it may see how the server is
 }
 
 // Token is one who may use HTTP.
@@ -174,6 +175,18 @@ func (p *Policy) Allow(w Who, table string) error {
 	}
 	return fault.New(fault.InsufficientPrivilege, "permission denied for table %s", table).
 		WithHint("grants of users and tokens stand in the server's configuration")
+}
+
+// AllowConsole returns nil where w may see how the server is.
+func (p *Policy) AllowConsole(w Who) error {
+	if p.Open() {
+		return nil
+	}
+	if u := p.users[w.name]; u != nil && w.name != "" && w.hash == (Hash{}) && u.Console {
+		return nil
+	}
+	return fault.New(fault.InsufficientPrivilege, "permission denied for database \"holdfast\", which is the console").
+		WithHint("rows are written on a database of any other name; for the console the user needs console: true in the server's configuration")
 }
 
 // Guard holds the Policy in force. It is safe for concurrent use; the zero value

@@ -20,6 +20,7 @@ type User struct {
 	PasswordFile string     `yaml:"password_file" doc:"A file that holds the password, instead of a verifier; nobody but its owner may read it."`
 	Certificate  CommonName `yaml:"certificate" doc:"Common name of the client certificate that the user must show; with a verifier, the password is needed too."`
 	Grants       []Glob     `yaml:"grants" doc:"Tables that the user may write to; none when left out."`
+	Console      bool       `yaml:"console" doc:"Whether the user may connect to the database holdfast, the console, which shows how the server is."`
 }
 
 // Token is one who may use HTTP, by the name that it has in the file.
@@ -196,7 +197,7 @@ func (c *Config) Policy(secret []byte) (*auth.Policy, error) {
 	var users []auth.User
 	for _, name := range slices.Sorted(maps.Keys(c.Users)) {
 		u := c.Users[name]
-		one := auth.User{Name: name, Verifier: u.Verifier.Verifier, Certificate: string(u.Certificate), Grants: patterns(u.Grants)}
+		one := auth.User{Name: name, Verifier: u.Verifier.Verifier, Certificate: string(u.Certificate), Grants: patterns(u.Grants), Console: u.Console}
 		if u.PasswordFile != "" {
 			password, err := Secret(u.PasswordFile)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,7 +39,8 @@ type server struct {
 	started time.Time
 	notify  func(state string)
 
-	unfollow func() // ends what follow began
+	shown    atomic.Pointer[[]config.Value] // cfg, for the console
+	unfollow func()                         // ends what follow began
 	ties     *ties
 }
 

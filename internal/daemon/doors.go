@@ -34,6 +34,7 @@ type doors struct {
 	pg        *pgwire.Server
 	web       *http.Server
 	admin     *http.Server
+	registry  *prometheus.Registry
 	max       atomic.Int64 // connections of pg and web together
 	webConns  atomic.Int64
 	admins    atomic.Int64
@@ -109,13 +110,15 @@ func (s *server) openDoors() error {
 		broken:    make(chan error, 3),
 	}
 	s.doors = d
+	s.showConfig()
 	d.max.Store(int64(room.clients))
 	d.pg = pgwire.New(pgwire.Options{
 		Store: pgStore{s.db}, Logger: s.log, MaxConns: room.clients, Starting: room.starting,
 		Others: func() int { return int(d.webConns.Load()) }, TableVersion: tableVersion(s.cfg), Zone: string(s.cfg.Tables.Zone),
-		Access: &s.access.guard, TLS: s.access.encryption(),
+		Access: &s.access.guard, TLS: s.access.encryption(), Console: console{s},
 	})
 	registry := prometheus.NewRegistry()
+	d.registry = registry
 	registry.MustRegister(collector{s})
 	api := httpapi.New(httpapi.Options{
 		Store: webStore{s.db}, Admin: admin{db: s.db, server: s}, Registry: registry, Log: s.log,

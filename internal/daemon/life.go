@@ -115,5 +115,6 @@ func (s *server) apply(next *config.Config) {
 	if s.o.Level != nil {
 		s.o.Level.Set(next.Log.Level.Slog())
 	}
+	defer s.showConfig()
 	s.cfg.Tables.Auto, s.cfg.Drain, s.cfg.MaxConnections, s.cfg.Log.Level = next.Tables.Auto, next.Drain, next.MaxConnections, next.Log.Level
 }

@@ -54,6 +54,7 @@ func (s *session) send(m pgproto3.BackendMessage) {
 func (s *session) flush() error {
 	if s.broken == nil && len(s.out) > 0 {
 		_, s.broken = s.line.Write(s.out)
+		s.seen.sent.Add(uint64(len(s.out)))
 	}
 	s.unsettled = -1
 	if cap(s.out) > bufferKept {
@@ -94,6 +95,7 @@ func (s *session) completeRows(tag string, rows int) {
 // ready adds a ReadyForQuery with the state of the transaction.
 func (s *session) ready() {
 	s.out = append(s.out, 'Z', 0, 0, 0, 5, byte(s.state))
+	s.seen.ended.Store(uint32(s.state))
 }
 
 // bare adds a message without a body.

@@ -280,7 +280,7 @@ func (s *session) onDescribe(w *wire) error {
 
 func (s *session) onExecute(w *wire) error {
 	name := w.text()
-	w.int32() // how many rows: no answer has more than one
+	w.int32() // how many rows: answers are short, and sent whole
 	if err := w.end("Execute"); err != nil {
 		return err
 	}

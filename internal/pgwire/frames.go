@@ -44,6 +44,7 @@ type frames struct {
 	pooled *[]byte
 	taken  int // of mem
 	rp, wp int
+	read   atomic.Uint64 // bytes, for others to see
 }
 
 func newFrames(r io.Reader, mem *memory) *frames {
@@ -140,6 +141,7 @@ func (f *frames) need(n int) error {
 		f.room(n)
 		m, err := f.r.Read(f.buf[f.wp:])
 		f.wp += m
+		f.read.Add(uint64(m))
 		switch {
 		case m > 0:
 			idle = 0

@@ -16,7 +16,7 @@ func (s *session) prepare(ps *prepared) error {
 	l.pos = 0
 	var err error
 	params := 0
-	if fold(l.word(), "insert") {
+	if !s.onConsole && fold(l.word(), "insert") {
 		if s.state == failed {
 			return errFailedBlock
 		}

@@ -63,6 +63,9 @@ type Options struct {
 	// TableVersion answers "select table_version from version where
 	// table_name='...'", which Kamailio asks; nil: no table has one.
 	TableVersion func(table string) (version int, ok bool)
+	// Console answers on the database ConsoleDatabase; nil: that is a database
+	// like any other.
+	Console Console
 }
 
 // Server speaks to any number of clients. Its methods are safe for concurrent
@@ -80,6 +83,7 @@ type Server struct {
 	versionOf func(table string) (int, bool)
 	access    *auth.Guard
 	tls       func() (*tls.Config, []byte)
+	console   Console
 	memory    memory
 	stats     counters
 
@@ -100,7 +104,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		store: o.Store, log: o.Logger, others: o.Others, extra: o.Starting, startup: o.StartupTimeout, now: o.Now, zone: o.Zone, versionOf: o.TableVersion,
-		access: o.Access, tls: o.TLS, patience: o.Patience,
+		access: o.Access, tls: o.TLS, patience: o.Patience, console: o.Console,
 		listeners: make(map[net.Listener]bool), conns: make(map[*session]bool), byPID: make(map[uint32]*session),
 	}
 	if s.log == nil {

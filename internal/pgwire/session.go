@@ -43,9 +43,10 @@ type session struct {
 	began    time.Time
 	points   []point // savepoints of the block, the oldest first
 
-	settings settings
-	database string
-	user     string
+	settings  settings
+	database  string
+	user      string
+	onConsole bool // see enterConsole
 
 	targets targets
 	parser  valueParser
@@ -61,6 +62,7 @@ type session struct {
 	piped    bool               // extended messages came since the last Sync
 
 	// shared
+	seen      visible
 	pid, key  uint32
 	since     time.Time   // when it was accepted
 	from      netip.Addr  // the client's; the zero one where it has none
@@ -288,6 +290,7 @@ func (s *session) commit() error {
 	err := s.tx.Commit(s.ctx, !s.settings.async)
 	if err == nil {
 		s.srv.stats.rows.Add(uint64(rows))
+		s.seen.rows.Add(uint64(rows))
 		return nil
 	}
 	s.rollback()

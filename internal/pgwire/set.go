@@ -236,6 +236,9 @@ func (s *session) resetAll() {
 func (s *session) parameter(name string) {
 	if k := known[name]; k != nil && k.reported {
 		v, _ := s.settings.get(name)
+		if k.name == "application_name" {
+			s.seen.application.Store(&v)
+		}
 		s.send(&pgproto3.ParameterStatus{Name: k.name, Value: v})
 	}
 }

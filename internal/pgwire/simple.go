@@ -54,7 +54,7 @@ func (s *session) statements(body []byte) error {
 			return nil
 		}
 		s.srv.stats.statements.Add(1)
-		if fold(p.word(), "insert") {
+		if !s.onConsole && fold(p.word(), "insert") {
 			if err := s.insertStatement(p); err != nil {
 				return err
 			}
@@ -138,6 +138,9 @@ func (s *session) permitted(st statement) error {
 
 // parse reads one statement that is not an INSERT, with its end.
 func (s *session) parse(l *lexer) (statement, error) {
+	if s.onConsole {
+		return s.readConsole(l)
+	}
 	w := l.word()
 	if w == nil {
 		return nil, l.syntax()

@@ -146,6 +146,9 @@ func (s *session) login(version uint32, body []byte) error {
 	if err := s.authenticate(); err != nil {
 		return err
 	}
+	if err := s.enterConsole(); err != nil {
+		return err
+	}
 	if err := s.srv.admit(s); err != nil {
 		return err
 	}

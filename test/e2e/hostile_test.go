@@ -104,9 +104,9 @@ func TestWideAndLong(t *testing.T) {
 	}
 }
 
-// startup is a start-up message for user test, database holdfast.
+// startup is a start-up message for user test, database rows.
 func startup() []byte {
-	body := []byte("\x00\x03\x00\x00user\x00test\x00database\x00holdfast\x00\x00")
+	body := []byte("\x00\x03\x00\x00user\x00test\x00database\x00rows\x00\x00")
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...)
 }
 

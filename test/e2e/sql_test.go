@@ -16,7 +16,7 @@ import (
 func connect(ctx context.Context, address string) (*pgconn.PgConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return pgconn.Connect(ctx, "postgres://test@"+address+"/holdfast?sslmode=disable")
+	return pgconn.Connect(ctx, "postgres://test@"+address+"/rows?sslmode=disable")
 }
 
 // client opens a connection that lives as long as the test.
