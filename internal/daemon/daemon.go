@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os/signal"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -74,10 +75,12 @@ func Run(ctx context.Context, o Config) error {
 	if err = s.openDoors(); err != nil {
 		return errors.Join(err, s.close())
 	}
+	signals := listenToSignals()
+	defer signal.Stop(signals)
 	s.log.Info("ready", "pg", s.doors.addresses.PG, "http", s.doors.addresses.HTTP, "data", s.cfg.Data,
 		"version", o.Version, "took", time.Since(s.started).String())
 	s.notify(systemd.SdNotifyReady)
-	broken := s.live(ctx)
+	broken := s.live(ctx, signals)
 	return errors.Join(broken, s.stop())
 }
 

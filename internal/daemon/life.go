@@ -13,12 +13,17 @@ import (
 	"holdfast/internal/config"
 )
 
-// live does what signals ask until ctx ends or a door breaks down, and returns
-// why it did.
-func (s *server) live(ctx context.Context) error {
+// listenToSignals takes the signals over. It is done before anybody is told that
+// the server is ready: until then HUP ends the process.
+func listenToSignals() chan os.Signal {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
+	return signals
+}
+
+// live does what signals ask until ctx ends or a door breaks down, and returns
+// why it did.
+func (s *server) live(ctx context.Context, signals <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
