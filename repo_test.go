@@ -202,9 +202,9 @@ var bans = []struct {
 	only []string
 	why  string
 }{
-	{"modernc.org/sqlite", []string{"sink/sqlite"}, "each outside database belongs to the one sink that speaks to it"},
+	{"modernc.org/sqlite", []string{"sink/sqlite", "archive/dialect"}, "each outside database belongs to the one sink that speaks to it, and to archiving"},
 	{"github.com/jackc/pgx/", []string{"sink/postgres", "internal/pgwire", "internal/bench", "internal/cli", "archive/dialect"}, "the protocol belongs to its door, to the sink and the archiving that speak it, and to the bench that measures it"},
-	{"github.com/go-sql-driver/mysql", []string{"sink/mysql", "internal/bench"}, "each outside database belongs to the one sink that speaks to it, and to the bench that measures it"},
+	{"github.com/go-sql-driver/mysql", []string{"sink/mysql", "internal/bench", "archive/dialect"}, "each outside database belongs to the one sink that speaks to it, to archiving, and to the bench that measures it"},
 	{"github.com/prometheus/", []string{"internal/httpapi", "internal/daemon"}, "the engine counts; only the doors publish"},
 	{"github.com/xdg-go/", []string{"internal/auth"}, "one place knows how passwords are checked"},
 	{"github.com/spf13/", []string{"internal/cli"}, "only verbs have flags"},
