@@ -206,6 +206,7 @@ var bans = []struct {
 	{"github.com/jackc/pgx/", []string{"sink/postgres", "internal/pgwire", "internal/bench", "internal/cli", "archive/dialect"}, "the protocol belongs to its door, to the sink and the archiving that speak it, and to the bench that measures it"},
 	{"github.com/go-sql-driver/mysql", []string{"sink/mysql", "internal/bench", "archive/dialect"}, "each outside database belongs to the one sink that speaks to it, to archiving, and to the bench that measures it"},
 	{"github.com/prometheus/", []string{"internal/httpapi", "internal/daemon"}, "the engine counts; only the doors publish"},
+	{"github.com/klauspost/", []string{"internal/httpapi"}, "only the HTTP door takes packed bodies"},
 	{"github.com/xdg-go/", []string{"internal/auth"}, "one place knows how passwords are checked"},
 	{"github.com/spf13/", []string{"internal/cli"}, "only verbs have flags"},
 	{"github.com/goccy/go-yaml", []string{"internal/config"}, "one place knows the configuration's syntax"},

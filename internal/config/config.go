@@ -31,6 +31,7 @@ type Config struct {
 	TLS            TLS                `yaml:"tls" omit:"zero" doc:"How connections are encrypted."`
 	Users          map[string]*User   `yaml:"users" omit:"zero" doc:"Who may log in, by name, and write to what. With one user or token, nobody else may do anything."`
 	Tokens         map[string]*Token  `yaml:"tokens" omit:"zero" doc:"Who may use HTTP, by a name of your choice, and write to what."`
+	HTTP           Web                `yaml:"http" doc:"How rows are taken over HTTP."`
 	Profile        Profile            `yaml:"profile" doc:"Ready tables of a program; what is declared below adds to them."`
 	Tables         Tables             `yaml:"tables" doc:"How tables come to be known."`
 	Streams        map[string]*Stream `yaml:"streams" doc:"Streams by name; main takes every table that no other stream names."`
@@ -96,6 +97,7 @@ func base() *Config {
 		Data:           "./holdfast-data",
 		Tables:         Tables{Zone: defaultZone},
 		Listen:         Listen{PG: "127.0.0.1:5433", HTTP: "127.0.0.1:8433"},
+		HTTP:           defaultWeb,
 		Drain:          defaultDrain,
 		Scrub:          defaultScrub,
 		ScrubPause:     defaultScrubPause,

@@ -53,6 +53,7 @@ func TestFullFile(t *testing.T) {
 		Path:   "test.yaml",
 		Data:   "/var/lib/holdfast",
 		Listen: Listen{PG: "127.0.0.1:6433", HTTP: "[::1]:0"},
+		HTTP:   defaultWeb,
 		Tables: Tables{Auto: true, Zone: "UTC"},
 		Streams: map[string]*Stream{
 			"main": {Hot: Hot{Path: "/srv/main", Size: 200 << 30}, History: 100 << 30, MinFree: MinFree{Percent: 7.5},
@@ -165,6 +166,7 @@ func TestProblems(t *testing.T) {
 		{"host name", "listen: {pg: example.net:5433}", `f:1:14: "example.net" in address "example.net:5433" is not an IP address (hint: write an IP address, like "127.0.0.1")`},
 		{"no port", "listen: {pg: 127.0.0.1}", `f:1:14: "127.0.0.1" is not an address (hint: write host:port, like "127.0.0.1:5433")`},
 		{"bad port", "listen: {pg: 127.0.0.1:99999}", `f:1:14: address "127.0.0.1:99999" has no usable port (hint: a port is a number from 0 to 65535)`},
+		{"no body", "http: {max_body: 0}", `f:1:18: max_body "0 B" lets no row in (hint: like "64 MB")`},
 		{"same address", "listen: {pg: 127.0.0.1:1, http: 127.0.0.1:1}", `f:1:33: pg and http cannot both listen on "127.0.0.1:1" (hint: give each its own port)`},
 		{"stream name", "streams: {../x: {tables: [a]}}", `f:1:11: "../x" cannot be a name in streams (hint: use a-z, 0-9, _ and -, at most 63 of them, beginning with a letter or digit)`},
 		{"rejects take no table", "streams: {rejects: {tables: [a]}}", `f:1:29: "rejects" takes no table: Holdfast alone writes to it (hint: it has hot, min_free and wait)`},

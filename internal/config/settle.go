@@ -118,6 +118,7 @@ func (c *Config) judge() (out Problems) {
 		add("data", "choose a path without = and ;", "data %q holds a character that means something else in hot", c.Data)
 	}
 	c.judgeAccess(add)
+	c.judgeWeb(add)
 	c.judgeDeclared(add)
 	c.judgeStreams(add)
 	c.judgeSinks(add)

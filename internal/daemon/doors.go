@@ -122,7 +122,7 @@ func (s *server) openDoors() error {
 	registry.MustRegister(collector{s})
 	api := httpapi.New(httpapi.Options{
 		Store: webStore{s.db}, Admin: admin{db: s.db, server: s}, Registry: registry, Log: s.log,
-		Hosts: hosts(string(s.cfg.Listen.HTTP)), Named: s.access.names, Access: &s.access.guard,
+		Hosts: hosts(string(s.cfg.Listen.HTTP)), Named: s.access.names, Access: &s.access.guard, MaxBody: int64(s.cfg.HTTP.MaxBody),
 	})
 	ctx, end := context.WithCancel(context.Background())
 	d.end = end

@@ -97,6 +97,7 @@ type Options struct {
 	Access   *auth.Guard            // who may come in and write to what; if nil, everybody and everything
 	Named    func(host string) bool // whether host is this server, besides Hosts; may be nil
 	Hosts    []string               // names, besides the loopback ones, under which a browser may know this server
+	MaxBody  int64                  // bytes that the rows of a request may have, unpacked; 0: 1 GiB
 	Registry *prometheus.Registry   // where metrics are registered and gathered; if nil, an own one
 	Log      *slog.Logger           // if nil, nothing is logged
 }
@@ -107,6 +108,7 @@ type API struct {
 	requests *prometheus.CounterVec
 	metrics  http.Handler
 	large    chan struct{} // one token per body that holds a large record
+	windows  chan struct{} // one token per zstd body with a large window; taken before one of large
 }
 
 // New makes an API. It registers its metrics, so a Registry takes one API.
@@ -117,10 +119,13 @@ func New(o Options) *API {
 	if o.Access == nil {
 		o.Access = new(auth.Guard)
 	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = defaultBody
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{o: o, large: make(chan struct{}, maxLarge)}
+	a := &API{o: o, large: make(chan struct{}, maxLarge), windows: make(chan struct{}, maxLarge)}
 	a.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "holdfast_http_requests_total", Help: "HTTP requests answered, by status code.",
 	}, []string{"code"})

@@ -315,7 +315,7 @@ func TestRoutes(t *testing.T) {
 		{public, "GET", "http://127.0.0.1.example/ping", nil, 421, "not this server"},
 		{public, "POST", "http://localhost/v1/tables/t/rows", []string{"Sec-Fetch-Site", "cross-site"}, 403, ""},
 		{public, "POST", "http://localhost/v1/tables/t/rows", []string{"Origin", "http://evil.example"}, 403, ""},
-		{public, "POST", "http://localhost/v1/tables/t/rows", []string{"Content-Encoding", "gzip"}, 415, "gzip"},
+		{public, "POST", "http://localhost/v1/tables/t/rows", []string{"Content-Encoding", "br"}, 415, "br"},
 		{public, "GET", "http://localhost/v1/streams/main/rows", nil, 404, ""},
 		{public, "POST", "http://localhost/v1/verify", nil, 404, ""},
 		{public, "POST", "http://localhost/v1/seal", nil, 404, ""},

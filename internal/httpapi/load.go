@@ -316,19 +316,21 @@ func (a *API) postRows(w http.ResponseWriter, r *http.Request) {
 		fail(w, fault.New(fault.InvalidParameterValue, "synchronous_commit %q is not known", v).WithHint("on or off"))
 		return
 	}
-	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		refuse(w, http.StatusUnsupportedMediaType, fault.New(fault.FeatureNotSupported, "content encoding %q is not taken", e).WithHint("send the body as it is"))
-		return
-	}
 	if err := a.allow(r, r.PathValue("table")); err != nil {
 		w.Header().Set("Connection", "close") // the body is not read
 		fail(w, err)
 		return
 	}
+	body, err := a.openBody(w, r)
+	if err != nil {
+		refuse(w, http.StatusUnsupportedMediaType, err)
+		return
+	}
+	defer body.Close()
 	large := false
 	rows, err := Put(r.Context(), a.o.Store, Load{
 		Table: r.PathValue("table"), ContentType: r.Header.Get("Content-Type"), Durable: durable,
-		Body: newPatient(w, r.Body),
+		Body: body,
 		grow: func() error {
 			select {
 			case a.large <- struct{}{}:

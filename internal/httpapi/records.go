@@ -45,6 +45,12 @@ func (in *input) add(part []byte) error {
 		}
 		in.big = true
 	}
+	if size > cap(in.buf) && size > largeRecord {
+		// append would leave five times as much behind on the way.
+		bigger := make([]byte, len(in.buf), min(max(8*cap(in.buf), size), maxRecord))
+		copy(bigger, in.buf)
+		in.buf = bigger
+	}
 	in.buf = append(in.buf, part...)
 	return nil
 }
