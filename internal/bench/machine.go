@@ -3,6 +3,8 @@ package bench
 import (
 	"runtime"
 	"runtime/debug"
+
+	"holdfast/internal/volume"
 )
 
 // Machine is what figures depend on.
@@ -21,8 +23,8 @@ func (m Machine) InMemory() bool { return m.FileSystem == "tmpfs" || m.FileSyste
 func machineFacts(dir string) Machine {
 	m := Machine{CPUs: runtime.GOMAXPROCS(0), FileSystem: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	m.CPU, m.Kernel = cpuAndKernel()
-	if fs := fileSystem(dir); fs != "" {
-		m.FileSystem = fs
+	if on, ok := volume.Of(dir); ok {
+		m.FileSystem = on.Kind
 	}
 	return m
 }

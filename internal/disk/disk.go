@@ -62,10 +62,13 @@ type Entry struct {
 	Size int64 // bytes; of a file
 }
 
-// Space is the room of a volume, in bytes.
+// Space is the room of a volume, in bytes and in files.
 type Space struct {
 	Total int64
 	Free  int64 // for a user without privileges
+
+	Files     int64 // that the volume can have; 0 where no number bounds them
+	FreeFiles int64 // that it can still take
 }
 
 // File is an open file. Its methods are safe for concurrent use, as far as
