@@ -1,0 +1,73 @@
+package clients
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// runKamailio makes a call through Kamailio, and one that is not answered.
+func runKamailio(t *testing.T, p place, s service) seen {
+	dir := t.TempDir()
+	version := command(t, p, nil, "env", append(s.env[len(s.env)-1:], s.program, "-v")...)
+	caller, called := newPhone(t), newPhone(t)
+	free := newPhone(t)
+	sip := free.port()
+	free.conn.Close()
+	config := fill(t, "kamailio.cfg", dir, p, "@SIP@", sip, "@PHONE@", called.port(), "@MODULES@", s.modules+"/")
+	d := daemon(t, &lines{}, s.env, s.program, "-f", config, "-DD", "-E", "-m", "32", "-M", "4", "-P", dir+"/pid", "-Y", dir, "-w", dir)
+	n, err := strconv.Atoi(sip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller.to = &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: n}
+	called.to = caller.to
+
+	request := func(method, number, tag string, cseq int) string {
+		via := fmt.Sprintf("SIP/2.0/UDP 127.0.0.1:%s;branch=z9hG4bK-%s-%s-%d", caller.port(), p.name, number, cseq)
+		if method == "ACK" && tag == "" {
+			method = "ACK"
+		}
+		return fmt.Sprintf("%s sip:%s@127.0.0.1:%s SIP/2.0\r\nVia: %s\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.net>;tag=from-%s\r\nTo: <sip:%s@example.net>%s\r\n"+
+			"Call-ID: call-%s@example.net\r\nCSeq: %d %s\r\nContact: <sip:alice@127.0.0.1:%s>\r\nUser-Agent: O'Phone | \\ 1\r\nContent-Length: 0\r\n",
+			method, number, sip, via, number, number, tag, number, cseq, method, caller.port())
+	}
+	answer := func(to, status, tag string) {
+		end := strings.TrimSuffix(header(to, "To"), "\r\n")
+		if !strings.Contains(end, "tag=") {
+			end += tag
+		}
+		text := "SIP/2.0 " + status + "\r\n" + header(to, "Via", "Record-Route", "From") + end + "\r\n" + header(to, "Call-ID", "CSeq") +
+			"Contact: <sip:phone@127.0.0.1:" + called.port() + ">\r\nContent-Length: 0\r\n\r\n"
+		if _, err := called.conn.WriteTo([]byte(text), called.to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A call that is answered and ended.
+	const tag = ";tag=to-2001"
+	ring := caller.ask(request("INVITE", "2001", "", 1)+"\r\n", func() string { return called.hear("INVITE") })
+	answer(ring, "200 OK", tag)
+	ok := caller.hear("SIP/2.0 200")
+	route := strings.Replace(header(ok, "Record-Route"), "Record-Route", "Route", 1)
+	caller.ask(request("ACK", "2001", tag, 1)+route+"\r\n", func() string { return called.hear("ACK") })
+	bye := caller.ask(request("BYE", "2001", tag, 2)+route+"\r\n", func() string { return called.hear("BYE") })
+	answer(bye, "200 OK", tag)
+	steps := []step{{"a call", strings.SplitN(ok, "\r\n", 2)[0] + ", " + strings.SplitN(caller.hear("SIP/2.0 200"), "\r\n", 2)[0]}}
+	// One to somebody who is busy.
+	ring = caller.ask(request("INVITE", "8001", "", 1)+"\r\n", func() string { return called.hear("INVITE sip:8001") })
+	answer(ring, "486 Busy | Here's", ";tag=to-8001")
+	busy := caller.hear("SIP/2.0 486")
+	if _, err := caller.conn.WriteTo([]byte(request("ACK", "8001", ";tag=to-8001", 1)+"\r\n"), caller.to); err != nil {
+		t.Fatal(err)
+	}
+	steps = append(steps, step{"a missed call", strings.SplitN(busy, "\r\n", 2)[0]},
+		arrived(t, p, "acc", 2), arrived(t, p, "missed_calls", 1), arrived(t, p, "acc_cdrs", 1))
+	if err := d.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(version.stdout)
+	return seen{version: fields[min(2, len(fields)-1)], steps: steps}
+}
