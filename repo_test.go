@@ -117,13 +117,14 @@ var arrows = []arrow{
 	{"row", nil, "a row's bytes must be readable without the rest of the product"},
 	{"sink", []string{"row"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"sink/sinktest", []string{"row", "sink"}, "the suite asks only what the contract promises"},
+	{"sink/prepared", nil, "a statement is the driver's; what it does with rows is the sink's"},
 	{"sink/local", []string{"row", "sink"}, "it keeps a sink's place on this machine, and knows nothing of where the rows go"},
 	{"sink/flat", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own files, never the journal that they come from"},
 	{"sink/mcache", []string{"row", "sink", "sink/local", "internal/mcache"}, "a sink knows rows and its own files; those of a message cache are described once"},
 	{"sink/postgres", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
-	{"sink/mysql", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
+	{"sink/mysql", []string{"row", "sink", "sink/prepared"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"sink/http", []string{"row", "sink", "sink/local"}, "a sink knows rows and its own receiver, never the journal that they come from"},
-	{"sink/sqlite", []string{"row", "sink"}, "a sink knows rows and its own database, never the journal that they come from"},
+	{"sink/sqlite", []string{"row", "sink", "sink/prepared"}, "a sink knows rows and its own database, never the journal that they come from"},
 	{"archive", nil, "what an archive is must be readable, and tried, without a database"},
 	{"archive/dialect", []string{"archive"}, "an engine knows tables and statements, and works beside the rest of the product or without it"},
 	{"archive/closing", []string{"archive", "archive/dialect"}, "a billing administrator closes periods without daemon, journal or sink"},
@@ -203,9 +204,9 @@ var bans = []struct {
 	only []string
 	why  string
 }{
-	{"modernc.org/sqlite", []string{"sink/sqlite"}, "each outside database belongs to the one sink that speaks to it"},
+	{"modernc.org/sqlite", []string{"sink/sqlite", "archive/dialect"}, "each outside database belongs to the one sink that speaks to it, and to archiving"},
 	{"github.com/jackc/pgx/", []string{"sink/postgres", "internal/pgwire", "internal/bench", "internal/cli", "archive/dialect"}, "the protocol belongs to its door, to the sink and the archiving that speak it, and to the bench that measures it"},
-	{"github.com/go-sql-driver/mysql", []string{"sink/mysql", "internal/bench"}, "each outside database belongs to the one sink that speaks to it, and to the bench that measures it"},
+	{"github.com/go-sql-driver/mysql", []string{"sink/mysql", "internal/bench", "archive/dialect"}, "each outside database belongs to the one sink that speaks to it, to archiving, and to the bench that measures it"},
 	{"github.com/prometheus/", []string{"internal/httpapi", "internal/daemon"}, "the engine counts; only the doors publish"},
 	{"github.com/klauspost/", []string{"internal/httpapi"}, "only the HTTP door takes packed bodies"},
 	{"github.com/xdg-go/", []string{"internal/auth"}, "one place knows how passwords are checked"},

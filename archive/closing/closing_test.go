@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 	if shared.server != nil {
 		shared.server.Close()
 	}
+	if sharedMariaDB.server != nil {
+		sharedMariaDB.server.Close()
+	}
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -154,7 +154,11 @@ func (l looker) against(ctx context.Context, e *archive.Filed, k archive.Kept, s
 }
 
 func digest(ctx context.Context, s *dialect.Session, q dialect.Querier, table string) (int64, string, error) {
-	rows, err := dialect.Rows(ctx, q, s.Digest(table))
+	query, err := s.Digest(ctx, q, table)
+	if err != nil {
+		return 0, "", err
+	}
+	rows, err := dialect.Rows(ctx, q, query)
 	if err != nil {
 		return 0, "", err
 	}

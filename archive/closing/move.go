@@ -2,7 +2,6 @@ package closing
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -73,7 +72,7 @@ func (m mover) putBack(ctx context.Context, end int64, step func(string) error) 
 				parent := m.f.Table(t.Parent)
 				chosen = fmt.Sprintf("SELECT c.%[1]s AS k FROM %[2]s c LEFT JOIN %[3]s p ON p.%[4]s = c.%[5]s WHERE p.%[4]s IS NULL AND c.%[5]s IS NOT NULL",
 					key, archived, m.s.Quote(dialect.Archived(parent.Name, m.stamp)), m.s.Column(parent.Key), m.s.Column(t.ParentKey))
-				where = key + " IN (" + chosen + ")"
+				where = key + " IN (SELECT y.k FROM (" + chosen + ") y)"
 			}
 			n, err := m.numbers(ctx, fmt.Sprintf("SELECT MAX(k) FROM (%s ORDER BY 1 LIMIT %d) x", chosen, batch))
 			if err != nil {
@@ -103,14 +102,32 @@ func (m mover) step(ctx context.Context, statements []string) error {
 			names = append(names, t.Name)
 		}
 		still, again = append(still, a...), append(again, b...)
-		still = append(still, m.s.Writable(dialect.Archived(t.Name, m.stamp)))
+		still = append(still, m.s.Writable(dialect.Archived(t.Name, m.stamp))...)
 	}
-	do := func(tx *sql.Tx) error { return all(ctx, tx, append(append(still, statements...), again...)) }
+	do := func(q dialect.Querier) error { return all(ctx, q, append(append(still, statements...), again...)) }
 	if len(names) == 0 {
 		return m.s.In(ctx, do)
 	}
 	_, err := m.s.Exclusive(ctx, names, do)
 	return err
+}
+
+// behind runs what the engine needs behind the swap: before rows are put back,
+// or, last, after it.
+func (m mover) behind(ctx context.Context, last bool) error {
+	first, then, err := m.s.Behind(ctx, m.s, m.tables, m.stamp)
+	if err != nil {
+		return err
+	}
+	if last {
+		first = then
+	}
+	for _, one := range first {
+		if _, err := m.s.Exclusive(ctx, nil, func(q dialect.Querier) error { return all(ctx, q, []string{one}) }); err != nil {
+			return fmt.Errorf("%w\nwhile running: %s", err, one)
+		}
+	}
+	return nil
 }
 
 // all runs statements, several in one message.
@@ -134,7 +151,7 @@ func each(ctx context.Context, q dialect.Querier, statements []string) error {
 }
 
 // gentle runs what again where somebody else held a lock.
-func gentle(ctx context.Context, s *dialect.Session, tables []string, what func(tx *sql.Tx) error) (time.Duration, error) {
+func gentle(ctx context.Context, s *dialect.Session, tables []string, what func(q dialect.Querier) error) (time.Duration, error) {
 	held, err := s.Exclusive(ctx, tables, what)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("swap the tables: %w", err)

@@ -43,7 +43,6 @@ type Plan struct {
 	stamp  int64
 	tables []*dialect.Table
 	low    map[string]int64
-	undo   []string
 }
 
 // maxInSwap is how many rows are put back under the lock: some tens of
@@ -118,7 +117,7 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 		}
 	}
 	script := l.s.Script(p.tables, p.stamp, before)
-	p.Prepare, p.Swap, p.undo = script.Prepare, script.Swap, script.Undo
+	p.Prepare, p.Swap, p.InSwap = script.Prepare, script.Swap, p.InSwap && !script.Alone
 	if p.InSwap {
 		p.Swap = append(p.Swap, p.putBack(l)...)
 	}

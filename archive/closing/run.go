@@ -2,10 +2,9 @@ package closing
 
 import (
 	"context"
-	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"holdfast/archive"
@@ -86,6 +85,9 @@ func ensure(ctx context.Context, s *dialect.Session, f *archive.Family) error {
 			return err
 		}
 		if t != nil {
+			if s.Commits() && len(t.Unfit) > 0 {
+				return fault.New(fault.FeatureNotSupported, "table %q cannot be written in one transaction with others: %s", name, t.Unfit[0])
+			}
 			continue
 		}
 		if _, err := s.ExecContext(ctx, tables(s, f)[i]); err != nil {
@@ -97,44 +99,56 @@ func ensure(ctx context.Context, s *dialect.Session, f *archive.Family) error {
 
 // undo drops the twins of a run that swapped nothing.
 func undo(ctx context.Context, s *dialect.Session, f *archive.Family, r run) error {
-	return s.In(ctx, func(tx *sql.Tx) error {
-		var drops []string
-		for _, t := range f.Tables {
-			drops = append([]string{"DROP TABLE IF EXISTS " + s.Quote(dialect.Twin(t.Name, r.stamp))}, drops...)
-		}
-		return each(ctx, tx, append(drops, r.remove(s, f)))
-	})
+	var names []string
+	for _, t := range f.Tables {
+		names = append(names, t.Name)
+	}
+	return s.In(ctx, func(q dialect.Querier) error { return each(ctx, q, append(s.Undo(names, r.stamp), r.remove(s, f))) })
 }
 
 // prepare makes the twins, and reads each back: what a table has and its twin
 // lacks would be lost.
 func prepare(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r run) error {
-	return s.In(ctx, func(tx *sql.Tx) error {
-		if err := each(ctx, tx, append([]string{"SET LOCAL lock_timeout = 5000", r.insert(s, f)}, p.Prepare...)); err != nil {
+	make := func(q dialect.Querier) error {
+		if err := each(ctx, q, append([]string{r.insert(s, f)}, p.Prepare...)); err != nil {
 			return err
 		}
-		return compare(ctx, s, tx, p)
-	})
+		return compare(ctx, s, q, p)
+	}
+	if !s.Commits() {
+		return s.In(ctx, make)
+	}
+	err := make(s)
+	if err != nil && ctx.Err() == nil { // or the next run does
+		err = errors.Join(err, undo(ctx, s, f, r))
+	}
+	return err
 }
 
 // compare holds each twin against its table, and the table against the plan.
 func compare(ctx context.Context, s *dialect.Session, q dialect.Querier, p *Plan) error {
-	suffix := strings.TrimPrefix(dialect.Twin("", p.stamp), "")
+	suffix := dialect.Twin("", p.stamp)
 	for _, t := range p.tables {
 		now, err := s.Table(ctx, q, t.Name)
 		if err != nil {
 			return err
 		}
+		want := t.Portrait(suffix)
+		if now == nil || !slices.Equal(want, now.Portrait(suffix)) {
+			return fault.New(fault.DatatypeMismatch, "table %q was changed while its archive was prepared", t.Name).WithHint("run it again")
+		}
+		if len(p.Prepare) == 0 { // the swap makes the new tables from the old ones' own definitions
+			continue
+		}
 		twin, err := s.Table(ctx, q, dialect.Twin(t.Name, p.stamp))
 		if err != nil {
 			return err
 		}
-		if now == nil || twin == nil {
-			return fault.New(fault.UndefinedTable, "table %q or its twin is gone", t.Name)
+		if twin == nil {
+			return fault.New(fault.UndefinedTable, "the twin of table %q is gone", t.Name)
 		}
-		want := t.Portrait(suffix)
-		if !slices.Equal(want, now.Portrait(suffix)) {
-			return fault.New(fault.DatatypeMismatch, "table %q was changed while its archive was prepared", t.Name).WithHint("run it again")
+		if !twin.Ahead(now) {
+			return fault.New(fault.InternalError, "the numbers of table %q came near those that its twin begins with", t.Name).WithHint("run it again, when fewer rows come")
 		}
 		for i, line := range twin.Portrait(suffix) {
 			if i >= len(want) || line != want[i] {
@@ -166,11 +180,11 @@ func swap(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r
 	for _, t := range p.tables {
 		names = append(names, t.Name)
 	}
-	if err := s.In(ctx, func(tx *sql.Tx) error { return compare(ctx, s, tx, p) }); err != nil {
+	if err := s.In(ctx, func(q dialect.Querier) error { return compare(ctx, s, q, p) }); err != nil {
 		return 0, err
 	}
-	return gentle(ctx, s, names, func(tx *sql.Tx) error {
-		return all(ctx, tx, append(slices.Clone(p.Swap), r.update(s, f, "state = '"+stateSwitched+"'")))
+	return gentle(ctx, s, names, func(q dialect.Querier) error {
+		return all(ctx, q, append(slices.Clone(p.Swap), r.update(s, f, "state = '"+stateSwitched+"'")))
 	})
 }
 
@@ -195,6 +209,9 @@ func (j job) finish(ctx context.Context, r run) error {
 		return err
 	}
 	m := mover{l, described, r.stamp}
+	if err := m.behind(ctx, false); err != nil {
+		return err
+	}
 	for end := r.end; ; {
 		if err := j.step("settle"); err != nil {
 			return err
@@ -215,6 +232,9 @@ func (j job) finish(ctx context.Context, r run) error {
 		if err := m.putBack(ctx, end, j.step); err != nil {
 			return err
 		}
+	}
+	if err := m.behind(ctx, true); err != nil {
+		return err
 	}
 	return m.list(ctx, entries, result, j.step)
 }
@@ -251,9 +271,9 @@ func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result
 	if err := step("read-only"); err != nil {
 		return err
 	}
-	err := m.s.In(ctx, func(tx *sql.Tx) error {
+	err := m.s.In(ctx, func(q dialect.Querier) error {
 		for _, t := range m.tables {
-			if err := each(ctx, tx, m.s.ReadOnly(t, dialect.Archived(t.Name, m.stamp))); err != nil {
+			if err := each(ctx, q, m.s.ReadOnly(t, dialect.Archived(t.Name, m.stamp))); err != nil {
 				return err
 			}
 		}
@@ -307,17 +327,19 @@ func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result
 
 // enter lists the archive, writes down what it holds, and ends the run.
 func (m mover) enter(ctx context.Context, result *Result, kept map[string]archive.Kept) error {
-	return m.s.In(ctx, func(tx *sql.Tx) error {
+	return m.s.In(ctx, func(q dialect.Querier) error {
 		catalogue := m.s.Quote(m.f.Catalogue)
-		if _, err := tx.ExecContext(ctx, "LOCK TABLE "+catalogue+" IN SHARE ROW EXCLUSIVE MODE"); err != nil {
-			return err
+		if reserve := m.s.Reserve(m.f.Catalogue); reserve != "" {
+			if _, err := q.ExecContext(ctx, reserve); err != nil {
+				return err
+			}
 		}
-		n, err := looker{m.s, tx, m.f}.numbers(ctx, "SELECT coalesce(max(archive_id), 0) + 1, coalesce(max(id), 0) FROM "+catalogue)
+		n, err := looker{m.s, q, m.f}.numbers(ctx, "SELECT coalesce(max(archive_id), 0) + 1, coalesce(max(id), 0) FROM "+catalogue)
 		if err != nil {
 			return err
 		}
 		result.Archive = *n[0]
-		t, err := m.s.Table(ctx, tx, m.f.Catalogue)
+		t, err := m.s.Table(ctx, q, m.f.Catalogue)
 		if err != nil {
 			return err
 		}
@@ -335,6 +357,6 @@ func (m mover) enter(ctx context.Context, result *Result, kept map[string]archiv
 					m.s.Text(name), m.s.Text(m.f.Name), result.Archive, one.Type, kept[name].Rows, kept[name].Digest))
 		}
 		r := run{stamp: m.stamp}
-		return each(ctx, tx, append(statements, r.update(m.s, m.f, fmt.Sprintf("state = '%s', archive_id = %d, end_date = %d", stateClosed, result.Archive, result.Window.End))))
+		return each(ctx, q, append(statements, r.update(m.s, m.f, fmt.Sprintf("state = '%s', archive_id = %d, end_date = %d", stateClosed, result.Archive, result.Window.End))))
 	})
 }

@@ -3,7 +3,10 @@
 // makes statements and reads catalogues; in which order they are run, and what
 // must hold before and after, is the business of package closing.
 //
-// PostgreSQL is the only engine so far.
+// It knows PostgreSQL, MariaDB and SQLite. Where they differ most is the swap:
+// PostgreSQL and SQLite do all of it in one transaction, the rows that stay
+// included; MariaDB in one RENAME TABLE, with a commit behind every statement
+// before and after it.
 package dialect
 
 import (
@@ -14,15 +17,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
-
-	"holdfast/archive"
 	"holdfast/internal/fault"
 )
 
-// Querier is what reads: a session, or a transaction in it.
+// Querier is what reads and writes: a session, or a transaction in it.
 type Querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -32,56 +30,39 @@ type Querier interface {
 // uses it at a time.
 type Session struct {
 	*sql.Conn
-	pool   *sql.DB
-	schema string
-	asks   bool // its views can look with the rights of whoever asks (since 15)
+	engine
+	pool  *sql.DB
+	also  func() error // closes what the engine opened besides
+	watch func(statement string) error
 }
 
 // lockName is what two runs on one schema must not hold at once.
 const lockName = "holdfast archive "
 
-// Open connects to the database at url. The tables of a family are those of
-// the schema that the connection's search_path names first.
+// Open connects to the database at url: postgres://, mysql:// or sqlite:FILE.
 func Open(ctx context.Context, url string) (*Session, error) {
-	if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
-		scheme, _, _ := strings.Cut(url, ":")
-		return nil, fault.New(fault.FeatureNotSupported, "archiving does not speak %q", scheme).WithHint("postgres:// is the only one so far")
+	scheme, _, _ := strings.Cut(url, ":")
+	switch scheme {
+	case "postgres", "postgresql":
+		return openPostgres(ctx, url)
+	case "mysql", "mariadb":
+		return openMariaDB(ctx, url)
+	case "sqlite":
+		return openSQLite(ctx, url)
 	}
-	config, err := pgx.ParseConfig(url)
-	if err != nil {
-		return nil, fault.New(fault.InvalidParameterValue, "the URL of the database is not one").Because(err)
+	return nil, fault.New(fault.FeatureNotSupported, "archiving does not speak %q", scheme).WithHint("postgres://, mysql:// or sqlite:FILE")
+}
+
+// start opens the one connection of a session.
+func start(ctx context.Context, e engine, pool *sql.DB, where string, begin func(context.Context, *Session) error) (_ *Session, err error) {
+	s := &Session{engine: e, pool: pool}
+	if s.Conn, err = pool.Conn(ctx); err != nil {
+		return nil, errors.Join(fault.New(fault.ConnectionFailure, "connect to the database at %s", where).Because(err), pool.Close())
 	}
-	// Several statements in one message: under a lock each round trip counts.
-	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
-	config.RuntimeParams["application_name"] = "holdfast archive"
-	s := &Session{pool: stdlib.OpenDB(*config)}
-	if s.Conn, err = s.pool.Conn(ctx); err != nil {
-		return nil, errors.Join(fault.New(fault.ConnectionFailure, "connect to the database at %s:%d", config.Host, config.Port).Because(err), s.pool.Close())
-	}
-	if err := s.begin(ctx); err != nil {
+	if err := begin(ctx, s); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-// begin pins what changes how values and definitions are written: digests must
-// be the same in every session, and names must carry their schema.
-func (s *Session) begin(ctx context.Context) error {
-	rows, err := Rows(ctx, s, `SELECT coalesce(current_schema(), ''), current_setting('server_version_num')`)
-	if err != nil {
-		return err
-	}
-	s.schema = rows[0][0]
-	if s.schema == "" {
-		return fault.New(fault.UndefinedObject, "the connection has no schema").WithHint("add ?search_path=SCHEMA to the URL")
-	}
-	if len(rows[0][1]) < 6 || rows[0][1] < "130000" {
-		return fault.New(fault.FeatureNotSupported, "this server is too old (%s)", rows[0][1]).WithHint("PostgreSQL 13 or newer is needed")
-	}
-	s.asks = rows[0][1] >= "150000"
-	_, err = s.ExecContext(ctx, `SET search_path = ''; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'iso_8601';
-		SET extra_float_digits = 1; SET bytea_output = 'hex'; SET row_security = off; SET lc_monetary = 'C'; SET xmlbinary = 'base64'`)
-	return err
 }
 
 // Close ends the session, and with it its lock.
@@ -90,8 +71,40 @@ func (s *Session) Close() error {
 	if s.Conn != nil {
 		err = s.Conn.Close()
 	}
+	if s.also != nil {
+		err = errors.Join(err, s.also())
+		s.also = nil
+	}
 	return errors.Join(err, s.pool.Close())
 }
+
+// Watch has see called before each statement that may change something, and
+// before each commit. Where it returns an error, the statement is not run.
+func (s *Session) Watch(see func(statement string) error) { s.watch = see }
+
+// ExecContext runs statements.
+func (s *Session) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return watched{s.Conn, s}.ExecContext(ctx, query, args...)
+}
+
+// watched is a transaction, or the connection, of a session that is watched.
+type watched struct {
+	Querier
+	s *Session
+}
+
+func (w watched) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if w.s.watch != nil {
+		if err := w.s.watch(query); err != nil {
+			return nil, err
+		}
+	}
+	return w.Querier.ExecContext(ctx, query, args...)
+}
+
+// Commits reports whether each statement that makes or renames tables commits
+// by itself, so that a run can be interrupted between any two.
+func (s *Session) Commits() bool { return s.commits() }
 
 // patience is how long Lock waits: a run that was killed a moment ago may not
 // have let go yet.
@@ -101,24 +114,32 @@ const patience = 15 * time.Second
 // session ends.
 func (s *Session) Lock(ctx context.Context) error {
 	for began := time.Now(); ; {
-		rows, err := Rows(ctx, s, `SELECT pg_try_advisory_lock(hashtextextended($1, 0))::text`, lockName+s.schema)
-		if err != nil || rows[0][0] == "true" {
+		ours, err := s.lock(ctx, s)
+		if err != nil || ours {
 			return err
 		}
 		if time.Since(began) > patience {
-			return fault.New(fault.CannotConnectNow, "another run archives tables of schema %q", s.schema).WithHint("wait for it to end")
+			return fault.New(fault.CannotConnectNow, "another run archives tables of this database").WithHint("wait for it to end")
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := wait(ctx); err != nil {
+			return err
 		}
+	}
+}
+
+// wait waits before something is tried again.
+func wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+		return nil
 	}
 }
 
 // Now returns the time of the database in seconds.
 func (s *Session) Now(ctx context.Context) (int64, error) {
-	rows, err := Rows(ctx, s, `SELECT floor(extract(epoch FROM clock_timestamp()))::bigint`)
+	rows, err := Rows(ctx, s, s.now())
 	if err != nil {
 		return 0, err
 	}
@@ -127,98 +148,43 @@ func (s *Session) Now(ctx context.Context) (int64, error) {
 	return now, err
 }
 
-// Quote returns how to write the name of a table. A name with a dot carries
-// its own schema; others are of the session's.
-func (s *Session) Quote(name string) string {
-	schema, table, found := strings.Cut(name, ".")
-	if !found {
-		schema, table = s.schema, name
-	}
-	return pgx.Identifier{schema, table}.Sanitize()
-}
-
-// Column returns how to write the name of a column.
-func (s *Session) Column(name string) string { return pgx.Identifier{name}.Sanitize() }
-
-// Text returns how to write a text.
-func (s *Session) Text(text string) string {
-	return "'" + strings.ReplaceAll(strings.ReplaceAll(text, "\x00", ""), "'", "''") + "'"
-}
-
-// Second returns an expression for the whole second of a timestamp.
-func (s *Session) Second(column string) string {
-	return "floor(extract(epoch FROM " + column + "))::bigint"
-}
-
-// Digest returns a query for the number of rows of a table and a digest that
-// does not depend on their order.
-func (s *Session) Digest(table string) string {
-	return `SELECT count(*), coalesce(sum(('x' || substr(md5(t::text), 1, 16))::bit(64)::bigint::numeric), 0) FROM ` + s.Quote(table) + ` t`
-}
-
 // In runs what in one transaction.
-func (s *Session) In(ctx context.Context, what func(tx *sql.Tx) error) error {
+func (s *Session) In(ctx context.Context, what func(q Querier) error) error {
 	tx, err := s.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := what(tx); err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
+	err = what(watched{tx, s})
+	if err == nil && s.watch != nil {
+		err = s.watch("COMMIT")
+	}
+	if err != nil {
+		_ = tx.Rollback() // if it cannot be, the connection is gone, and the transaction with it
+		return err
 	}
 	return tx.Commit()
 }
 
-func ignoreDone(err error) error {
-	var hung *pgconn.PgError
-	if errors.Is(err, sql.ErrTxDone) || err != nil && !errors.As(err, &hung) {
-		return nil // the connection is gone, and the transaction with it
-	}
-	return err
-}
-
-// attempts and pause say how long a lock is tried for: each attempt holds
-// others up for no longer than lockTimeout.
+// attempts and pause say how long a lock is tried for.
 const (
-	attempts    = 120
-	pause       = 250 * time.Millisecond
-	lockTimeout = 400 * time.Millisecond
+	attempts = 120
+	pause    = 250 * time.Millisecond
 )
 
-// Exclusive runs what in one transaction that holds the tables against
-// everybody else. Where they are in use, it lets go at once and tries again:
-// whoever waits behind a lock that is not granted waits too. It returns how
-// long the tables were held.
-func (s *Session) Exclusive(ctx context.Context, tables []string, what func(tx *sql.Tx) error) (held time.Duration, err error) {
-	var names []string
-	for _, t := range tables {
-		names = append(names, s.Quote(t))
-	}
-	lock := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; LOCK TABLE %s IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0",
-		lockTimeout.Milliseconds(), 2*lockTimeout.Milliseconds(), strings.Join(names, ", "))
+// Exclusive runs what while it holds the tables against everybody else, in one
+// transaction where the engine can. Where they are in use, it lets go at once
+// and tries again: whoever waits behind a lock that is not granted waits too.
+// It returns how long the tables were held.
+func (s *Session) Exclusive(ctx context.Context, tables []string, what func(q Querier) error) (held time.Duration, err error) {
 	for n := 1; ; n++ {
-		err = s.In(ctx, func(tx *sql.Tx) error {
-			if _, err := tx.ExecContext(ctx, lock); err != nil {
-				return err
-			}
-			began := time.Now()
-			defer func() { held = time.Since(began) }()
-			return what(tx)
-		})
-		if err == nil || !busy(err) || n == attempts {
+		held, err = s.exclusive(ctx, s, tables, what)
+		if err == nil || !s.busy(err) || n == attempts {
 			return held, err
 		}
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(pause):
+		if err := wait(ctx); err != nil {
+			return 0, err
 		}
 	}
-}
-
-// busy reports whether err says that somebody else held a lock.
-func busy(err error) bool {
-	var e *pgconn.PgError
-	return errors.As(err, &e) && (e.Code == "55P03" || e.Code == "40P01" || e.Code == "57014")
 }
 
 // Rows returns what a query returns, as texts; NULL is "".
@@ -248,20 +214,4 @@ func Rows(ctx context.Context, q Querier, query string, args ...any) ([][]string
 		all = append(all, one)
 	}
 	return all, rows.Err()
-}
-
-// Named returns the tables of the schema that are named like archived tables of
-// the family.
-func (s *Session) Named(ctx context.Context, q Querier, f *archive.Family) (all []string, err error) {
-	for _, t := range f.Tables {
-		rows, err := Rows(ctx, q, `SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-			WHERE n.nspname = $1 AND c.relkind = 'r' AND substr(c.relname, 1, length($2)) = $2 AND substr(c.relname, length($2) + 1) ~ '^_[0-9]{9,11}$' ORDER BY 1`, s.schema, t.Name)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range rows {
-			all = append(all, r[0])
-		}
-	}
-	return all, nil
 }

@@ -23,8 +23,8 @@ func newArchive(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "archive plan|run|verify|list",
 		Short: "file families of linked SQL tables away by period",
-		Long: `archive works on the tables of a database, PostgreSQL so far, with or without a
-server of Holdfast. The tables of a family are swapped for empty ones of the same
+		Long: `archive works on the tables of a database, PostgreSQL, MariaDB or SQLite, with or
+without a server of Holdfast. The tables of a family are swapped for empty ones of the same
 kind in one step; the rows of the period stay behind in <table>_<time>, which the
 catalogue lists once every rule holds.`,
 		Example: "  holdfast archive plan --url postgres://billing@db/utm5 --profile utm5\n  holdfast archive verify --url postgres://billing@db/utm5 --profile utm5",
@@ -44,7 +44,7 @@ type archiver struct {
 }
 
 func (a *archiver) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.url, "url", "", "`URL` of the database, postgres://")
+	cmd.Flags().StringVar(&a.url, "url", "", "`URL` of the database: postgres://, mysql:// or sqlite:FILE")
 	cmd.Flags().StringVar(&a.urlFile, "url-file", "", "`file` that holds the URL, so that no password shows in the list of processes")
 	cmd.Flags().StringVar(&a.profile, "profile", "", "`family`: "+strings.Join(archive.Profiles(), ", ")+", or a file that ends in .json")
 	cmd.Flags().BoolVar(&a.json, "json", false, "JSON")
@@ -81,7 +81,7 @@ func (a *archiver) with(env *Env, do func(ctx context.Context, s *dialect.Sessio
 		return err
 	}
 	if (a.url == "") == (a.urlFile == "") {
-		return usage("--url postgres://USER@HOST/DATABASE", "one of --url and --url-file must be given")
+		return usage("--url postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite:FILE", "one of --url and --url-file must be given")
 	}
 	url := a.url
 	if a.urlFile != "" {
@@ -188,7 +188,7 @@ func planArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags)
 	for _, part := range []struct {
 		title string
 		all   []string
-	}{{"-- first, in one transaction", plan.Prepare}, {"-- the swap, in one transaction, under a lock", plan.Swap}, {"-- once every rule holds", plan.After}} {
+	}{{"-- first", plan.Prepare}, {"-- the swap, in one step, under a lock", plan.Swap}, {"-- once every rule holds", plan.After}} {
 		fmt.Fprintln(w, part.title)
 		for _, one := range part.all {
 			fmt.Fprintln(w, one+";")

@@ -53,10 +53,10 @@ func BenchmarkLoad(b *testing.B) {
 				return r
 			}, row.Position{Seq: seq}), new(sinktest.Rejects))
 		}},
-		{"prepared_50", prepared(c, 50)},
-		{"prepared_100", prepared(c, 100)},
-		{"prepared_250", prepared(c, 250)},
-		{"prepared_1000", prepared(c, 1000)},
+		{"prepared_50", inPieces(c, 50)},
+		{"prepared_100", inPieces(c, 100)},
+		{"prepared_250", inPieces(c, 250)},
+		{"prepared_1000", inPieces(c, 1000)},
 		{"literals_100", literals(c, 100)},
 		{"literals_1000", literals(c, 1000)},
 		{"load_data_1000", loadData(c, 1000)},
@@ -125,7 +125,7 @@ func statementOf(table string, piece int) (string, []driver.NamedValue) {
 	return "INSERT INTO " + table + " VALUES " + strings.TrimSuffix(strings.Repeat(one+",", piece), ","), args
 }
 
-func prepared(c *conn, piece int) func(string) error {
+func inPieces(c *conn, piece int) func(string) error {
 	return func(table string) error {
 		sql, args := statementOf(table, piece)
 		return inTransaction(c, piece, func() error { return c.insert(context.Background(), sql, args, true) })

@@ -12,6 +12,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"holdfast/sink"
+	"holdfast/sink/prepared"
 )
 
 // maxStatements bounds the prepared statements of a connection. The server
@@ -34,19 +35,12 @@ const idle = 300
 // the next statement. One goroutine uses it at a time.
 type conn struct {
 	driver.Conn
-	statements map[string]*statement
-	clock      uint64
+	statements *prepared.Statements
 	count      int // of statements that insert rows, for the tests
 
 	packet  int             // max_allowed_packet, bytes
 	folds   bool            // names of tables have no case
 	engines map[string]bool // that have transactions
-}
-
-// statement is a prepared statement and when it was last used.
-type statement struct {
-	driver.Stmt
-	used uint64
 }
 
 // connect opens a connection with our settings.
@@ -58,10 +52,11 @@ func (s *Sink) connect(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	c := &conn{statements: map[string]*statement{}, engines: map[string]bool{}}
+	c := &conn{engines: map[string]bool{}}
 	if c.Conn, err = connector.Connect(ctx); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
+	c.statements = prepared.New(c.Conn, maxStatements)
 	flush, err := c.prepareSession(ctx, max(1, int(s.opts.Lock.Seconds())))
 	if err != nil {
 		c.close()
@@ -139,7 +134,7 @@ func (c *conn) exec(ctx context.Context, sql string, args ...any) error {
 
 // change is exec, and returns how many rows the statement changed.
 func (c *conn) change(ctx context.Context, sql string, args ...any) (int64, error) {
-	r, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, sql, named(args))
+	r, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, sql, prepared.Named(args))
 	if errors.Is(err, driver.ErrSkip) {
 		return 0, fmt.Errorf("statement is larger than max_allowed_packet, which is %d bytes", c.packet)
 	}
@@ -157,7 +152,7 @@ type field struct {
 
 // query returns all rows of a statement that yields few.
 func (c *conn) query(ctx context.Context, sql string, args ...any) (all [][]field, err error) {
-	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, sql, named(args))
+	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, sql, prepared.Named(args))
 	if err != nil {
 		return nil, err
 	}
@@ -206,47 +201,8 @@ func (c *conn) insert(ctx context.Context, sql string, args []driver.NamedValue,
 		_, err = p.(driver.StmtExecContext).ExecContext(ctx, args)
 		return errors.Join(err, p.Close())
 	}
-	s := c.statements[sql]
-	if s == nil {
-		if err := c.makeRoom(); err != nil {
-			return err
-		}
-		p, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, sql)
-		if err != nil {
-			return err
-		}
-		s = &statement{Stmt: p}
-		c.statements[sql] = s
-	}
-	c.clock++
-	s.used = c.clock
-	_, err := s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
+	_, err := c.statements.Exec(ctx, sql, args)
 	return err
-}
-
-// makeRoom closes the statement that was not used for the longest time, where
-// there are as many as there may be.
-func (c *conn) makeRoom() error {
-	if len(c.statements) < maxStatements {
-		return nil
-	}
-	var oldest string
-	for sql, s := range c.statements {
-		if oldest == "" || s.used < c.statements[oldest].used {
-			oldest = sql
-		}
-	}
-	s := c.statements[oldest]
-	delete(c.statements, oldest)
-	return s.Close()
-}
-
-func named(args []any) []driver.NamedValue {
-	values := make([]driver.NamedValue, len(args))
-	for i, a := range args {
-		values[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
-	}
-	return values
 }
 
 // quote makes name an identifier, whatever is in it. The driver reads a

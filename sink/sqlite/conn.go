@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"modernc.org/sqlite"
+
+	"holdfast/sink/prepared"
 )
 
 // maxStatements bounds the prepared statements of a connection. One for 64
@@ -23,14 +25,7 @@ const maxStatements = 48
 type conn struct {
 	driver.Conn
 	file       os.FileInfo // the file it has open, to notice that another took its place
-	statements map[string]*statement
-	clock      uint64
-}
-
-// statement is a prepared statement and when it was last used.
-type statement struct {
-	driver.Stmt
-	used uint64
+	statements *prepared.Statements
 }
 
 // open opens path, and creates it so that nobody else can read it, whatever
@@ -55,10 +50,11 @@ func open(ctx context.Context, path string, busyMillis int64) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database %q: %w", path, err)
 	}
-	c := &conn{file: info, statements: map[string]*statement{}}
+	c := &conn{file: info}
 	if c.Conn, err = connector.Connect(ctx); err != nil {
 		return nil, fmt.Errorf("open database %q: %w", path, err)
 	}
+	c.statements = prepared.New(c.Conn, maxStatements)
 	for _, pragma := range []string{
 		fmt.Sprintf("busy_timeout = %d", busyMillis), // first: the others may have to wait
 		"foreign_keys = ON",                          // what users' tables declare; SQLite leaves it to each connection
@@ -93,17 +89,12 @@ func (c *conn) current(path string) bool {
 // close gives up the connection and all of its statements; an open
 // transaction is rolled back.
 func (c *conn) close() error {
-	var first error
-	for _, s := range c.statements {
-		first = errors.Join(first, s.Close())
-	}
-	c.statements = nil
-	return errors.Join(first, c.Close())
+	return errors.Join(c.statements.Forget(), c.Close())
 }
 
 // exec runs one statement, prepared for this call alone.
 func (c *conn) exec(ctx context.Context, sql string, args ...any) (int64, error) {
-	r, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, sql, named(args))
+	r, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, sql, prepared.Named(args))
 	if err != nil {
 		return 0, err
 	}
@@ -112,7 +103,7 @@ func (c *conn) exec(ctx context.Context, sql string, args ...any) (int64, error)
 
 // query returns all rows of a statement that yields few.
 func (c *conn) query(ctx context.Context, sql string, args ...any) (all [][]driver.Value, err error) {
-	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, sql, named(args))
+	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, sql, prepared.Named(args))
 	if err != nil {
 		return nil, err
 	}
@@ -132,54 +123,15 @@ func (c *conn) query(ctx context.Context, sql string, args ...any) (all [][]driv
 
 // run executes sql through the statement cache.
 func (c *conn) run(sql string, args []driver.NamedValue) (driver.Result, error) {
-	s := c.statements[sql]
-	if s == nil {
-		if err := c.makeRoom(); err != nil {
-			return nil, err
-		}
-		p, err := c.Prepare(sql)
-		if err != nil {
-			return nil, err
-		}
-		s = &statement{Stmt: p}
-		c.statements[sql] = s
-	}
-	c.clock++
-	s.used = c.clock
 	// A statement is short and its transaction is rolled back as a whole, so
 	// it is not interrupted: watching a context costs a goroutine each time.
-	return s.Stmt.(driver.StmtExecContext).ExecContext(context.Background(), args)
+	return c.statements.Exec(context.Background(), sql, args)
 }
 
 // do executes sql, which has no parameters, through the statement cache.
 func (c *conn) do(sql string) error {
 	_, err := c.run(sql, nil)
 	return err
-}
-
-// makeRoom finalises the statement that was not used for the longest time,
-// where there are as many as there may be.
-func (c *conn) makeRoom() error {
-	if len(c.statements) < maxStatements {
-		return nil
-	}
-	var oldest string
-	for sql, s := range c.statements {
-		if oldest == "" || s.used < c.statements[oldest].used {
-			oldest = sql
-		}
-	}
-	s := c.statements[oldest]
-	delete(c.statements, oldest)
-	return s.Close()
-}
-
-func named(args []any) []driver.NamedValue {
-	values := make([]driver.NamedValue, len(args))
-	for i, a := range args {
-		values[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
-	}
-	return values
 }
 
 // quote makes name an identifier, whatever is in it.

@@ -13,6 +13,7 @@ import (
 	"modernc.org/sqlite"
 
 	"holdfast/sink"
+	"holdfast/sink/prepared"
 )
 
 // describeTables returns every column of every table that rows can be written
@@ -49,6 +50,7 @@ func (s *Sink) describe(ctx context.Context) (tables []sink.Table, err error) {
 	if c.Conn, err = connector.Connect(ctx); err != nil {
 		return nil, err
 	}
+	c.statements = prepared.New(c.Conn, maxStatements)
 	defer func() { err = errors.Join(err, c.close()) }()
 	// Both queries see one state of the file.
 	for _, sql := range []string{fmt.Sprintf("PRAGMA busy_timeout = %d", s.opts.Busy.Milliseconds()), "BEGIN"} {

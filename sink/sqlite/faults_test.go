@@ -373,7 +373,7 @@ func TestStatementsBounded(t *testing.T) {
 	if err := deliver(n, rows...); err != nil {
 		t.Fatal(err)
 	}
-	if got := len(s.conn.statements); got > maxStatements {
+	if got := s.conn.statements.Len(); got > maxStatements {
 		t.Errorf("%d statements are kept, want at most %d", got, maxStatements)
 	}
 }

@@ -43,14 +43,14 @@ func TestStatementsPerBadRow(t *testing.T) {
 			all = append(all, row.Row{Seq: seq, Schema: one, Values: []row.Value{v, row.Null}})
 		}
 		var j sinktest.Rejects
-		before := s.conn.clock
+		before := s.conn.statements.Uses()
 		if err := n.Apply(context.Background(), sinktest.NewBatch(all, row.Position{Seq: seq}), &j); err != nil {
 			t.Fatal(err)
 		}
 		if bad >= 0 && !slices.Equal(seqsOf(&j), []uint64{all[bad].Seq}) {
 			t.Fatalf("bad row %d: set aside %v", bad, seqsOf(&j))
 		}
-		return s.conn.clock - before
+		return s.conn.statements.Uses() - before
 	}
 	if err := deliver(n, textRow(1, "t", "v", "bad", "w", "")); err != nil {
 		t.Fatal(err)

@@ -14,21 +14,8 @@ import (
 	"holdfast/archive"
 )
 
-// Script is what swaps the tables of a family for empty twins.
-type Script struct {
-	Prepare []string // makes the twins, in one transaction
-	Swap    []string // under the lock, in one transaction
-	Undo    []string // takes away what Prepare made
-}
-
 // maxName is the length that PostgreSQL cuts names at, in bytes.
 const maxName = 63
-
-// Archived returns the name of a table once it is swapped at stamp.
-func Archived(table string, stamp int64) string { return table + "_" + strconv.FormatInt(stamp, 10) }
-
-// Twin returns the name of the table that takes its place, until it does.
-func Twin(table string, stamp int64) string { return Archived(table, stamp) + "_new" }
 
 // suffixed returns name with suffix, cut and made distinct where it is too long.
 func suffixed(name, suffix string) string {
@@ -43,8 +30,8 @@ func suffixed(name, suffix string) string {
 
 // Script returns the statements that swap tables at stamp. before lists the
 // archived tables there are, by the name of the current one, for the views.
-func (s *Session) Script(tables []*Table, stamp int64, before map[string][]string) Script {
-	var all Script
+func (s *postgres) Script(tables []*Table, stamp int64, before map[string][]string) Script {
+	all := Script{Prepare: []string{"SET LOCAL lock_timeout = 5000"}}
 	old := "_" + strconv.FormatInt(stamp, 10)
 	twins := map[string]string{}
 	for _, t := range tables {
@@ -52,9 +39,7 @@ func (s *Session) Script(tables []*Table, stamp int64, before map[string][]strin
 	}
 	for _, t := range tables {
 		all.Prepare = append(all.Prepare, s.twin(t, stamp)...)
-		all.Undo = append(all.Undo, "DROP TABLE IF EXISTS "+s.Quote(Twin(t.Name, stamp))+" CASCADE")
 	}
-	slices.Reverse(all.Undo)
 	for _, t := range tables {
 		all.Prepare = append(all.Prepare, s.attached(t, twins)...)
 	}
@@ -84,7 +69,7 @@ func with(options string) string {
 func ident(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // twin makes the empty table with its columns, indexes, owner and rights.
-func (s *Session) twin(t *Table, stamp int64) []string {
+func (s *postgres) twin(t *Table, stamp int64) []string {
 	old, name, soon := s.Quote(t.Name), s.Quote(Twin(t.Name, stamp)), "_"+strconv.FormatInt(stamp, 10)+"_new"
 	kind := ""
 	if t.unlogged {
@@ -153,7 +138,7 @@ func granted(on string, grants []grant) (all []string) {
 }
 
 // attached makes what may name other tables of the family, or acts on rows.
-func (s *Session) attached(t *Table, twins map[string]string) (all []string) {
+func (s *postgres) attached(t *Table, twins map[string]string) (all []string) {
 	name := twins[t.regclass]
 	for _, k := range t.keys {
 		text := k.text
@@ -186,7 +171,7 @@ func enable(g trigger) string {
 }
 
 // swap puts the twin in the place of the table, with its numbers and names.
-func (s *Session) swap(t *Table, stamp int64, old string) (all []string) {
+func (s *postgres) swap(t *Table, stamp int64, old string) (all []string) {
 	name, twin, soon := s.Quote(t.Name), s.Quote(Twin(t.Name, stamp)), old+"_new"
 	for _, q := range t.sequence {
 		highest := fmt.Sprintf("(SELECT max(%s) FROM %s)", ident(q.column), name)
@@ -220,10 +205,7 @@ func (s *Session) swap(t *Table, stamp int64, old string) (all []string) {
 	return all
 }
 
-// AllName is the name of the view over a table and its archives.
-func AllName(table string) string { return table + "_all" }
-
-func (s *Session) allView(t *Table, archived []string) []string {
+func (s *postgres) allView(t *Table, archived []string) []string {
 	var columns []string
 	for _, c := range t.columns {
 		columns = append(columns, ident(c.name))
@@ -247,7 +229,7 @@ func (s *Session) allView(t *Table, archived []string) []string {
 }
 
 // CheckViews says which names of views are taken by something that is not ours.
-func (s *Session) CheckViews(ctx context.Context, q Querier, tables []*Table) error {
+func (s *postgres) CheckViews(ctx context.Context, q Querier, tables []*Table) error {
 	for _, t := range tables {
 		rows, err := Rows(ctx, q, `SELECT coalesce(obj_description(oid, 'pg_class'), '') FROM pg_catalog.pg_class WHERE oid = to_regclass($1)`, s.Quote(AllName(t.Name)))
 		if err != nil {
@@ -263,7 +245,7 @@ func (s *Session) CheckViews(ctx context.Context, q Querier, tables []*Table) er
 // Move returns the statements that take rows from one table to another of the
 // same columns: those of from that the condition chooses. Triggers of users
 // see nothing of it.
-func (s *Session) Move(t *Table, from, where string) (insert, remove string) {
+func (s *postgres) Move(t *Table, from, where string) (insert, remove string) {
 	var columns []string
 	overriding := ""
 	for _, c := range t.columns {
@@ -281,7 +263,7 @@ func (s *Session) Move(t *Table, from, where string) (insert, remove string) {
 
 // Still returns the statements that keep the triggers of users silent on a
 // current table, and those that let them be as they were.
-func (s *Session) Still(t *Table) (still, again []string) {
+func (s *postgres) Still(t *Table) (still, again []string) {
 	if len(t.triggers) == 0 {
 		return nil, nil
 	}
@@ -297,7 +279,7 @@ func (s *Session) Still(t *Table) (still, again []string) {
 const readOnly = "holdfast_archive_read_only"
 
 // ReadOnly returns the statements that let nobody write to an archived table.
-func (s *Session) ReadOnly(t *Table, archived string) []string {
+func (s *postgres) ReadOnly(t *Table, archived string) []string {
 	name := s.Quote(archived)
 	all := []string{
 		"CREATE OR REPLACE FUNCTION " + s.Quote(readOnly) + "() RETURNS trigger LANGUAGE plpgsql AS " +
@@ -319,20 +301,18 @@ func (s *Session) ReadOnly(t *Table, archived string) []string {
 }
 
 // Writable lifts the trigger of ReadOnly for moves within a transaction.
-func (s *Session) Writable(archived string) string {
-	return "DROP TRIGGER IF EXISTS " + readOnly + " ON " + s.Quote(archived)
+func (s *postgres) Writable(archived string) []string {
+	return []string{"DROP TRIGGER IF EXISTS " + readOnly + " ON " + s.Quote(archived)}
 }
 
 // IsReadOnly reports whether ReadOnly holds for an archived table.
-func (s *Session) IsReadOnly(ctx context.Context, q Querier, archived string) (bool, error) {
+func (s *postgres) IsReadOnly(ctx context.Context, q Querier, archived string) (bool, error) {
 	rows, err := Rows(ctx, q, `SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = to_regclass($1) AND tgname = '`+readOnly+`' AND tgenabled = 'A'`, s.Quote(archived))
 	return len(rows) > 0, err
 }
 
-// Portrait returns all that belongs to a table in words that do not name it,
-// so that a twin can be held against it. In twins, names carry what suffix
-// says, and references to the family lead to the twins.
-func (t *Table) Portrait(suffix string) []string {
+// postgresPortrait is Portrait.
+func (t *Table) postgresPortrait(suffix string) []string {
 	var all []string
 	for _, c := range t.Structure.Columns {
 		all = append(all, c.String())
@@ -363,12 +343,11 @@ func (t *Table) Portrait(suffix string) []string {
 		}
 	}
 	all = append(all, fmt.Sprint("owner ", t.owner, " replica ", t.replica, " comment ", t.comment, " security ", t.security, " ", t.create, " ", t.unlogged))
-	slices.Sort(all)
 	return all
 }
 
 // Shape returns the structure of an archived table, and whether there is one.
-func (s *Session) Shape(ctx context.Context, q Querier, name string) (archive.Structure, bool, error) {
+func (s *postgres) Shape(ctx context.Context, q Querier, name string) (archive.Structure, bool, error) {
 	t, err := s.read(ctx, q, name, s.readColumns, s.readIndexes)
 	if err != nil || t == nil {
 		return archive.Structure{}, false, err

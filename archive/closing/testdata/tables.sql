@@ -1,0 +1,18 @@
+CREATE TABLE discount_transactions_all (id {ID}, account_id integer NOT NULL DEFAULT 0, incoming_rest {REAL}, outgoing_rest {REAL}, discount {REAL}, discount_with_tax {REAL}, service_id integer, service_type integer, discount_period_id integer, slink_id integer, discount_date integer NOT NULL DEFAULT 0, charge_type integer DEFAULT 0);
+CREATE INDEX dta_account ON discount_transactions_all (account_id);
+CREATE INDEX dta_date ON discount_transactions_all (discount_date);
+CREATE TABLE discount_transactions_iptraffic_all (id integer NOT NULL, account_id integer, discount {REAL}, discount_with_tax {REAL}, service_id integer, discount_period_id integer, slink_id integer, discount_date integer, discount_date_hour integer, discount_date_day integer, discount_date_month integer, t_class integer, base_cost {REAL}, ipid integer, bytes bigint);
+CREATE INDEX dtia_id ON discount_transactions_iptraffic_all (id);
+CREATE TABLE tel_sessions_log (id {ID}, account_id integer, slink_id integer, recv_date integer, last_update_date integer, zone_id integer, did varchar(64) DEFAULT '', session_start_date integer, session_end_date integer);
+CREATE TABLE tel_sessions_detail (id {ID}, dhs_sess_id integer, recv_date integer, trange_id integer, account_id integer, disc_per_id integer, slink_id integer, duration bigint, base_cost {REAL}, sum_cost {REAL}, CONSTRAINT tsd_session FOREIGN KEY (dhs_sess_id) REFERENCES tel_sessions_log (id));
+CREATE INDEX tsd_sess ON tel_sessions_detail (dhs_sess_id);
+CREATE TABLE dhs_sessions_log (id {ID}, account_id integer, slink_id integer, recv_date integer, last_update_date integer, framed_ip_address varchar(15), acct_input_octets bigint, acct_output_octets bigint, called_station_id varchar(64), calling_station_id varchar(64));
+CREATE TABLE dhs_sessions_detail (id {ID}, dhs_sess_id integer, trange_id integer, recv_date integer, account_id integer, disc_per_id integer, slink_id integer, duration bigint, base_cost {REAL}, sum_cost {REAL});
+CREATE TABLE payment_transactions (id {ID}, account_id integer, payment_incurrency {REAL}, currency_id integer, currency_rate {REAL}, payment_absolute {REAL}, actual_date integer, payment_enter_date integer, payment_ext_number varchar(255) UNIQUE, method integer, who_receive integer, comments_for_user varchar(255), comments_for_admins varchar(255), burn_time integer, is_canceled integer DEFAULT 0, cancel_id integer, hash varchar(32), charge_id integer, CHECK (payment_absolute >= 0));
+CREATE TABLE user_log (id {ID}, user_id integer, date integer, who varchar(64), what varchar(64), comment text);
+CREATE TABLE dhcp_leases_log (id {ID}, ip integer, mac varchar(17), updated integer);
+CREATE TABLE invoices (id {ID}, ext_num varchar(64), invoice_date integer, payment_transaction_id integer, expire_date integer, is_payed integer, uid integer, account_id integer, period_start integer, period_end integer);
+CREATE TABLE invoice_entry (id {ID}, name varchar(255), invoice_id integer, slink_id integer, service_type integer, discount_period_id integer, qnt {REAL}, base_cost {REAL}, sum_cost {REAL}, tax_amount {REAL}, version integer, FOREIGN KEY (invoice_id) REFERENCES invoices (id) ON DELETE CASCADE);
+CREATE TABLE invoice_entry_details (id {ID}, entry_id integer, type integer, value varchar(255), FOREIGN KEY (entry_id) REFERENCES invoice_entry (id));
+CREATE TABLE audit (what varchar(20));
+CREATE VIEW loud AS SELECT id, what FROM user_log WHERE who IS NOT NULL;

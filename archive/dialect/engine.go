@@ -1,0 +1,111 @@
+package dialect
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"holdfast/archive"
+)
+
+// An engine is one kind of database. What it says of tables and statements has
+// the same meaning for all, so that package closing knows none of them.
+type engine interface {
+	words
+	describer
+	scripter
+	keeper
+	locker
+}
+
+// words is how things are written.
+type words interface {
+	// Quote returns how to write the name of a table. A name with a dot carries
+	// its own schema; others are of the session's.
+	Quote(name string) string
+	// Column returns how to write the name of a column.
+	Column(name string) string
+	// Text returns how to write a text.
+	Text(text string) string
+	// Second returns an expression for the whole second of a timestamp.
+	Second(column string) string
+}
+
+// describer reads what is there.
+type describer interface {
+	// Table describes the table of that name; nil where there is none.
+	Table(ctx context.Context, q Querier, name string) (*Table, error)
+	// Shape returns the structure of an archived table, and whether there is one.
+	Shape(ctx context.Context, q Querier, name string) (archive.Structure, bool, error)
+	// Named returns the tables of the schema that are named like archived tables
+	// of the family.
+	Named(ctx context.Context, q Querier, f *archive.Family) ([]string, error)
+	// CheckViews says which names of views are taken by something that is not ours.
+	CheckViews(ctx context.Context, q Querier, tables []*Table) error
+	// IsReadOnly reports whether ReadOnly holds for an archived table.
+	IsReadOnly(ctx context.Context, q Querier, archived string) (bool, error)
+}
+
+// scripter makes the statements of a closing.
+type scripter interface {
+	// Script returns the statements that swap tables at stamp. before lists the
+	// archived tables there are, by the name of the current one, for the views.
+	Script(tables []*Table, stamp int64, before map[string][]string) Script
+	// Move returns the statements that take rows from one table to another of the
+	// same columns: those of from that the condition chooses. Triggers of users
+	// see nothing of it.
+	Move(t *Table, from, where string) (insert, remove string)
+	// Still returns the statements that keep the triggers of users silent on a
+	// current table, and those that let them be as they were.
+	Still(t *Table) (still, again []string)
+	// ReadOnly returns the statements that let nobody write to an archived table.
+	ReadOnly(t *Table, archived string) []string
+	// Writable lifts what ReadOnly did for moves within a transaction.
+	Writable(archived string) []string
+}
+
+// keeper knows what stands beside the tables of a family.
+type keeper interface {
+	// Made returns how a numbered key is declared, and what stands behind the
+	// columns of a table that is made.
+	Made() (numbered, options string)
+	// Digest returns a query for the number of rows of a table and a digest that
+	// does not depend on their order.
+	Digest(ctx context.Context, q Querier, table string) (string, error)
+	// Reserve returns the statement that keeps others from inserting into a table
+	// until the transaction ends.
+	Reserve(table string) string
+	// Undo returns the statements that take away what Script.Prepare made of
+	// tables, none of which was swapped.
+	Undo(tables []string, stamp int64) []string
+	// Behind returns the statements that are run behind the swap: before rows are
+	// put back, and after it. Running them again changes nothing.
+	Behind(ctx context.Context, q Querier, tables []*Table, stamp int64) (first, last []string, err error)
+}
+
+// locker keeps others away.
+type locker interface {
+	now() string // a query for the time in seconds
+	// lock tries to take the lock that keeps a second run away.
+	lock(ctx context.Context, s *Session) (bool, error)
+	exclusive(ctx context.Context, s *Session, tables []string, what func(q Querier) error) (time.Duration, error)
+	busy(err error) bool // somebody else held a lock
+	// commits says that each statement which makes or renames commits by itself.
+	commits() bool
+}
+
+// Script is what swaps the tables of a family for empty twins.
+type Script struct {
+	Prepare []string // makes the twins, in one transaction where the engine can
+	Swap    []string // under the lock, in one transaction
+	Alone   bool     // the swap is one statement, and nothing can be added to it
+}
+
+// Archived returns the name of a table once it is swapped at stamp.
+func Archived(table string, stamp int64) string { return table + "_" + strconv.FormatInt(stamp, 10) }
+
+// Twin returns the name of the table that takes its place, until it does.
+func Twin(table string, stamp int64) string { return Archived(table, stamp) + "_new" }
+
+// AllName is the name of the view over a table and its archives.
+func AllName(table string) string { return table + "_all" }

@@ -1,0 +1,204 @@
+package dialect
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Triggers of users see nothing of rows that are put back: until that is done,
+// those of the new tables have this around them.
+const (
+	guardHead = "BEGIN IF " + moving + " IS NULL THEN\n"
+	guardTail = "\n; END IF; END"
+)
+
+func guarded(body string) string { return guardHead + body + guardTail }
+
+func unguarded(body string) string {
+	if inner, ours := strings.CutPrefix(body, guardHead); ours {
+		return strings.TrimSuffix(inner, guardTail)
+	}
+	return body
+}
+
+// nextView and lastView are what the view over a table is called before it
+// takes its name, and once it has lost it.
+func nextView(table string, stamp int64) string { return Archived(table, stamp) + "_all" }
+func lastView(table string, stamp int64) string { return Archived(table, stamp) + "_was" }
+
+// Script makes the twins one by one, and swaps all of them in one statement.
+func (m *mariadb) Script(tables []*Table, stamp int64, before map[string][]string) Script {
+	all := Script{Alone: true}
+	for _, t := range tables {
+		twin := m.Quote(Twin(t.Name, stamp))
+		all.Prepare = append(all.Prepare, "CREATE TABLE "+twin+" LIKE "+m.Quote(t.Name))
+		if t.room > 0 {
+			all.Prepare = append(all.Prepare, fmt.Sprintf("ALTER TABLE %s AUTO_INCREMENT = %d", twin, t.next+t.room))
+		}
+	}
+	twins := map[string]string{}
+	for _, t := range tables {
+		twins[t.regclass] = Twin(t.Name, stamp)
+	}
+	for _, t := range tables {
+		all.Prepare = append(all.Prepare, m.attached(t, stamp, twins)...)
+	}
+	for _, t := range tables {
+		all.Prepare = append(all.Prepare, m.allView(t, stamp, before[t.Name])...)
+	}
+	var pairs []string
+	rename := func(from, to string) { pairs = append(pairs, m.Quote(from)+" TO "+m.Quote(to)) }
+	for _, t := range tables {
+		rename(t.Name, Archived(t.Name, stamp))
+		rename(Twin(t.Name, stamp), t.Name)
+		if len(t.views) > 0 || len(t.grants) > 0 {
+			rename(AllName(t.Name), lastView(t.Name, stamp))
+		}
+		rename(nextView(t.Name, stamp), AllName(t.Name))
+	}
+	all.Swap = []string{"RENAME TABLE " + strings.Join(pairs, ", ")}
+	return all
+}
+
+// attached makes what may name other tables of the family, or acts on rows.
+func (m *mariadb) attached(t *Table, stamp int64, twins map[string]string) (all []string) {
+	twin := m.Quote(Twin(t.Name, stamp))
+	var keys []string
+	for _, k := range t.keys {
+		text, name := k.text, ""
+		if to, ours := twins[k.target]; ours {
+			text = strings.Replace(text, " REFERENCES "+m.Column(k.target)+" (", " REFERENCES "+m.Column(to)+" (", 1)
+		}
+		// A name that the server gave goes along with that of the table.
+		if rest, given := strings.CutPrefix(k.name, t.Name+"_ibfk_"); !given || strings.Trim(rest, "0123456789") != "" {
+			name = "CONSTRAINT " + m.Column(renamed(k.name, stamp)) + " "
+		}
+		keys = append(keys, "ADD "+name+text)
+	}
+	if len(keys) > 0 {
+		all = append(all, "ALTER TABLE "+twin+" "+strings.Join(keys, ", "))
+	}
+	for _, g := range t.triggers {
+		all = append(all, m.inMode(g, "CREATE", renamed(g.name, stamp), twin, guarded(g.text)))
+	}
+	return all
+}
+
+// inMode makes a trigger as it was made: a body is read with the mode that it
+// was written in.
+func (m *mariadb) inMode(g trigger, create, name, table, body string) string {
+	return fmt.Sprintf("SET SESSION sql_mode = '%s'; %s DEFINER=%s TRIGGER %s.%s %s ON %s FOR EACH ROW %s\n; SET SESSION sql_mode = '%s'",
+		g.mode, create, g.definer, m.Column(m.schema), m.Column(name), g.enabled, table, body, ownMode)
+}
+
+// allView makes the view that takes the place of the one over the table. A
+// view cannot be made over a table that is not there yet, and so another view
+// stands in for it; nothing is ever dropped that could be a table.
+func (m *mariadb) allView(t *Table, stamp int64, before []string) []string {
+	var columns []string
+	for _, c := range t.columns {
+		columns = append(columns, m.Column(c.name))
+	}
+	list := strings.Join(columns, ", ")
+	next, archived := m.Quote(nextView(t.Name, stamp)), m.Quote(Archived(t.Name, stamp))
+	text := "SELECT " + list + " FROM " + m.Quote(t.Name)
+	for _, a := range append(slices.Clone(before), Archived(t.Name, stamp)) {
+		text += " UNION ALL SELECT " + list + " FROM " + m.Quote(a)
+	}
+	all := []string{
+		"CREATE SQL SECURITY INVOKER VIEW " + archived + " AS SELECT " + list + " FROM " + m.Quote(t.Name),
+		"CREATE SQL SECURITY INVOKER VIEW " + next + " AS " + text,
+	}
+	if len(t.grants) > 0 && len(t.views) == 0 { // rights go by the name, and are given only where it is
+		all = append(all, "CREATE OR REPLACE SQL SECURITY INVOKER VIEW "+m.Quote(AllName(t.Name))+" AS SELECT "+list+" FROM "+m.Quote(t.Name))
+	}
+	for _, g := range t.grants {
+		all = append(all, "GRANT SELECT ON "+archived+" TO "+g.grantee, "GRANT SELECT ON "+m.Quote(AllName(t.Name))+" TO "+g.grantee)
+	}
+	return append(all, "DROP VIEW "+archived)
+}
+
+// Undo drops views and twins, children first.
+func (m *mariadb) Undo(tables []string, stamp int64) (drops []string) {
+	for _, t := range tables {
+		drops = append([]string{"DROP VIEW IF EXISTS " + m.Quote(nextView(t, stamp)), "DROP VIEW IF EXISTS " + m.Quote(Archived(t, stamp)), "DROP TABLE IF EXISTS " + m.Quote(Twin(t, stamp))}, drops...)
+	}
+	return drops
+}
+
+// Behind takes the triggers of users off the archived tables, which are only
+// read, and the guard off those of the new ones, once all rows are back.
+func (m *mariadb) Behind(ctx context.Context, q Querier, tables []*Table, stamp int64) (first, last []string, err error) {
+	for _, t := range tables {
+		old := &Table{Name: Archived(t.Name, stamp)}
+		if err := m.readTriggers(ctx, q, old); err != nil {
+			return nil, nil, err
+		}
+		for _, g := range old.triggers {
+			if !slices.Contains(keepers(old.Name), g.name) {
+				first = append(first, "DROP TRIGGER IF EXISTS "+m.Quote(g.name))
+			}
+		}
+		first = append(first, "DROP VIEW IF EXISTS "+m.Quote(lastView(t.Name, stamp)))
+		for _, g := range t.triggers {
+			if body := unguarded(g.text); body != g.text {
+				last = append(last, m.inMode(g, "CREATE OR REPLACE", g.name, m.Quote(t.Name), body))
+			}
+		}
+	}
+	return first, last, nil
+}
+
+// Move takes rows from one table to another. The second form of DELETE is the
+// one whose sub-queries are joined.
+func (m *mariadb) Move(t *Table, from, where string) (insert, remove string) {
+	var columns []string
+	for _, c := range t.columns {
+		if c.generated == "" {
+			columns = append(columns, m.Column(c.name))
+		}
+	}
+	list := strings.Join(columns, ", ")
+	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE %s", m.Quote(t.Name), list, list, m.Quote(from), where),
+		fmt.Sprintf("DELETE x FROM %s AS x WHERE %s", m.Quote(from), where)
+}
+
+// Still returns nothing: triggers look at a variable of the session.
+func (*mariadb) Still(*Table) (still, again []string) { return nil, nil }
+
+// Writable returns nothing: triggers look at a variable of the session.
+func (*mariadb) Writable(string) []string { return nil }
+
+// events are what triggers stand before; keepers are the names of ours, which
+// are one's own in a schema.
+var events = []string{"INSERT", "UPDATE", "DELETE"}
+
+func keepers(archived string) (all []string) {
+	for i := range events {
+		all = append(all, archived+"_ro"+strconv.Itoa(i+1))
+	}
+	return all
+}
+
+// ReadOnly refuses what changes rows. No trigger sees TRUNCATE or DROP.
+func (m *mariadb) ReadOnly(_ *Table, archived string) (all []string) {
+	for i, name := range keepers(archived) {
+		all = append(all, fmt.Sprintf("CREATE OR REPLACE TRIGGER %s BEFORE %s ON %s FOR EACH ROW BEGIN IF %s IS NULL THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = %s; END IF; END",
+			m.Quote(name), events[i], m.Quote(archived), moving, m.Text(archived+" is an archive, which can only be read")))
+	}
+	return all
+}
+
+// IsReadOnly reports whether all three triggers are there.
+func (m *mariadb) IsReadOnly(ctx context.Context, q Querier, archived string) (bool, error) {
+	t := &Table{Name: archived}
+	err := m.readTriggers(ctx, q, t)
+	left := keepers(archived)
+	for _, g := range t.triggers {
+		left = slices.DeleteFunc(left, func(name string) bool { return name == g.name && strings.Contains(g.text, "SIGNAL") })
+	}
+	return len(left) == 0, err
+}
