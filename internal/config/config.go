@@ -42,6 +42,7 @@ type Config struct {
 	ScrubPause     Days               `yaml:"scrub_pause" doc:"From the end of one such round to the next."`
 	Log            Log                `yaml:"log" doc:"The server's log, on standard error."`
 	MaxConnections int                `yaml:"max_connections" doc:"Client connections at the same time, all doors together."`
+	Limits         Limits             `yaml:"limits" doc:"What clients can take from each other, and what hostile ones can."`
 
 	given map[string]position // where each value of the file stands, by dotted key
 }
@@ -103,6 +104,7 @@ func base() *Config {
 		ScrubPause:     defaultScrubPause,
 		Log:            Log{Format: "text", Level: "info"},
 		MaxConnections: 256,
+		Limits:         defaultLimits(),
 		given:          map[string]position{},
 	}
 }

@@ -71,7 +71,7 @@ func TestFullFile(t *testing.T) {
 			"other": {Type: SQLite, File: "/srv/other.db", Create: CreateAuto, Streams: []string{"calls", "main", "quiet"}, Start: StartOldest,
 				OnRewind: ReplayOnRewind, RejectUnit: UnitRow, RejectBudget: 10_000, RejectFlood: 1},
 		},
-		Drain: Duration(time.Minute), Scrub: 1 << 20, ScrubPause: Days(48 * time.Hour), Log: Log{Format: "json", Level: "debug"}, MaxConnections: 64,
+		Drain: Duration(time.Minute), Scrub: 1 << 20, ScrubPause: Days(48 * time.Hour), Log: Log{Format: "json", Level: "debug"}, MaxConnections: 64, Limits: defaultLimits(),
 	}
 	c.given = nil
 	if !reflect.DeepEqual(c, want) {

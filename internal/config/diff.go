@@ -18,6 +18,7 @@ type Change struct {
 // stands for any name. All others need a restart.
 var reloadable = []string{
 	"tables.auto", "drain", "log.level", "max_connections",
+	"limits.starting", "limits.starting_per_address", "limits.per_address", "limits.per_user",
 	"users.*.*", "tokens.*.*", // these come and go as well
 	"streams.*.history", "streams.*.min_free", "streams.*.wait", "streams.*.keep",
 }

@@ -117,6 +117,7 @@ func (c *Config) judge() (out Problems) {
 	if strings.ContainsAny(c.Data, "=;") {
 		add("data", "choose a path without = and ;", "data %q holds a character that means something else in hot", c.Data)
 	}
+	c.judgeLimits(add)
 	c.judgeAccess(add)
 	c.judgeWeb(add)
 	c.judgeDeclared(add)

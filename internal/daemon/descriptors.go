@@ -17,9 +17,6 @@ const (
 	sinkFiles   = 8  // a database with its log and its locks
 	adminFiles  = 2  // of one connection: itself, and a segment that it reads
 	clientFiles = 2  // of one connection: itself, and the file of a large transaction
-	// mostStarting is how many connections of the PostgreSQL door may be in
-	// their start-up beyond the bound, so that they can be told why.
-	mostStarting = 64
 )
 
 // A share is how many connections of each kind the descriptors suffice for.
@@ -35,7 +32,7 @@ func shareOut(limit int, c *config.Config) (share, error) {
 			WithHint("raise the limit: ulimit -n, or LimitNOFILE= of the service")
 	}
 	spare := limit - own
-	s := share{starting: min(mostStarting, spare/8), admins: min(maxAdmins, spare/8)}
+	s := share{starting: min(c.Limits.Starting, spare/8), admins: min(maxAdmins, spare/8)}
 	s.clients = min(c.MaxConnections, (spare-s.starting-adminFiles*s.admins)/clientFiles)
 	return s, nil
 }

@@ -24,7 +24,7 @@ func TestShareOut(t *testing.T) {
 			t.Errorf("%d descriptors: %+v leaves a door shut", limit, s)
 		}
 	}
-	if s, _ := shareOut(65536, c); s != (share{clients: 256, starting: mostStarting, admins: maxAdmins}) {
+	if s, _ := shareOut(65536, c); s != (share{clients: 256, starting: 256, admins: maxAdmins}) {
 		t.Errorf("with plenty of descriptors: %+v", s)
 	}
 	if _, err := shareOut(own+15, c); fault.Code(err) != fault.TooManyConnections || fault.Of(err).Hint == "" {

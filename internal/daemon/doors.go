@@ -10,10 +10,12 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/gate"
 	"holdfast/internal/httpapi"
 	"holdfast/internal/pgwire"
 )
@@ -35,8 +37,7 @@ type doors struct {
 	web       *http.Server
 	admin     *http.Server
 	registry  *prometheus.Registry
-	max       atomic.Int64 // connections of pg and web together
-	webConns  atomic.Int64
+	gate      *gate.Gate // of pg and web together
 	admins    atomic.Int64
 	end       context.CancelFunc // of every HTTP request
 	broken    chan error         // gets what a door broke down with
@@ -111,10 +112,10 @@ func (s *server) openDoors() error {
 	}
 	s.doors = d
 	s.showConfig()
-	d.max.Store(int64(room.clients))
+	d.gate = gate.New(s.cfg.Limits.Gate(room.clients, room.starting))
 	d.pg = pgwire.New(pgwire.Options{
-		Store: pgStore{s.db}, Logger: s.log, MaxConns: room.clients, Starting: room.starting,
-		Others: func() int { return int(d.webConns.Load()) }, TableVersion: tableVersion(s.cfg), Zone: string(s.cfg.Tables.Zone),
+		Store: pgStore{s.db}, Logger: s.log, Gate: d.gate, StartupTimeout: time.Duration(s.cfg.Limits.Login),
+		Stalled: time.Duration(s.cfg.Limits.Stalled), Memory: int64(s.cfg.Limits.Memory), TableVersion: tableVersion(s.cfg), Zone: string(s.cfg.Tables.Zone),
 		Access: &s.access.guard, TLS: s.access.encryption(), Console: console{s},
 	})
 	registry := prometheus.NewRegistry()
@@ -123,14 +124,16 @@ func (s *server) openDoors() error {
 	api := httpapi.New(httpapi.Options{
 		Store: webStore{s.db}, Admin: admin{db: s.db, server: s}, Registry: registry, Log: s.log,
 		Hosts: hosts(string(s.cfg.Listen.HTTP)), Named: s.access.names, Access: &s.access.guard, MaxBody: int64(s.cfg.HTTP.MaxBody),
+		Stalled: time.Duration(s.cfg.Limits.Stalled),
 	})
 	ctx, end := context.WithCancel(context.Background())
 	d.end = end
 	d.web = httpapi.Server(ctx, api.Public(), s.log)
+	d.web.ReadHeaderTimeout = time.Duration(s.cfg.Limits.Login)
 	d.admin = httpapi.Server(ctx, api.Private(), s.log)
 	d.serve("pg", func() error { return d.pg.Serve(context.Background(), l.pg) })
 	d.serve("http", func() error {
-		return d.web.Serve(s.access.web(httpapi.Limit(l.web, d.enterWeb, func() { d.webConns.Add(-1) })))
+		return d.web.Serve(s.access.web(httpapi.Guarded(l.web, d.gate)))
 	})
 	d.serve("admin socket", func() error {
 		enter := func() bool {
@@ -167,22 +170,11 @@ func (d *doors) serve(name string, run func() error) {
 	})
 }
 
-// enterWeb counts a connection in, where there is room.
-func (d *doors) enterWeb() bool {
-	if d.webConns.Add(1)+int64(d.pg.Stats().Connections) > d.max.Load() {
-		d.webConns.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (d *doors) setMaxConns(n int) {
-	d.max.Store(int64(n))
-	d.pg.SetMaxConns(n)
-}
-
 // connections returns how many clients are connected.
-func (d *doors) connections() int { return d.pg.Stats().Connections + int(d.webConns.Load()) }
+func (d *doors) connections() int {
+	open, waiting := d.gate.Count()
+	return open + waiting
+}
 
 // down returns why a door is closed that should be open.
 func (d *doors) down() error {

@@ -114,12 +114,14 @@ func (s *server) apply(next *config.Config) {
 		was.History, was.MinFree, was.Wait, was.Keep = is.History, is.MinFree, is.Wait, is.Keep
 	}
 	if room, err := s.share(next); err == nil { // a start with as many streams and sinks had enough
-		s.doors.setMaxConns(room.clients)
+		s.doors.gate.SetLimits(next.Limits.Gate(room.clients, room.starting))
 	}
 	s.reloadAccess(next)
 	if s.o.Level != nil {
 		s.o.Level.Set(next.Log.Level.Slog())
 	}
 	defer s.showConfig()
+	l, n := &s.cfg.Limits, next.Limits
+	l.Starting, l.StartingPerAddress, l.PerAddress, l.PerUser = n.Starting, n.StartingPerAddress, n.PerAddress, n.PerUser
 	s.cfg.Tables.Auto, s.cfg.Drain, s.cfg.MaxConnections, s.cfg.Log.Level = next.Tables.Auto, next.Drain, next.MaxConnections, next.Log.Level
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -22,11 +21,21 @@ type whoKey struct{}
 func (a *API) known(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		policy := a.o.Access.Policy()
-		if policy.Open() || r.URL.Path == "/ping" || r.URL.Path == "/ready" {
-			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, auth.Who{})))
+		enter := func(who auth.Who, probe bool) {
+			if !probe {
+				if err := admit(r, who.Name()); err != nil {
+					w.Header().Set("Connection", "close") // the body is not read
+					fail(w, err)
+					return
+				}
+			}
+			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, who)))
+		}
+		if probe := r.URL.Path == "/ping" || r.URL.Path == "/ready"; policy.Open() || probe {
+			enter(auth.Who{}, probe)
 			return
 		}
-		from := addressOf(r)
+		from := addressOf(r.RemoteAddr)
 		if wait := a.o.Access.Failures.Wait(from, time.Now()); wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
 			refuse(w, http.StatusTooManyRequests, a.o.Access.Failures.Check(from, time.Now()))
@@ -34,7 +43,7 @@ func (a *API) known(h http.Handler) http.Handler {
 		}
 		who, tried, ok := identify(policy, r)
 		if ok {
-			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, who)))
+			enter(who, false)
 			return
 		}
 		err := fault.New(fault.InvalidAuthorization, "who are you?").WithHint("send a token as Authorization: Bearer TOKEN")
@@ -86,12 +95,4 @@ func (a *API) allow(r *http.Request, table string) error {
 		return nil
 	}
 	return a.o.Access.Policy().Allow(who, table)
-}
-
-func addressOf(r *http.Request) netip.Addr {
-	a, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return a.Addr().Unmap()
 }

@@ -100,6 +100,7 @@ type Options struct {
 	MaxBody  int64                  // bytes that the rows of a request may have, unpacked; 0: 1 GiB
 	Registry *prometheus.Registry   // where metrics are registered and gathered; if nil, an own one
 	Log      *slog.Logger           // if nil, nothing is logged
+	Stalled  time.Duration          // how long a client may take for an answer; if 0, a minute
 }
 
 // API serves HTTP. It is safe for concurrent use.
@@ -125,6 +126,9 @@ func New(o Options) *API {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Stalled == 0 {
+		o.Stalled = time.Minute
+	}
 	a := &API{o: o, large: make(chan struct{}, maxLarge), windows: make(chan struct{}, maxLarge)}
 	a.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "holdfast_http_requests_total", Help: "HTTP requests answered, by status code.",
@@ -141,7 +145,7 @@ func New(o Options) *API {
 func (a *API) Public() http.Handler {
 	mux := http.NewServeMux()
 	a.routes(mux)
-	return a.counted(a.onlyHosts(http.NewCrossOriginProtection().Handler(a.known(mux))))
+	return a.counted(a.onlyHosts(http.NewCrossOriginProtection().Handler(a.known(mux))), a.o.Stalled)
 }
 
 // Private returns the handler of the admin socket: everything that Public
@@ -162,7 +166,7 @@ func (a *API) Private() http.Handler {
 	mux.Handle("PATCH /v1/rejects/{id}", http.HandlerFunc(a.oneReject))
 	mux.Handle("POST /v1/rejects/retry", http.HandlerFunc(a.manyRejects))
 	mux.Handle("POST /v1/rejects/discard", http.HandlerFunc(a.manyRejects))
-	return a.counted(mux)
+	return a.counted(mux, 0) // an administrator may read page by page
 }
 
 func (a *API) routes(mux *http.ServeMux) {

@@ -29,6 +29,7 @@ func Server(ctx context.Context, h http.Handler, log *slog.Logger) *http.Server 
 	return &http.Server{
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		Handler:           h,
+		ConnContext:       withGuest,
 		ReadHeaderTimeout: readHeader,
 		IdleTimeout:       idleConn,
 		MaxHeaderBytes:    maxHeader,
@@ -99,10 +100,10 @@ func (a *API) onlyHosts(h http.Handler) http.Handler {
 	})
 }
 
-// counted counts answers by status.
-func (a *API) counted(h http.Handler) http.Handler {
+// counted counts answers by status, and sees that they are taken.
+func (a *API) counted(h http.Handler, stalled time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		s := &statusWriter{ResponseWriter: w, status: http.StatusOK, armed: armed{ctl: http.NewResponseController(w), stalled: stalled}}
 		defer func() { a.requests.WithLabelValues(strconv.Itoa(s.status)).Inc() }()
 		h.ServeHTTP(s, r)
 	})
@@ -110,7 +111,14 @@ func (a *API) counted(h http.Handler) http.Handler {
 
 type statusWriter struct {
 	http.ResponseWriter
+	armed
 	status int
+}
+
+// Write gives the client some time to take b.
+func (s *statusWriter) Write(b []byte) (int, error) {
+	s.arm(len(b))
+	return s.ResponseWriter.Write(b)
 }
 
 // WriteHeader remembers the status.

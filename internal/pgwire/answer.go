@@ -53,6 +53,7 @@ func (s *session) send(m pgproto3.BackendMessage) {
 // flush writes the answer. An error ends the connection.
 func (s *session) flush() error {
 	if s.broken == nil && len(s.out) > 0 {
+		s.takeBy(len(s.out))
 		_, s.broken = s.line.Write(s.out)
 		s.seen.sent.Add(uint64(len(s.out)))
 	}

@@ -28,7 +28,8 @@ func (c *bufferConn) Write(b []byte) (int, error) { return c.out.Write(b) }
 func fuzzSession(t *testing.T, in []byte) (*session, *memStore, *bufferConn) {
 	store := newMemStore(true).table(t, "k", "a int4, b text, c numeric, d timestamptz, e int4[]")
 	conn := &bufferConn{in: bytes.NewReader(in)}
-	s := newSession(New(Options{Store: store, MaxConns: 1}), conn)
+	s := newSession(New(Options{Store: store}), conn)
+	s.guest = s.srv.gate.Enter(s.from, func() {})
 	t.Cleanup(s.cancel)
 	return s, store, conn
 }

@@ -21,6 +21,7 @@ import (
 	"holdfast/internal/auth"
 	"holdfast/internal/certs"
 	"holdfast/internal/fault"
+	"holdfast/internal/gate"
 	"holdfast/test/pki"
 )
 
@@ -322,7 +323,7 @@ func TestOpenBecomesGuarded(t *testing.T) {
 // TestSlowCrowd: connections that never say anything give way to those that do.
 func TestSlowCrowd(t *testing.T) {
 	srv, addr := startServer(t, newMemStore(true), func(o *Options) {
-		o.MaxConns, o.Starting, o.Patience = 2, 2, 10*time.Millisecond
+		o.Gate = gate.New(gate.Limits{Open: 2, Waiting: 3, Patience: 10 * time.Millisecond})
 	})
 	honest := connect(t, addr)
 	var slow []net.Conn

@@ -1,7 +1,6 @@
 package pgwire
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -11,9 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,6 +18,7 @@ import (
 
 	"holdfast/internal/auth"
 	"holdfast/internal/fault"
+	"holdfast/internal/gate"
 )
 
 // Options configure a Server. The zero value of everything but Store works.
@@ -29,16 +27,9 @@ type Options struct {
 	Store Store
 	// Logger gets what no client can be told; nil: nothing is logged.
 	Logger *slog.Logger
-	// MaxConns is how many connections may be open; 0: 1000. Further ones are
-	// refused with 53300.
-	MaxConns int
-	// Others returns how many connections of other doors count towards
-	// MaxConns; nil: none do.
-	Others func() int
-	// Starting is how many connections above MaxConns may be in their start-up,
-	// so that they can be told why they are refused, and cancel requests get
-	// through; 0: 64.
-	Starting int
+	// Gate bounds the connections, those of other doors included; nil: one of
+	// its own. Connections beyond its bounds are refused with 53300.
+	Gate *gate.Gate
 	// Memory is how many bytes all sessions together may hold in messages and
 	// COPY lines above 64 KiB; 0: 128 MiB. What does not fit is refused with
 	// 53200.
@@ -52,9 +43,9 @@ type Options struct {
 	// tls-server-end-point, nil where there is none. It is asked for each
 	// connection. nil: none is encrypted.
 	TLS func() (config *tls.Config, binding []byte)
-	// Patience is how long a connection may take to start while others wait for
-	// its place; 0: 500 milliseconds. An honest client takes a few.
-	Patience time.Duration
+	// Stalled is how long a client may take for a message that it has begun, or
+	// to take an answer; both have a second more for each 64 KiB. 0: one minute.
+	Stalled time.Duration
 	// Now is the clock that now() shows; nil: time.Now.
 	Now func() time.Time
 	// Zone is the TimeZone that sessions begin with; "": UTC. It must be a name
@@ -73,11 +64,9 @@ type Options struct {
 type Server struct {
 	store     Store
 	log       *slog.Logger
-	max       atomic.Int64
-	others    func() int
-	extra     int // Options.Starting
+	gate      *gate.Gate
 	startup   time.Duration
-	patience  time.Duration
+	stalled   time.Duration
 	now       func() time.Time
 	zone      string
 	versionOf func(table string) (int, bool)
@@ -96,15 +85,14 @@ type Server struct {
 	listeners map[net.Listener]bool
 	conns     map[*session]bool
 	byPID     map[uint32]*session // those that have started
-	leaving   int                 // how many of conns were evicted
 	lastPID   uint32
 }
 
 // New returns a Server that appends to o.Store.
 func New(o Options) *Server {
 	s := &Server{
-		store: o.Store, log: o.Logger, others: o.Others, extra: o.Starting, startup: o.StartupTimeout, now: o.Now, zone: o.Zone, versionOf: o.TableVersion,
-		access: o.Access, tls: o.TLS, patience: o.Patience, console: o.Console,
+		store: o.Store, log: o.Logger, gate: o.Gate, startup: o.StartupTimeout, now: o.Now, zone: o.Zone, versionOf: o.TableVersion,
+		access: o.Access, tls: o.TLS, stalled: o.Stalled, console: o.Console,
 		listeners: make(map[net.Listener]bool), conns: make(map[*session]bool), byPID: make(map[uint32]*session),
 	}
 	if s.log == nil {
@@ -113,18 +101,11 @@ func New(o Options) *Server {
 	if s.access == nil {
 		s.access = new(auth.Guard)
 	}
-	if o.MaxConns <= 0 {
-		o.MaxConns = 1000
+	if s.gate == nil {
+		s.gate = gate.New(gate.Limits{})
 	}
-	s.max.Store(int64(o.MaxConns))
-	if s.others == nil {
-		s.others = func() int { return 0 }
-	}
-	if s.extra <= 0 {
-		s.extra = 64
-	}
-	if s.patience <= 0 {
-		s.patience = 500 * time.Millisecond
+	if s.stalled <= 0 {
+		s.stalled = time.Minute
 	}
 	if s.startup <= 0 {
 		s.startup = 10 * time.Second
@@ -139,9 +120,6 @@ func New(o Options) *Server {
 	s.base, s.abort = context.WithCancel(context.Background())
 	return s
 }
-
-// SetMaxConns changes how many connections may be open; those that are stay.
-func (s *Server) SetMaxConns(n int) { s.max.Store(int64(n)) }
 
 // Serve accepts connections from ln until Shutdown is called, which makes it
 // return nil, or until ctx ends, which closes every connection at once. It
@@ -199,46 +177,27 @@ func (s *Server) accept(ln net.Listener) error {
 func (s *Server) open(conn net.Conn) {
 	s.stats.accepted.Add(1)
 	sn := newSession(s, conn)
-	others := s.others()
+	sn.guest = s.gate.Enter(sn.from, func() {
+		s.stats.refused.Add(1)
+		conn.Close()
+	})
 	s.mu.Lock()
-	full := s.stopping.Load() || int64(len(s.conns)-s.leaving+others) >= s.max.Load()+int64(s.extra) && !s.evict()
-	if !full {
+	stopping := s.stopping.Load()
+	if !stopping && sn.guest != nil {
 		s.conns[sn] = true
 		s.wg.Add(1)
 	}
 	s.mu.Unlock()
-	if full {
+	switch {
+	case sn.guest == nil:
 		s.stats.refused.Add(1)
 		conn.Close() // nothing was promised to it
-		return
+	case stopping:
+		sn.guest.Leave()
+		conn.Close()
+	default:
+		go s.run(sn)
 	}
-	go s.run(sn)
-}
-
-// evict makes room for a connection where clients take long to start, as those
-// do that only want to occupy places: the one from the address that has most of
-// them goes, the oldest first. It reports whether there was one. s.mu is held.
-func (s *Server) evict() bool {
-	late := time.Now().Add(-s.patience)
-	many := make(map[netip.Addr]int)
-	slow := make([]*session, 0, 64)
-	for sn := range s.conns {
-		if s.byPID[sn.pid] != sn && !sn.evicted && sn.since.Before(late) {
-			many[sn.from]++
-			slow = append(slow, sn)
-		}
-	}
-	if len(slow) == 0 {
-		return false
-	}
-	worst := slices.MinFunc(slow, func(a, b *session) int {
-		return cmp.Or(cmp.Compare(many[b.from], many[a.from]), a.since.Compare(b.since))
-	})
-	worst.evicted = true
-	s.leaving++
-	s.stats.refused.Add(1)
-	worst.conn.Close()
-	return true
 }
 
 // run is a session's goroutine.
@@ -247,13 +206,11 @@ func (s *Server) run(sn *session) {
 	defer func() {
 		s.mu.Lock()
 		delete(s.conns, sn)
-		if sn.evicted {
-			s.leaving--
-		}
 		if s.byPID[sn.pid] == sn {
 			delete(s.byPID, sn.pid)
 		}
 		s.mu.Unlock()
+		sn.guest.Leave()
 		sn.in.release()
 		sn.cancel()
 		sn.conn.Close() // all that was to be said has been said
@@ -314,16 +271,14 @@ func (s *Server) admit(sn *session) error {
 	if _, err := rand.Read(key[:]); err != nil {
 		return err
 	}
-	others := s.others()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping.Load() {
 		return fault.New(fault.CannotConnectNow, "the server is stopping")
 	}
-	if open := len(s.byPID) + others; int64(open) >= s.max.Load() {
+	if err := sn.guest.Admit(sn.who.Name()); err != nil {
 		s.stats.refused.Add(1)
-		return fault.New(fault.TooManyConnections, "too many connections: %d are open", open).
-			WithHint("close some, or raise the limit")
+		return err
 	}
 	for s.lastPID++; s.lastPID == 0 || s.byPID[s.lastPID] != nil; s.lastPID++ {
 		continue

@@ -7,12 +7,15 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"holdfast/internal/gate"
 
 	"holdfast/row"
 )
@@ -192,7 +195,7 @@ func TestStartTimeout(t *testing.T) {
 }
 
 func TestTooManyConnections(t *testing.T) {
-	srv, addr := startServer(t, newMemStore(true), func(o *Options) { o.MaxConns = 2 })
+	srv, addr := startServer(t, newMemStore(true), func(o *Options) { o.Gate = gate.New(gate.Limits{Open: 2}) })
 	a, b := connect(t, addr), connect(t, addr)
 	_ = b
 	conn := dial(t, addr)
@@ -215,9 +218,12 @@ func TestTooManyConnections(t *testing.T) {
 // those of the other doors, and one that is beyond the bound is closed.
 func TestCrowdStarting(t *testing.T) {
 	srv, addr := startServer(t, newMemStore(true), func(o *Options) {
-		o.MaxConns, o.Starting, o.Patience, o.Others = 3, 1, time.Hour, func() int { return 2 }
+		o.Gate = gate.New(gate.Limits{Waiting: 4, Patience: time.Hour})
+		for range 2 { // elsewhere
+			o.Gate.Enter(netip.MustParseAddr("192.0.2.1"), func() {})
+		}
 	})
-	for range 2 { // 3 + 1 are let in, of which 2 are elsewhere
+	for range 2 {
 		dial(t, addr)
 	}
 	for deadline := time.Now().Add(5 * time.Second); srv.Stats().Connections < 2; time.Sleep(time.Millisecond) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/gate"
 	"holdfast/row"
 )
 
@@ -34,8 +35,9 @@ type session struct {
 	identity
 
 	out       []byte
-	unsettled int   // where in out the answers of the implicit transaction begin; -1: none
-	broken    error // what ended writing
+	unsettled int       // where in out the answers of the implicit transaction begin; -1: none
+	broken    error     // what ended writing
+	rearm     time.Time // when the deadline for writing is set again
 
 	state    txState
 	readOnly bool
@@ -64,9 +66,9 @@ type session struct {
 	// shared
 	seen      visible
 	pid, key  uint32
-	since     time.Time   // when it was accepted
-	from      netip.Addr  // the client's; the zero one where it has none
-	evicted   bool        // guarded by the server's mu; it was too slow to start, and another needs its place
+	since     time.Time  // when it was accepted
+	from      netip.Addr // the client's; the zero one where it has none
+	guest     *gate.Guest
 	waiting   atomic.Bool // for the next statement; nothing is open but perhaps a block
 	cancelled atomic.Bool
 	mu        sync.Mutex
@@ -103,7 +105,7 @@ func (s *session) serve() error {
 			}
 			continue
 		}
-		body, err := s.in.body(n)
+		body, err := s.whole(n)
 		if err == nil {
 			err = s.handle(kind, body)
 		} else if errors.Is(err, errTooLarge) {

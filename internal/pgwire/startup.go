@@ -159,6 +159,7 @@ func (s *session) login(version uint32, body []byte) error {
 	if s.flush() != nil {
 		return errClosed
 	}
+	s.rearm = time.Time{}
 	return s.conn.SetDeadline(time.Time{})
 }
 
