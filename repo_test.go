@@ -147,6 +147,7 @@ var arrows = []arrow{
 	{"internal/sources", []string{"internal/disk"}, "how far a source was read depends on no source and no row"},
 	{"internal/mcache", []string{"sink/local"}, "a cache is files; who fills it and who drains it bring the rows"},
 	{"internal/volume", nil, "what a directory lies on depends on nothing that is in it"},
+	{"internal/flatlog", []string{"row", "internal/disk"}, "followed files are others' files; who follows them declares where the rows go"},
 	{"internal/roll", nil, "what leaves is decided from manifests alone, so that it can be decided again without a disk"},
 	{"internal/config", []string{"sink", "internal/profile", "internal/auth", "internal/certs", "internal/gate"}, "what is configured must be checkable without what it configures; a profile, a verifier and a certificate are data"},
 	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects", "internal/sources"}, "the library is the database without doors, and delivers to the sinks that it is given"},

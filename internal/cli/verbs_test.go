@@ -15,7 +15,7 @@ func TestSinkUsage(t *testing.T) {
 		{"sink seek a x", `"x" is not a seq`},
 		{"sink drain a --timeout -1s", `--timeout "-1s" is no time to wait`},
 		{"sink remove a", `unknown verb "remove"`},
-		{"rotate a b", `"holdfast rotate" takes one sink's name, not 2`},
+		{"rotate a b", `"holdfast rotate" takes one sink's or source's name, not 2`},
 		{"rejects show", `"holdfast rejects show" takes the number of a reject`},
 		{"rejects show x", `"x" is not the number of a reject`},
 		{"rejects show 1 2", `argument "2" is not taken`},

@@ -62,6 +62,7 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 		st.Version, st.Started, st.Listen, st.Connections = s.o.Version, s.started, s.doors.addresses, s.doors.connections()
 		st.ResidentBytes, st.PeakResidentBytes = httpapi.Resident()
 		st.Warnings = s.ties.told()
+		st.Sources = s.sourceStatus()
 	}
 	st.Data = cfg.Data
 	now := a.db.Status()

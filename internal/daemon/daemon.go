@@ -43,6 +43,7 @@ type server struct {
 	shown    atomic.Pointer[[]config.Value] // cfg, for the console
 	unfollow func()                         // ends what follow began
 	ties     *ties
+	sources  map[string]source // by name
 }
 
 // Run serves until ctx ends, and then stops: it closes the doors, delivers for
@@ -72,7 +73,11 @@ func Run(ctx context.Context, o Config) error {
 	if err = s.open(); err != nil {
 		return err
 	}
-	if err = s.openDoors(); err != nil {
+	if err = s.openSources(); err == nil { // before the doors, which tell of them
+		err = s.openDoors()
+	}
+	if err != nil {
+		s.closeSources()
 		return errors.Join(err, s.close())
 	}
 	signals := listenToSignals()
@@ -153,6 +158,7 @@ func (s *server) stop() error {
 	s.log.Info("stopping", "drain", s.cfg.Drain.String())
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.Drain))
 	defer cancel()
+	s.closeSources()
 	s.closeDoors()
 	// What is left is told below, sink by sink.
 	_ = s.db.Drain(ctx)

@@ -15,6 +15,7 @@ const (
 	ownFiles    = 24 // the log, the lock, the catalogue, the doors, the runtime's own
 	streamFiles = 16 // directory, active, reserved and retired segments, MANIFEST, a reader for each sink
 	sinkFiles   = 8  // a database with its log and its locks
+	sourceFiles = 72 // files that are followed, and how the system tells of them
 	adminFiles  = 2  // of one connection: itself, and a segment that it reads
 	clientFiles = 2  // of one connection: itself, and the file of a large transaction
 )
@@ -25,7 +26,7 @@ type share struct{ clients, starting, admins int }
 // shareOut divides limit descriptors. It is an error where they do not suffice
 // for the work behind the doors and a handful of clients.
 func shareOut(limit int, c *config.Config) (share, error) {
-	own := ownFiles + streamFiles*len(c.Streams) + sinkFiles*len(c.Sinks)
+	own := ownFiles + streamFiles*len(c.Streams) + sinkFiles*len(c.Sinks) + sourceFiles*len(c.Sources)
 	least := own + 16
 	if limit < least {
 		return share{}, fault.New(fault.TooManyConnections, "the process may open %d files, and needs at least %d", limit, least).

@@ -68,9 +68,12 @@ func (a admin) retire(ctx context.Context, o httpapi.Order) (httpapi.Done, error
 }
 
 // Rotate implements httpapi.Operator.
-func (a admin) Rotate(_ context.Context, sink string) ([]string, error) {
+func (a admin) Rotate(ctx context.Context, sink string) ([]string, error) {
 	if a.server == nil {
 		return nil, fault.New(fault.CannotConnectNow, "no server runs here, so no file is open").WithHint("start it with holdfast serve")
+	}
+	if ok, err := a.server.rotateSource(ctx, sink); ok {
+		return []string{sink}, err
 	}
 	return a.db.RotateSinks(sink)
 }

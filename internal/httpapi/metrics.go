@@ -103,6 +103,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		total(descRounds, st.Scrub.Rounds, st.Name)
 		gauge(descRound, unix(st.Scrub.Ended), st.Name)
 	}
+	collectSources(s.Sources, out)
 	for _, k := range s.Sinks {
 		gauge(descSeq, float64(k.Seq), k.Stream, k.Name)
 		gauge(descLagRows, float64(k.LagRows), k.Stream, k.Name)

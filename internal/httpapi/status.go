@@ -17,6 +17,7 @@ type Status struct {
 	Data        string         `json:"data"`
 	Streams     []StreamStatus `json:"streams"`
 	Sinks       []SinkStatus   `json:"sinks"`
+	Sources     []SourceStatus `json:"sources,omitempty"`  // configured ones, while a server runs
 	Warnings    []string       `json:"warnings,omitempty"` // what is configured against what sinks say
 	Listen      Listen         `json:"listen"`
 	Connections int            `json:"connections"` // of all doors, now

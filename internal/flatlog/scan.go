@@ -1,0 +1,212 @@
+package flatlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+)
+
+const (
+	// maxFiles bounds how many files one source follows, and remembers.
+	maxFiles = 50_000
+	// forgetAfter is how long the mark of a file is kept that is not there: a
+	// volume may be away meanwhile.
+	forgetAfter = 30 * 24 * time.Hour
+)
+
+// scan looks at all files of the directories.
+func (f *Follower) scan() error {
+	f.scans++
+	f.mu.Lock()
+	f.status.Notes = nil
+	f.mu.Unlock()
+	for _, dir := range f.dirs {
+		if err := f.scanDir(dir); err != nil {
+			return fmt.Errorf("look at directory %q: %w", dir, err)
+		}
+	}
+	f.first = false
+	for _, one := range f.files {
+		if one.scan != f.scans {
+			f.missing(one)
+		}
+	}
+	for id, m := range f.positions.at {
+		if f.files[id] == nil {
+			f.absent(m)
+		}
+	}
+	f.count()
+	return nil
+}
+
+func (f *Follower) scanDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(1024)
+		for _, name := range names {
+			s, err := look(d, name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // renamed meanwhile; the next scan meets it
+			}
+			if err != nil {
+				return err
+			}
+			if err := f.meet(dir, name, s); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// meet takes note of one name in a directory.
+func (f *Follower) meet(dir, name string, s seen) error {
+	table, writer, live, ok := f.names.of(name)
+	if !s.regular {
+		if ok {
+			f.remark("%s/%s is no regular file; it is not followed", dir, name)
+		}
+		return nil
+	}
+	one := f.files[s.identity]
+	if m, known := f.positions.at[s.identity]; known && one == nil {
+		one = &file{mark: m}
+		f.files[s.identity] = one
+	}
+	if one == nil {
+		if !ok || dir != f.dirs[0] || len(f.files) >= maxFiles {
+			if ok && dir == f.dirs[0] {
+				f.remark("%s is not followed: %d files are already", name, maxFiles)
+			}
+			return nil
+		}
+		one = &file{mark: mark{identity: s.identity, Table: table, Writer: writer}}
+		f.files[s.identity] = one
+		f.place(one, dir, name, s)
+		one.live = live
+		return f.begin(one, live)
+	}
+	live = ok && live && dir == f.dirs[0]
+	if one.scan == f.scans && !live {
+		return nil // another name of a file that was met
+	}
+	f.place(one, dir, name, s)
+	one.live = live
+	return nil
+}
+
+func (f *Follower) place(one *file, dir, name string, s seen) {
+	one.dir, one.Name, one.scan, one.device = dir, name, f.scans, s.device
+	one.grown(s.size, s.changed)
+	if m := f.positions.at[s.identity]; m.Missing != 0 {
+		m.Missing, one.Missing = 0, 0
+		f.positions.at[s.identity] = m
+	}
+}
+
+// grown takes note of the size.
+func (f *file) grown(size, changed int64) {
+	f.size = size
+	f.lastSize = max(f.lastSize, size)
+	switch {
+	case size == f.At:
+		f.since, f.lastSize = time.Time{}, size
+	case f.since.IsZero():
+		f.since = time.Now()
+		if t := time.Unix(0, changed); f.scan <= 1 && t.Before(f.since) {
+			f.since = t // it was there before the start
+		}
+	}
+}
+
+// begin decides where a file begins that was never met.
+func (f *Follower) begin(one *file, live bool) error {
+	skip := f.first && (f.o.Now || !live)
+	if !skip && (live && one.size < headBytes || one.size == 0) {
+		return nil // it begins at its beginning, and is too short to be compared
+	}
+	if err := one.open(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved) {
+			delete(f.files, one.identity) // the next scan meets it again
+			return nil
+		}
+		one.hold = err.Error()
+		return nil
+	}
+	defer one.close()
+	if skip {
+		if !f.o.Now {
+			f.o.Log.Info("a rotated file from before the first start is not read; only what is appended to it", "file", one.path(), "bytes", one.size)
+		}
+		return one.skip()
+	}
+	head, err := one.bytesAt(0, headBytes)
+	if err != nil {
+		return err
+	}
+	for _, m := range f.positions.at {
+		if m.Head.N == 0 || m.Head.N > len(head) || live && m.Head.N < headBytes || printOf(head[:m.Head.N]) != m.Head {
+			continue
+		}
+		one.copyOf = m.Name
+		f.o.Log.Warn("a file is not read, because it is a copy", "file", one.path(), "of", m.Name, "stored", m.At)
+		break
+	}
+	return nil
+}
+
+// missing looks at a file that has no name in the directories any more. While
+// it is open it is read on.
+func (f *Follower) missing(one *file) {
+	one.live = false
+	if one.f == nil {
+		if n := one.pending(); n > 0 {
+			f.o.Log.Error("a file is gone of which not all was stored; it is read on where it comes back", "file", one.Name, "stored", one.At, "left", n)
+		}
+		delete(f.files, one.identity) // its mark stays
+		return
+	}
+	s, err := lookAt(one.f)
+	if err != nil {
+		f.remark("%s: %s", one.path(), err)
+		return
+	}
+	one.grown(s.size, s.changed)
+	one.dir, one.scan = "", f.scans
+}
+
+// absent tells of a file that was followed, and of which there is neither a
+// name nor a descriptor; after a month it is forgotten.
+func (f *Follower) absent(m mark) {
+	switch now := time.Now(); {
+	case m.Missing == 0:
+		m.Missing = now.Unix()
+		f.positions.at[m.identity] = m // durable with the next record of all files
+	case now.Sub(time.Unix(m.Missing, 0)) > forgetAfter:
+		f.o.Log.Warn("a file was not met for a month and is forgotten", "file", m.Name, "stored", m.At)
+		delete(f.positions.at, m.identity)
+	}
+}
+
+// remark adds a note to the status.
+func (f *Follower) remark(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.status.Notes) < maxNotes {
+		f.status.Notes = append(f.status.Notes, strings.ToValidUTF8(fmt.Sprintf(format, args...), "?"))
+	}
+}

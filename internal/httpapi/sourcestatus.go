@@ -1,0 +1,61 @@
+package httpapi
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// SourceStatus is one configured source. Numbers that a kind of source has not
+// are 0.
+type SourceStatus struct {
+	Name           string   `json:"name"`
+	Type           string   `json:"type"`
+	State          string   `json:"state"`                // "starting", "following" (all that is complete is stored), "waiting" (for the next attempt), "held" (something is not read until somebody looked)
+	LastError      string   `json:"last_error,omitempty"` // why it waits
+	Notes          []string `json:"notes,omitempty"`      // what somebody should look at
+	Rows           uint64   `json:"rows"`                 // stored since the start
+	Rejects        uint64   `json:"rejects"`              // that could not be parsed, since the start
+	Bytes          uint64   `json:"bytes"`                // taken since the start
+	PendingBytes   int64    `json:"pending_bytes"`        // that are there and not stored
+	PendingSeconds float64  `json:"pending_seconds"`      // age of the oldest of them
+	Files          int      `json:"files"`                // that are followed, or wait
+	OpenFiles      int      `json:"open_files"`           // of them
+}
+
+// Age sets PendingSeconds from the time of the oldest; the zero time is none.
+func (s *SourceStatus) Age(oldest time.Time) {
+	if !oldest.IsZero() {
+		s.PendingSeconds = max(0, time.Since(oldest).Seconds())
+	}
+}
+
+var (
+	perSource = []string{"source"}
+
+	descSourceRows    = desc("source_rows_total", "Rows stored from the source since the start.", perSource)
+	descSourceRejects = desc("source_rejects_total", "Lines of the source that are no rows, set aside since the start.", perSource)
+	descSourceBytes   = desc("source_bytes_total", "Bytes taken from the source since the start.", perSource)
+	descSourcePending = desc("source_pending_bytes", "Bytes that the source has and that are not stored.", perSource)
+	descSourceLag     = desc("source_pending_seconds", "Age of the oldest of them.", perSource)
+	descSourceFiles   = desc("source_files", "Files that are followed, or wait.", perSource)
+	descSourceOpen    = desc("source_open_files", "Files of the source that are open.", perSource)
+	descSourceOK      = desc("source_ok", "1 while all that the source has is taken.", perSource)
+)
+
+// collectSources sends the numbers of sources.
+func collectSources(all []SourceStatus, out chan<- prometheus.Metric) {
+	for _, s := range all {
+		send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
+			out <- prometheus.MustNewConstMetric(d, kind, v, s.Name)
+		}
+		send(descSourceRows, prometheus.CounterValue, float64(s.Rows))
+		send(descSourceRejects, prometheus.CounterValue, float64(s.Rejects))
+		send(descSourceBytes, prometheus.CounterValue, float64(s.Bytes))
+		send(descSourcePending, prometheus.GaugeValue, float64(s.PendingBytes))
+		send(descSourceLag, prometheus.GaugeValue, s.PendingSeconds)
+		send(descSourceFiles, prometheus.GaugeValue, float64(s.Files))
+		send(descSourceOpen, prometheus.GaugeValue, float64(s.OpenFiles))
+		send(descSourceOK, prometheus.GaugeValue, yes(s.State == "following"))
+	}
+}
