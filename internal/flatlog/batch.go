@@ -42,7 +42,7 @@ type batch struct {
 func (f *Follower) batch(ctx context.Context) (more bool, err error) {
 	groups := map[string][]*file{}
 	for _, one := range f.files {
-		if f.readable(one) && (one.pending() > 0 || one.dirty || one.size < one.At) {
+		if one.dirty || f.readable(one) && (one.pending() > 0 || one.size < one.At) {
 			s := f.o.Stream(one.Table)
 			groups[s] = append(groups[s], one)
 		}
@@ -65,7 +65,7 @@ func (f *Follower) batch(ctx context.Context) (more bool, err error) {
 // readable tells whether a file is to be read.
 func (f *Follower) readable(one *file) bool {
 	t := f.tables[one.Table]
-	return one.hold == "" && one.copyOf == "" && (t == nil || t.hold == "")
+	return one.hold == "" && one.Copy == (identity{}) && (t == nil || t.hold == "")
 }
 
 // store stores what some files hold in one transaction.
@@ -117,16 +117,24 @@ func (f *Follower) store(ctx context.Context, files []*file) (more bool, err err
 // others from nothing.
 func (b *batch) read(one *file) error {
 	f := b.f
+	if one.Copy != (identity{}) {
+		b.marks, b.files = append(b.marks, one.mark), append(b.files, one)
+		return nil
+	}
 	if err := f.openFile(one); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errMoved) { // the next scan knows its name
 			f.remark("%s cannot be read: %s", one.path(), err)
 		}
 		return nil
 	}
+	was := one.mark
 	tail, err := one.settle(f.warn)
 	if err != nil {
 		f.remark("%s cannot be read: %s", one.path(), err)
 		return nil
+	}
+	if one.At < was.At {
+		f.takeCopy(was)
 	}
 	if one.hold != "" {
 		return nil
@@ -294,6 +302,21 @@ func (r *reading) reject(line []byte, why string) error {
 		r.b.rejects++
 	}
 	return err
+}
+
+// takeCopy goes on in the copy of a file that was emptied: what was not stored
+// of the file is in there. Of several copies it is the longest.
+func (f *Follower) takeCopy(was mark) {
+	var best *file
+	for _, one := range f.files {
+		if one.Copy == was.identity && one.size >= was.At && (best == nil || one.size > best.size) {
+			best = one
+		}
+	}
+	if best != nil {
+		best.At, best.Head, best.Tail, best.Copy, best.dirty, best.checked = was.At, was.Head, was.Tail, identity{}, true, false
+		f.warn("file %s is read from byte %d on: it is the copy of one that was emptied", best.path(), was.At)
+	}
 }
 
 // openFile opens a file, and closes the one that was not read for longest where

@@ -33,7 +33,6 @@ type file struct {
 	scan     uint64    // the last scan that met it
 	since    time.Time // when the oldest byte that is not stored was met; zero: all is stored
 	hold     string    // why it is not read
-	copyOf   string    // it is a copy of that file, and not read
 	closed   bool      // whether nobody can write to it any more
 	checked  bool      // whether what is stored of it was compared in this run
 	dirty    bool      // whether its mark differs from what is committed
@@ -127,8 +126,7 @@ func (f *file) settle(say func(string, ...any)) (tail []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	f.size = s.size
-	if s.size < f.At {
+	if f.size = s.size; s.size < f.At {
 		return f.shrank(s.size, say)
 	}
 	ok, tail, err := f.same(f.Tail, f.At-int64(f.Tail.N))
@@ -153,25 +151,21 @@ func (f *file) settle(say func(string, ...any)) (tail []byte, err error) {
 
 // shrank goes on with a file that is shorter than what is stored of it.
 func (f *file) shrank(size int64, say func(string, ...any)) (tail []byte, err error) {
-	at, was := int64(0), f.lastSize
+	was := max(f.lastSize, f.At)
 	if size >= int64(f.Head.N) && size > 0 {
 		head, _, err := f.same(f.Head, 0)
 		if err != nil {
 			return nil, err
 		}
-		if head {
-			at = size // what is left of it is stored
+		if head { // where in what is left the stored lines end cannot be told
+			f.hold = fmt.Sprintf("it shrank to %d bytes, and begins with what was stored of it up to byte %d", size, f.At)
+			say("file %s: %s; it is not read. Take it out of the directory, and look which lines of it are stored", f.path(), f.hold)
+			return nil, nil
 		}
 	}
-	say("file %s shrank from %d to %d bytes, of which %d were stored: somebody empties files instead of renaming them (copytruncate?), and what was appended just before is lost; going on at byte %d", f.path(), max(was, f.At), size, f.At, at)
-	f.restart(at)
-	if at == 0 {
-		return nil, nil
-	}
-	if err := f.reprint(); err != nil {
-		return nil, err
-	}
-	return f.bytesAt(at-int64(f.Tail.N), f.Tail.N)
+	say("file %s shrank from %d to %d bytes, of which %d were stored: somebody empties files instead of renaming them (copytruncate?), and what was appended just before may be lost; it is read from its beginning", f.path(), was, size, f.At)
+	f.restart(0)
+	return nil, nil
 }
 
 // restart puts the mark elsewhere.

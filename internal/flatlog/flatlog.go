@@ -131,6 +131,14 @@ type table struct {
 // Start begins to follow. It returns at once: what cannot be followed now shows
 // in Status, and is tried again.
 func Start(o Options) *Follower {
+	f := newFollower(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	f.done.Go(func() { f.run(ctx) })
+	return f
+}
+
+func newFollower(o Options) *Follower {
 	if o.Suffix == "" {
 		o.Suffix = ".log"
 	}
@@ -153,10 +161,7 @@ func Start(o Options) *Follower {
 	if o.Olddir != "" {
 		f.dirs = append(f.dirs, filepath.Clean(o.Olddir))
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	f.cancel = cancel
 	f.status.State = Starting
-	f.done.Go(func() { f.run(ctx) })
 	return f
 }
 

@@ -37,6 +37,8 @@ type mark struct {
 	Tail    print  `json:"tail"` // of the last bytes before At
 	Missing int64  `json:"missing,omitempty"`
 	Gone    bool   `json:"gone,omitempty"` // it is forgotten
+
+	Copy identity `json:"copy,omitzero"` // it is a copy of that file, and not read
 }
 
 // positions is the file that says how far each followed file was stored. It is

@@ -162,7 +162,7 @@ func (f *Follower) begin(one *file, live bool) error {
 		if m.Head.N == 0 || m.Head.N > len(head) || live && m.Head.N < headBytes || printOf(head[:m.Head.N]) != m.Head {
 			continue
 		}
-		one.copyOf = m.Name
+		one.Copy, one.dirty = m.identity, true
 		f.o.Log.Warn("a file is not read, because it is a copy", "file", one.path(), "of", m.Name, "stored", m.At)
 		break
 	}

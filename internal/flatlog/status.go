@@ -59,8 +59,8 @@ func (f *Follower) count() {
 			s.Open++
 		}
 		n := one.pending()
-		if one.copyOf != "" {
-			note("%s is not read: it is a copy of %s", one.path(), one.copyOf)
+		if one.Copy != (identity{}) {
+			note("%s is not read: it is a copy of %s", one.path(), f.positions.at[one.Copy].Name)
 			continue
 		}
 		s.Pending += n
