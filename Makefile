@@ -21,7 +21,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=$(VCS) -ldflags '-s -w'
 RACED   := row|internal/(disk|segment|journal|catalog|deliver|rejects|pgwire|daemon)
 FUZZTIME ?= 60s
 
-.PHONY: build run test unit race e2e faults mutants lint bench nightly install clean deps
+.PHONY: build run test unit race e2e grammar faults mutants lint bench nightly install clean deps
 
 build:
 	@$(GOBUILD) -o $(BIN) ./cmd/holdfast
@@ -38,7 +38,7 @@ lint:
 	cd test/blocks && go vet ./...
 	go tool staticcheck ./...
 
-test: deps lint race unit e2e faults
+test: deps lint race unit e2e grammar faults
 
 # Without a C compiler the race detector cannot be linked; then the same tests
 # run without it, and say so.
@@ -52,6 +52,14 @@ unit:
 # The end-to-end tests drive a binary that Go's test cache does not see.
 e2e:
 	go test -count=1 -timeout 10m ./test/...
+
+# INSERTs changed at random, as the door reads them and as PostgreSQL's own
+# grammar does. That is C, in a module of its own: it takes two minutes to build
+# the first time, and is in Go's build cache after that.
+INSERTS ?= 150000
+grammar:
+	@command -v gcc >/dev/null || { echo "make: no gcc, so PostgreSQL's grammar cannot be built" >&2; test -z "$${CI:-}"; exit; }; \
+	set -x; cd test/grammar && CGO_ENABLED=1 go vet ./... && CGO_ENABLED=1 go test -count=1 -v . -args -count $(INSERTS)
 
 # Everything that can go wrong with a disk, in the amounts of
 # test/tally/amounts.txt, with a table of what was done. Less of it is red.
@@ -81,6 +89,7 @@ nightly: deps lint build
 	HOLDFAST_LONG=1 go test -count=1 -timeout 60m -race ./...
 	MUTANTS_ALL=1 scripts/mutants
 	cd test/peers && go vet ./... && go test -count=1 ./... && go run . -dir "$(CURDIR)/bin" -flushes
+	$(MAKE) grammar INSERTS=2000000
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
 
 install: build

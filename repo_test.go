@@ -142,7 +142,7 @@ var arrows = []arrow{
 	{"internal/auth", nil, "who may do what depends on no door"},
 	{"internal/certs", nil, "a certificate is files, whatever door shows it"},
 	{"internal/gate", nil, "who waits at a door depends on no door"},
-	{"internal/pgwire", []string{"row", "internal/auth", "internal/certs", "internal/gate"}, "a source declares the interface that it appends to"},
+	{"internal/pgwire", []string{"row", "internal/typing", "internal/auth", "internal/certs", "internal/gate"}, "a source declares the interface that it appends to"},
 	{"internal/httpapi", []string{"row", "internal/auth", "internal/certs", "internal/gate"}, "a source declares the interface that it appends to"},
 	{"internal/sources", []string{"internal/disk"}, "how far a source was read depends on no source and no row"},
 	{"internal/mcache", []string{"sink/local"}, "a cache is files; who fills it and who drains it bring the rows"},

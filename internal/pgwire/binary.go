@@ -117,13 +117,7 @@ func decodeBinary(dst []byte, oid uint32, b []byte) ([]byte, error) {
 	case oidBytea:
 		return hex.AppendEncode(append(dst, '\\', 'x'), b), nil
 	case oidUUID:
-		for i, part := range [][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
-			if i > 0 {
-				dst = append(dst, '-')
-			}
-			dst = hex.AppendEncode(dst, part)
-		}
-		return dst, nil
+		return appendUUIDText(dst, b), nil
 	case oidDate:
 		return decodeDate(dst, int32(binary.BigEndian.Uint32(b)))
 	case oidTime:

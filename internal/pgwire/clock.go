@@ -14,6 +14,7 @@ const (
 	wordToday
 	wordTomorrow
 	wordYesterday
+	wordGiven // reading.at
 )
 
 // reading is one reading of the clock: a moment, and the type that it is
@@ -21,13 +22,17 @@ const (
 type reading struct {
 	word clockWord
 	as   string
+	at   int64 // microseconds since 1970, for wordGiven
 }
 
 // recast turns the reading into another type, and reports whether it can.
 func (r *reading) recast(t sqlType) bool {
 	switch t.name {
 	case "timestamptz", "timestamp", "date", "time":
-		if r.as == "date" && t.name == "time" {
+		if r.as == "time" && t.name != "time" {
+			return false
+		}
+		if r.as == "date" && (t.name == "time" || r.word == wordGiven && t.name != "date") {
 			return false
 		}
 		if r.as == "date" && r.word < wordToday {
@@ -62,6 +67,9 @@ func wordOf(text []byte) clockWord {
 // clockCall reads a function, or a word of SQL, that means a moment.
 func (p *valueParser) clockCall(it *item) (bool, error) {
 	at, w := p.pos, p.word()
+	if len(w) < len("now") {
+		return false, nil
+	}
 	for _, c := range clockCalls {
 		if !fold(w, c.name) {
 			continue
@@ -88,20 +96,20 @@ var clockCalls = []struct {
 	call    bool
 	reading reading
 }{
-	{"now", true, reading{wordNow, "timestamptz"}},
-	{"current_timestamp", false, reading{wordNow, "timestamptz"}},
-	{"localtimestamp", false, reading{wordNow, "timestamp"}},
-	{"current_date", false, reading{wordToday, "date"}},
-	{"localtime", false, reading{wordNow, "time"}},
-	{"transaction_timestamp", true, reading{wordNow, "timestamptz"}},
-	{"statement_timestamp", true, reading{wordStatement, "timestamptz"}},
-	{"clock_timestamp", true, reading{wordStatement, "timestamptz"}},
+	{"now", true, reading{word: wordNow, as: "timestamptz"}},
+	{"current_timestamp", false, reading{word: wordNow, as: "timestamptz"}},
+	{"localtimestamp", false, reading{word: wordNow, as: "timestamp"}},
+	{"current_date", false, reading{word: wordToday, as: "date"}},
+	{"localtime", false, reading{word: wordNow, as: "time"}},
+	{"transaction_timestamp", true, reading{word: wordNow, as: "timestamptz"}},
+	{"statement_timestamp", true, reading{word: wordStatement, as: "timestamptz"}},
+	{"clock_timestamp", true, reading{word: wordStatement, as: "timestamptz"}},
 }
 
 // appendText writes the reading in PostgreSQL's text form; at is the moment, in
 // the session's time zone.
 func (r reading) appendText(dst []byte, at time.Time) []byte {
-	if r.word >= wordToday {
+	if _, day := daysOf[r.word]; day {
 		at = time.Date(at.Year(), at.Month(), at.Day()+daysOf[r.word], 0, 0, 0, 0, at.Location())
 	}
 	switch r.as {
@@ -112,8 +120,8 @@ func (r reading) appendText(dst []byte, at time.Time) []byte {
 	case "timestamp":
 		return at.AppendFormat(dst, "2006-01-02 15:04:05.999999")
 	}
-	dst = at.AppendFormat(dst, "2006-01-02 15:04:05.999999-07:00")
-	return bytes.TrimSuffix(dst, []byte(":00"))
+	dst = at.AppendFormat(dst, "2006-01-02 15:04:05.999999-07:00:00") // offsets had seconds once
+	return bytes.TrimSuffix(bytes.TrimSuffix(dst, []byte(":00")), []byte(":00"))
 }
 
-var daysOf = map[clockWord]int{wordTomorrow: 1, wordYesterday: -1}
+var daysOf = map[clockWord]int{wordToday: 0, wordTomorrow: 1, wordYesterday: -1}

@@ -189,7 +189,7 @@ func (s *session) consoleValue(v any, binaryForm bool) []byte {
 		if binaryForm {
 			return binary.BigEndian.AppendUint64(nil, uint64(v.UnixMicro()-epoch*1e6))
 		}
-		return reading{wordNow, "timestamptz"}.appendText(nil, v.In(s.settings.zone))
+		return reading{word: wordNow, as: "timestamptz"}.appendText(nil, v.In(s.settings.zone))
 	}
 	return nil
 }

@@ -147,6 +147,7 @@ func (st *copyStatement) run(s *session, _ *portal) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
+	s.yields = false
 	err := c.receive(r)
 	s.srv.memory.give(c.held)
 	if err != nil {

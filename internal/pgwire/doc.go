@@ -21,10 +21,13 @@
 //
 // Values become PostgreSQL's text form. Numbers stay exactly as they were
 // written, literals lose their quotes and escapes, binary parameters are decoded
-// by their OID, booleans become t and f. Nothing is evaluated but the clock
-// (now() and its relatives, and the words now, today, tomorrow and yesterday for
-// columns of time types), at the moment the row is taken; whatever else would
-// have to be computed is refused, never passed on as text. DEFAULT leaves the
+// by their OID, booleans become t and f. Nothing is evaluated but what depends on
+// literals and the moment alone, when the row is taken: now() and its relatives,
+// the words now, today, tomorrow and yesterday for columns of time types,
+// gen_random_uuid(), to_timestamp(number), NULLIF of two literals, and casts that
+// leave a text as it is. Whatever else would have to be computed is refused, never
+// passed on as text; test/grammar holds all of that against PostgreSQL's own
+// grammar. DEFAULT leaves the
 // column out of that row, so that the sink's own default applies.
 //
 // Frames are read here rather than by pgproto3.Backend, because that allocates

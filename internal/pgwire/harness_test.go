@@ -19,6 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fixedNow is what the clock of every test shows.
 var fixedNow = time.Date(2026, 11, 21, 0, 4, 56, 789_000_000, time.UTC)
 
+func fixedClock() time.Time { return fixedNow }
+
 // startServer serves store until the test ends, and returns its address.
 func startServer(t testing.TB, store Store, change ...func(*Options)) (*Server, string) {
 	t.Helper()

@@ -3,6 +3,7 @@ package pgwire
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"holdfast/internal/fault"
 	"holdfast/row"
@@ -147,17 +148,6 @@ func (l *lexer) readTarget() (*target, error) {
 	return t, nil
 }
 
-// tail reads what may stand behind VALUES: the end of the statement.
-func (l *lexer) tail() error {
-	switch w := l.word(); {
-	case fold(w, "returning"):
-		return l.refuse("RETURNING is not answered", "a row gets the sink's values (ids, defaults) only when it is delivered: generate ids in the client")
-	case fold(w, "on"):
-		return l.refuse("ON CONFLICT is not taken", "Holdfast stores every row; settle conflicts in the sink")
-	}
-	return l.wantEnd()
-}
-
 // insertNow runs the INSERT that p stands at, straight from its text.
 func (s *session) insertNow(p *valueParser) (rows int, err error) {
 	t := s.targets.find(p.src[p.pos:])
@@ -173,6 +163,11 @@ func (s *session) insertNow(p *valueParser) (rows int, err error) {
 		if err := s.settleTarget(t, p); err != nil {
 			return 0, err
 		}
+	}
+	s.yields = seemsToYield(p.src)
+	before := 0
+	if s.tx != nil {
+		before = s.tx.Rows()
 	}
 	for {
 		if err := p.row(); err != nil {
@@ -195,9 +190,17 @@ func (s *session) insertNow(p *valueParser) (rows int, err error) {
 			return 0, err
 		}
 		rows++
-		if !p.punct(',') {
-			return rows, p.tail()
+		if p.punct(',') {
+			continue
 		}
+		yields, err := p.tail()
+		if err != nil || yields == s.yields {
+			return rows, err
+		}
+		if err := s.tx.RollbackTo(before); err != nil {
+			return 0, err
+		}
+		s.yields, rows, p.pos = yields, 0, start
 	}
 }
 
@@ -245,7 +248,7 @@ func (s *session) settleTarget(t *target, p *valueParser) error {
 			break
 		}
 	}
-	if err := p.tail(); err != nil {
+	if _, err := p.tail(); err != nil {
 		return err
 	}
 	p.pos = start
@@ -334,6 +337,10 @@ func (s *session) insertRow(t *target, items []item, params []row.Value) error {
 			v = params[it.param-1]
 		case itemClock:
 			v.Text = s.clockText(it.clock)
+		case itemUUID:
+			mark := len(s.text)
+			s.text = appendUUID(s.text)
+			v.Text = s.text[mark:len(s.text):len(s.text)]
 		case itemNumber:
 			if t.whole != nil && t.whole[i] && bytes.ContainsAny(it.text, ".eE") {
 				v.Text = s.rounded(it.text)
@@ -364,7 +371,11 @@ func (s *session) stamp(v *row.Value, columnType string) {
 // clockText writes a reading into the session's buffer for texts.
 func (s *session) clockText(r reading) []byte {
 	mark := len(s.text)
-	s.text = r.appendText(s.text, s.moment(r.word == wordStatement))
+	at := time.UnixMicro(r.at).In(s.settings.zone)
+	if r.word != wordGiven {
+		at = s.moment(r.word == wordStatement)
+	}
+	s.text = r.appendText(s.text, at)
 	return s.text[mark:len(s.text):len(s.text)]
 }
 

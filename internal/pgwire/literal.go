@@ -117,7 +117,14 @@ func (l *lexer) continued() bool {
 // rewritten reads a literal piece by piece into scratch: form 'e' with C's
 // escapes, 'u' with Unicode escapes, 0 with none.
 func (l *lexer) rewritten(scratch *[]byte, form byte) ([]byte, error) {
-	at, mark := l.pos, len(*scratch)
+	at, mark, mask, behind := l.pos, len(*scratch), byte('\\'), 0
+	if form == 'u' {
+		var err error
+		if mask, behind, err = l.uescape(); err != nil {
+			return nil, err
+		}
+		l.pos = at
+	}
 	for {
 		piece := l.pos
 		err := l.closing(form == 'e', at)
@@ -129,7 +136,7 @@ func (l *lexer) rewritten(scratch *[]byte, form byte) ([]byte, error) {
 		case 'e':
 			*scratch, err = l.unescape(*scratch, raw, piece+1)
 		case 'u':
-			*scratch, err = l.unescapeUnicode(*scratch, raw, piece+1)
+			*scratch, err = l.unescapeUnicode(*scratch, raw, mask, piece+1)
 		default:
 			*scratch = undouble(*scratch, raw)
 		}
@@ -140,16 +147,40 @@ func (l *lexer) rewritten(scratch *[]byte, form byte) ([]byte, error) {
 			break
 		}
 	}
+	l.pos = max(l.pos, behind)
 	text := (*scratch)[mark:len(*scratch):len(*scratch)]
-	if form == 'u' && fold(l.word(), "uescape") {
-		return nil, l.refuse("UESCAPE is not taken", "use the backslash, or write the text in UTF-8")
-	}
 	if form != 0 {
 		if err := checkText(text); err != nil {
 			return nil, place(err, l.src, at)
 		}
 	}
 	return text, nil
+}
+
+// uescape looks behind the literal that comes next for UESCAPE, and returns the
+// character that escapes, and where UESCAPE ends.
+func (l *lexer) uescape() (mask byte, behind int, err error) {
+	at := l.pos
+	for more := true; more; more = l.continued() {
+		if err := l.closing(false, at); err != nil {
+			return 0, 0, err
+		}
+	}
+	if !l.keyword("uescape") {
+		return '\\', 0, nil
+	}
+	l.space()
+	if b := l.at(1); l.at(0) != '\'' || l.at(2) != '\'' || l.at(3) == '\'' || hexDigit(b) >= 0 || class[b]&isSpace != 0 || b == '+' || b == '"' || b == '\'' || b >= utf8.RuneSelf {
+		return 0, 0, place(fault.New(fault.SyntaxError, "invalid Unicode escape character").
+			WithHint("write one character in single quotes: no hexadecimal digit, plus sign, quote or blank"), l.src, l.pos)
+	}
+	mask = l.at(1)
+	l.pos += 3
+	behind = l.pos
+	if l.continued() {
+		return 0, 0, l.syntax()
+	}
+	return mask, behind, nil
 }
 
 // closing moves behind the quote that ends the piece which starts at pos.
@@ -230,6 +261,9 @@ func (l *lexer) unescape(dst, raw []byte, at int) ([]byte, error) {
 			}
 			dst = utf8.AppendRune(dst, r)
 			i += n
+		case 'v':
+			return dst, place(fault.New(fault.FeatureNotSupported, `the escape \v is not taken`).
+				WithHint(`it means "v" up to PostgreSQL 15, and a vertical tab from 16 on: write "v", or \x0b`), l.src, at+i)
 		default:
 			dst = append(dst, c)
 		}
@@ -237,19 +271,20 @@ func (l *lexer) unescape(dst, raw []byte, at int) ([]byte, error) {
 	return dst, nil
 }
 
-// unescapeUnicode decodes U&”: \XXXX and \+XXXXXX.
-func (l *lexer) unescapeUnicode(dst, raw []byte, at int) ([]byte, error) {
+// unescapeUnicode decodes U&”: \XXXX and \+XXXXXX, or with mask for the
+// backslash.
+func (l *lexer) unescapeUnicode(dst, raw []byte, mask byte, at int) ([]byte, error) {
 	for i := 0; i < len(raw); i++ {
 		c := raw[i]
 		if c == '\'' {
 			i++
 		}
-		if c != '\\' {
+		if c != mask {
 			dst = append(dst, c)
 			continue
 		}
-		if i+1 < len(raw) && raw[i+1] == '\\' {
-			dst = append(dst, '\\')
+		if i+1 < len(raw) && raw[i+1] == mask {
+			dst = append(dst, mask)
 			i++
 			continue
 		}
@@ -257,7 +292,7 @@ func (l *lexer) unescapeUnicode(dst, raw []byte, at int) ([]byte, error) {
 		if i+1 < len(raw) && raw[i+1] == '+' {
 			prefix, size = raw[i:i+2], 6
 		}
-		r, n, ok := escapedRune(raw[i+len(prefix):], size, []byte(`\`))
+		r, n, ok := escapedRune(raw[i+len(prefix):], size, raw[i:i+1])
 		if !ok {
 			return dst, place(fault.New(fault.SyntaxError, "invalid Unicode escape").
 				WithHint(`Unicode escapes are \XXXX or \+XXXXXX, surrogates in pairs, and never zero`), l.src, at+i)
@@ -333,6 +368,10 @@ func (l *lexer) dollar() ([]byte, error) {
 	return l.src[end+1 : end+1+n], nil
 }
 
+// maxExponent is how many digits an exponent has; PostgreSQL's numeric ends at
+// 1e131072.
+const maxExponent = 6
+
 // number reads an unsigned number by PostgreSQL 15's strict grammar.
 func (l *lexer) number() ([]byte, error) {
 	at := l.pos
@@ -357,8 +396,10 @@ func (l *lexer) number() ([]byte, error) {
 		if c := l.at(0); c == '+' || c == '-' {
 			l.pos++
 		}
-		if count() == 0 {
+		if n := count(); n == 0 {
 			return nil, l.junk(at)
+		} else if n > maxExponent {
+			return nil, place(fault.New(fault.NumberOutOfRange, "value overflows numeric format"), l.src, at)
 		}
 	}
 	if c := l.at(0); class[c]&isIdentPart != 0 || c == '.' {

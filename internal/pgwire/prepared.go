@@ -61,6 +61,7 @@ func onlyEnd(l *lexer) bool {
 type insertStatement struct {
 	target *target
 	items  []item // of all rows
+	yields bool   // ON CONFLICT DO NOTHING
 }
 
 // readInsert parses the INSERT that p stands at, whole.
@@ -93,7 +94,9 @@ func (s *session) readInsert(p *valueParser) (*insertStatement, error) {
 		in.items = append(in.items, p.items...)
 		p.scratch = nil // the items point into it
 		if !p.punct(',') {
-			return in, p.tail()
+			var err error
+			in.yields, err = p.tail()
+			return in, err
 		}
 	}
 }
@@ -155,6 +158,7 @@ func (in *insertStatement) run(s *session, p *portal) error {
 		}
 		s.targets.keep(t)
 	}
+	s.yields = in.yields
 	rows := 0
 	for at := 0; at < len(in.items); at += t.width {
 		if err := s.insertRow(t, in.items[at:at+t.width], p.params); err != nil {

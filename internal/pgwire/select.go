@@ -255,7 +255,7 @@ func (l *lexer) function(name string) (expression, bool) {
 		e.null, e.eval = true, func(*session) (string, error) { return "", nil }
 	case name == "now" && len(args) == 0:
 		e.oid, e.eval = oidTimestamptz, func(s *session) (string, error) {
-			return string(reading{wordNow, "timestamptz"}.appendText(nil, s.moment(false))), nil
+			return string(reading{word: wordNow, as: "timestamptz"}.appendText(nil, s.moment(false))), nil
 		}
 	case name == "current_setting" && len(args) >= 1:
 		e.eval = func(s *session) (string, error) { return s.shown(args[0]) }

@@ -53,6 +53,7 @@ type session struct {
 	targets targets
 	parser  valueParser
 	values  []row.Value
+	yields  bool // the rows of this statement do
 	text    []byte
 
 	prepared map[string]*prepared // named ones
@@ -274,7 +275,7 @@ func (s *session) insert(schema *row.Schema, values []row.Value) error {
 	if s.tx == nil {
 		s.tx = s.srv.store.Begin()
 	}
-	s.tx.Treat(s.settings.zone, false)
+	s.tx.Treat(s.settings.zone, s.yields)
 	return s.tx.Insert(schema, values)
 }
 

@@ -18,6 +18,7 @@ const (
 	itemDefault
 	itemParam
 	itemClock
+	itemUUID // a random one
 )
 
 // item is one place of a VALUES list.
@@ -26,6 +27,7 @@ type item struct {
 	text  []byte
 	param int    // from 1
 	oid   uint32 // of the cast that a parameter stands in; 0: none
+	is    string // the type that the text was cast to, or is of by itself; "": none
 	clock reading
 }
 
@@ -105,7 +107,7 @@ func (p *valueParser) value(it *item, parens int) error {
 	case c == '$' && class[p.at(1)]&isDigit != 0:
 		err = p.parameter(it)
 	case stringAhead(&p.lexer):
-		it.text, _, err = p.literal(&p.scratch)
+		err = p.special(it)
 	case c == '(':
 		err = p.nested(it, parens)
 	case c == '"':
@@ -121,7 +123,25 @@ func (p *valueParser) value(it *item, parens int) error {
 		if p.space(); p.at(0) != ':' || p.at(1) != ':' {
 			return nil
 		}
+		at := p.pos
 		err = p.castTo(it)
+		if err == nil && (c == '-' || c == '+') && it.kind == itemText { // the sign is applied behind the cast
+			p.pos = at
+			err = p.refuse("expressions are not evaluated: a sign before a text", evaluateHint)
+		}
+	}
+	return err
+}
+
+// special reads a string literal that is not a plain one.
+func (p *valueParser) special(it *item) (err error) {
+	c, bits := p.src[p.pos]|0x20, false
+	it.text, bits, err = p.literal(&p.scratch)
+	switch {
+	case bits:
+		it.is = "bit"
+	case c == 'n':
+		it.is, it.text = "bpchar", bytes.TrimRight(it.text, " ")
 	}
 	return err
 }
@@ -234,6 +254,9 @@ func (p *valueParser) named(it *item, parens int) error {
 		if ok, err := p.clockCall(it); ok || err != nil {
 			return err
 		}
+		if ok, err := p.call(it, parens); ok || err != nil {
+			return err
+		}
 		return p.typed(it, w)
 	}
 	return nil
@@ -242,7 +265,7 @@ func (p *valueParser) named(it *item, parens int) error {
 // typed reads "type 'text'", and names what else starts with a word.
 func (p *valueParser) typed(it *item, w []byte) error {
 	at := p.pos
-	for _, e := range []string{"array", "row", "case", "coalesce", "nullif", "exists", "not", "greatest", "least", "extract",
+	for _, e := range []string{"array", "row", "case", "coalesce", "exists", "not", "greatest", "least", "extract",
 		"user", "current_user", "session_user", "current_role", "current_catalog", "current_schema", "current_time"} {
 		if fold(w, e) {
 			return p.refuse("expressions are not evaluated: "+e, evaluateHint)
@@ -253,7 +276,7 @@ func (p *valueParser) typed(it *item, w []byte) error {
 	}
 	t, err := p.sqlType()
 	p.space()
-	if err == nil && t.dims == 0 && (t.info().oid != 0 || literalTypes[t.name]) && stringAhead(&p.lexer) {
+	if c := p.at(0) | 0x20; err == nil && t.dims == 0 && (t.info().oid != 0 || literalTypes[t.name]) && stringAhead(&p.lexer) && c != 'b' && c != 'x' && c != 'n' {
 		if it.text, _, err = p.literal(&p.scratch); err != nil {
 			return err
 		}
@@ -300,47 +323,4 @@ func (p *valueParser) castCall(it *item, parens int) error {
 		return err
 	}
 	return p.cast(it, t, at)
-}
-
-var trueText, falseText = []byte("t"), []byte("f")
-
-// cast applies a cast where it leaves the text as it is; where PostgreSQL would
-// compute another value from it, it is refused.
-func (p *valueParser) cast(it *item, t sqlType, at int) error {
-	k := t.info().kind
-	if t.dims > 0 {
-		k = kindOther
-	}
-	ok := t.mod == "" && t.name != "bit" && t.name != "char" && t.name != "character"
-	switch it.kind {
-	case itemNull:
-		ok = true
-	case itemDefault:
-		return place(fault.New(fault.SyntaxError, "DEFAULT cannot be cast"), p.src, at)
-	case itemNumber:
-		ok = ok && (k == kindNumber || k == kindText || k == kindInteger && !bytes.ContainsAny(it.text, ".eE"))
-		if k == kindText {
-			it.kind = itemText
-		}
-	case itemBool:
-		ok = ok && (k == kindBool || k == kindText)
-		if k == kindText { // bool's cast to text spells them out
-			it.kind, it.text = itemText, []byte(map[byte]string{'t': "true", 'f': "false"}[it.text[0]])
-		}
-	case itemParam:
-		ok = ok && (it.oid == 0 || it.oid == t.oid())
-		it.oid = t.oid()
-	case itemClock:
-		ok = ok && it.clock.recast(t)
-	case itemText:
-		if w := wordOf(it.text); ok && k == kindTime && w != 0 {
-			it.kind, it.clock = itemClock, reading{word: w, as: t.name}
-			ok = it.clock.recast(t)
-		}
-	}
-	if !ok {
-		return place(fault.New(fault.FeatureNotSupported, "cast to %q is not evaluated", t.String()).
-			WithHint("%s; the sink's column has its own type", evaluateHint), p.src, at)
-	}
-	return nil
 }
