@@ -48,6 +48,8 @@ type Options struct {
 	// Zone is the zone of times that come without one, for columns of type
 	// timestamptz; nil: UTC.
 	Zone *time.Location
+	// Dedupe are the tables whose repeats are dropped.
+	Dedupe []Dedupe
 	// Check, where set, refuses tables that a sink could never take. It gets
 	// all columns of a table, and must be safe for concurrent use.
 	Check func(*row.Schema) error
@@ -116,6 +118,9 @@ type DB struct {
 	closing   sync.Once
 	closedErr error
 
+	recovering  sync.WaitGroup // what reads keys back
+	endRecovery context.CancelFunc
+
 	operating sync.Mutex // held while an operator changes which sinks there are; before mu
 	mu        sync.Mutex
 	sinks     []*delivery
@@ -126,6 +131,7 @@ type stream struct {
 	Stream
 	journal *journal.Journal
 	fs      *disk.Real // its directory, where that is not in the data directory
+	guard   *guard     // nil: no repeats are looked for
 }
 
 // Open opens the data directory dir, making it where it is missing, and begins
@@ -209,6 +215,7 @@ func (db *DB) open() (err error) {
 	if db.rejects, err = rejects.Open(db.byName[RejectsStream].journal, rejects.Options{Log: db.o.Log}); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
+	db.openGuards()
 	if db.sources, err = sources.Open(db.disk, db.moved); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
@@ -293,6 +300,10 @@ func (db *DB) stopDelivery() {
 // release gives up, in reverse order, all that open has opened.
 func (db *DB) release() error {
 	var errs []error
+	if db.endRecovery != nil {
+		db.endRecovery()
+		db.recovering.Wait()
+	}
 	if db.sources != nil {
 		errs = append(errs, db.sources.Close())
 	}

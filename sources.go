@@ -38,8 +38,18 @@ func (t *Tx) commitMove(ctx context.Context) error {
 		err := errors.Join(t.failed, t.abort())
 		t.clear()
 		return err
-	case t.rows == 0:
+	}
+	// Before the move begins, so that nobody waits for a key while he moves.
+	if err := t.take(ctx); err != nil {
+		t.Rollback()
+		return err
+	}
+	if t.rows == 0 {
+		err := t.awaitFirsts(ctx, true)
 		t.clear()
+		if err != nil {
+			return err
+		}
 		return t.db.sources.Move(m, "", nil, nil)
 	}
 	j, began := t.stream.journal, false

@@ -16,6 +16,7 @@ import (
 type Status struct {
 	Streams []StreamStatus // sorted by name
 	Sinks   []SinkStatus   // sorted by name and stream
+	Dedupe  []DedupeStatus // tables whose repeats are dropped, by stream and name
 }
 
 // StreamStatus is one stream.
@@ -79,6 +80,7 @@ func (db *DB) Status() Status {
 	for _, s := range db.streams {
 		all.Streams = append(all.Streams, s.status())
 	}
+	all.Dedupe = db.dedupes()
 	for _, d := range db.deliveries() {
 		all.Sinks = append(all.Sinks, d.status())
 	}

@@ -20,6 +20,9 @@ func (o *Options) judge() error {
 	bad := func(hint, message string, args ...any) error {
 		return fault.New(fault.InvalidParameterValue, message, args...).WithHint("%s", hint)
 	}
+	if err := judgeDedupe(o.Dedupe); err != nil {
+		return err
+	}
 	streams := map[string]bool{}
 	for _, s := range o.Streams {
 		if !streamName.MatchString(s.Name) {

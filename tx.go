@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"holdfast/internal/dedupe"
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 	"holdfast/row"
@@ -51,6 +52,13 @@ type Tx struct {
 	placed []row.Value    // the last row's values
 	text   []byte         // of them
 	move   *Move          // of a source, with the commit; nil: none
+
+	claim   *dedupe.Claim // keys of the rows; nil: none has one, or they are handed over
+	guard   *guard        // that the claim is of
+	taking  bool          // rows are on disk, so each key is claimed when it comes
+	repeats int           // rows that were dropped
+	room    []byte        // for what is made of a key
+	after   uint64        // seq up to which their first ones stand; 0: all are flushed
 }
 
 // Begin returns an empty transaction.
@@ -70,6 +78,20 @@ func (t *Tx) add(s *row.Schema, flags row.Flags, values []row.Value) error {
 	size := int64(row.Size(values))
 	if t.batch == nil {
 		t.batch = t.db.batches.Get().(*row.Batch)
+	}
+	if t.claim != nil && t.rows > 0 && !t.fits(size) {
+		if t.failed = t.take(context.Background()); t.failed != nil {
+			return t.failed
+		}
+		t.taking = true
+	}
+	if to := t.db.byName[s.Stream]; to.guard != nil && flags&row.Malformed == 0 {
+		if p := to.guard.plan(s); p != nil {
+			repeat, err := t.mark(to, p, values)
+			if t.failed = err; repeat || err != nil {
+				return err
+			}
+		}
 	}
 	if t.rows == 1 {
 		t.batch.MarkLast(row.TxBegin) // only now it is known to be one of several
@@ -119,7 +141,7 @@ func (t *Tx) belongs(s *row.Schema, values []row.Value) error {
 		return t.failed
 	case t.db.byName[s.Stream] == nil:
 		return fault.New(fault.InternalError, "schema of table %q is of another database", s.Table).WithHint("use one that Schema returned")
-	case t.rows > 0 && t.stream.Name != s.Stream:
+	case t.Rows() > 0 && t.stream.Name != s.Stream:
 		return fault.New(fault.FeatureNotSupported, "table %q is in stream %q, and this transaction writes to stream %q", s.Table, s.Stream, t.stream.Name).
 			WithHint("one transaction writes to one stream: commit before, or put both tables into one stream")
 	case len(values) != len(s.Columns):
@@ -169,8 +191,9 @@ func (t *Tx) moveOut() (err error) {
 	return nil
 }
 
-// Rows returns how many rows Insert has taken since the Tx was empty.
-func (t *Tx) Rows() int { return t.rows }
+// Rows returns how many rows Insert has taken since the Tx was empty, those that
+// were dropped as repeats among them.
+func (t *Tx) Rows() int { return t.rows + t.repeats }
 
 // Commit makes the rows part of the stream. With durable set it returns once
 // they are flushed, else once they are written: then they survive the end of
@@ -190,20 +213,35 @@ func (t *Tx) commit(ctx context.Context, durable bool) error {
 	switch {
 	case t.failed != nil:
 		return errors.Join(t.failed, t.abort())
-	case t.rows == 0:
+	case t.rows == 0 && t.repeats == 0:
 		return nil
+	}
+	if err := t.take(ctx); err != nil {
+		return errors.Join(err, t.abort())
+	}
+	if t.rows == 0 {
+		return t.awaitFirsts(ctx, durable)
 	}
 	if t.rows > 1 {
 		t.batch.MarkLast(row.TxEnd)
 	}
 	if t.stage == nil {
-		_, err := t.stream.journal.Append(ctx, t.batch, durable)
+		p, err := t.stream.journal.Send(ctx, t.batch, durable)
+		if err != nil {
+			return err
+		}
+		t.sent(p, durable)
+		_, err = p.Wait(ctx)
 		return err
 	}
 	if err := t.stage.Add(t.batch); err != nil {
 		return errors.Join(err, t.abort())
 	}
-	_, err := t.stage.Commit(ctx)
+	if t.claim != nil { // whoever waits for its keys must learn what became of them
+		ctx = context.WithoutCancel(ctx)
+	}
+	seq, err := t.stage.Commit(ctx)
+	t.sent(dedupe.Settled{Seq: seq, Err: err}, true)
 	return err
 }
 
@@ -244,10 +282,19 @@ func (t *Tx) Send(ctx context.Context, durable bool) Pending {
 		return Pending{over: true, err: t.Commit(ctx, durable)}
 	}
 	defer t.clear()
+	if err := t.take(ctx); err != nil || t.rows == 0 {
+		if err == nil {
+			err = t.awaitFirsts(ctx, durable)
+		}
+		return Pending{over: true, err: err}
+	}
 	if t.rows > 1 {
 		t.batch.MarkLast(row.TxEnd)
 	}
 	rows, err := t.stream.journal.Send(ctx, t.batch, durable)
+	if err == nil {
+		t.sent(rows, durable)
+	}
 	return Pending{rows: rows, over: err != nil, err: err}
 }
 
@@ -261,17 +308,20 @@ func (t *Tx) RollbackTo(rows int) error {
 		return nil
 	case t.failed != nil:
 		return t.failed
-	case rows >= t.rows:
+	case rows >= t.Rows():
 		return nil
 	}
 	left := rows - (t.rows - t.batch.Rows())
-	if left < 1 { // the newest row must be at hand, for the mark of the end
+	if left < 1 || t.taking { // the newest row must be at hand, for the mark of the end
 		t.failed = fault.New(fault.LimitExceeded, "transaction cannot go back to its row %d: it has more than %d bytes of rows, and that one is on disk", rows, stageAt).
 			WithHint("roll the whole transaction back, and make savepoints in smaller ones")
 		return t.failed
 	}
 	before := t.batch.Len()
 	t.batch.Cut(left)
+	if t.claim != nil {
+		t.claim.Cut(rows)
+	}
 	t.rows, t.bytes = rows, t.bytes-int64(before-t.batch.Len())
 	return nil
 }
@@ -293,6 +343,9 @@ func (t *Tx) abort() error {
 
 // clear empties the Tx and gives its memory back.
 func (t *Tx) clear() {
+	if t.claim != nil {
+		t.guard.Release(t.claim)
+	}
 	if t.batch != nil {
 		t.batch.Reset()
 		t.db.batches.Put(t.batch)
@@ -300,11 +353,11 @@ func (t *Tx) clear() {
 	if t.asked > 0 {
 		t.db.memory.Add(t.asked)
 	}
-	if cap(t.placed) > keptValues || cap(t.text) > keptText {
-		t.placed, t.text = nil, nil
+	if cap(t.placed) > keptValues || cap(t.text) > keptText || cap(t.room) > keptText {
+		t.placed, t.text, t.room = nil, nil, nil
 	}
 	clear(t.placed[:cap(t.placed)]) // they point into what the caller gave
-	*t = Tx{db: t.db, last: t.last, zone: t.zone, timed: t.timed, placed: t.placed, text: t.text}
+	*t = Tx{db: t.db, last: t.last, zone: t.zone, timed: t.timed, placed: t.placed, text: t.text, room: t.room}
 }
 
 // Insert stores one row durably. A value is a string, a []byte with text, any

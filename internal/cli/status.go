@@ -133,6 +133,7 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 			fmt.Fprintf(w, "scrub of %s: the last full round ended %s ago\n", s.Name, ago(now.Sub(s.Scrub.Ended)))
 		}
 	}
+	printDedupe(w, st.Dedupe, now)
 	for _, text := range st.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", oneLine(text))
 	}

@@ -57,6 +57,7 @@ type Listen struct {
 type Tables struct {
 	Auto     bool                 `yaml:"auto" doc:"Create an unknown table on its first insert instead of refusing it with 42P01."`
 	Zone     TimeZone             `yaml:"zone" doc:"Zone of times that writers send without one, for columns of type timestamptz; a PostgreSQL client's SET TimeZone goes before."`
+	Dedupe   map[string]*Dedupe   `yaml:"dedupe" omit:"zero" doc:"Tables whose repeats are dropped, by name: rows that a client sends again because no answer came."`
 	Declared map[string]*Declared `yaml:"declared" omit:"zero" doc:"Tables that are known from the start, by name; holdfast profile writes them."`
 }
 

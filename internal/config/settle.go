@@ -45,6 +45,7 @@ func (c *Config) settle() {
 	for name, s := range c.Streams {
 		c.settleStream("streams."+name, name, s)
 	}
+	c.settleDedupe()
 	if !c.hasSinks() {
 		c.Sinks = map[string]*Sink{DefaultSink: {Type: SQLite, File: filepath.Join(c.Data, defaultSinkFile)}}
 	}
@@ -121,6 +122,7 @@ func (c *Config) judge() (out Problems) {
 	c.judgeAccess(add)
 	c.judgeWeb(add)
 	c.judgeDeclared(add)
+	c.judgeDedupe(add)
 	c.judgeStreams(add)
 	c.judgeSinks(add)
 	c.judgeSources(add)

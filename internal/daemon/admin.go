@@ -80,6 +80,7 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 		}
 		st.Streams = append(st.Streams, one)
 	}
+	st.Dedupe = dedupeStatus(now.Dedupe)
 	for _, k := range now.Sinks {
 		st.Sinks = append(st.Sinks, sinkStatus(k, cfg))
 	}

@@ -122,6 +122,7 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 	}
 	o := holdfast.Options{FixedTables: !c.Tables.Auto, Zone: c.Tables.Zone.Location(), Log: log}
 	o.Check, o.Fold = checks(c)
+	o.Dedupe = repeats(c)
 	for _, name := range c.StreamNames() {
 		s := c.Streams[name]
 		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Limits: limits(s)}

@@ -19,6 +19,7 @@ type Status struct {
 	Sinks       []SinkStatus   `json:"sinks"`
 	Sources     []SourceStatus `json:"sources,omitempty"`  // configured ones, while a server runs
 	Warnings    []string       `json:"warnings,omitempty"` // what is configured against what sinks say
+	Dedupe      []DedupeStatus `json:"dedupe,omitempty"`   // tables whose repeats are dropped
 	Listen      Listen         `json:"listen"`
 	Connections int            `json:"connections"` // of all doors, now
 

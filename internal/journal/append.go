@@ -58,6 +58,11 @@ func (j *Journal) Append(ctx context.Context, b *row.Batch, durable bool) (uint6
 	if err != nil {
 		return 0, err
 	}
+	return p.Wait(ctx)
+}
+
+// Wait waits until Result can tell, and returns what it does.
+func (p Pending) Wait(ctx context.Context) (uint64, error) {
 	if cancelled := ctx.Done(); cancelled == nil {
 		<-p.Done() // a select costs a tenth of an append among many writers
 	} else {
