@@ -9,3 +9,7 @@ import (
 func dieWithTest(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
+
+// ownGroup makes cmd the first of a group of processes, so that a signal reaches
+// what it starts.
+func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr.Setpgid = true }

@@ -167,7 +167,7 @@ func TestFollowedCrashes(t *testing.T) {
 	}
 	own := rand.New(rand.NewPCG(rng.Uint64(), 2))
 	all.Go(func() { told.rotate(dir, own, stop) })
-	rounds := 10
+	rounds := 6
 	if long() {
 		rounds = 100
 	}
