@@ -150,38 +150,44 @@ func newPhone(t *testing.T) *phone {
 
 func (p *phone) port() string { return strconv.Itoa(p.conn.LocalAddr().(*net.UDPAddr).Port) }
 
-// hear returns the next message that begins as one of those; others are left
-// out. "" where none comes for a while.
-func (p *phone) hear(begins ...string) string {
+// hear returns the next message that begins so; others are left out. "" where
+// none comes in time.
+func (p *phone) hear(begins string, within time.Duration) string {
 	p.t.Helper()
 	buf := make([]byte, 65536)
-	_ = p.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_ = p.conn.SetReadDeadline(time.Now().Add(within))
 	for {
 		n, _, err := p.conn.ReadFromUDP(buf)
 		if err != nil {
 			return ""
 		}
-		for _, b := range begins {
-			if strings.HasPrefix(string(buf[:n]), b) {
-				return string(buf[:n])
-			}
+		if strings.HasPrefix(string(buf[:n]), begins) {
+			return string(buf[:n])
 		}
 	}
 }
 
-// ask sends a request until something hears it, and returns what that heard.
-func (p *phone) ask(text string, hear func() string) string {
+// ask sends a request until another phone hears it, and returns what that heard.
+func (p *phone) ask(text string, other *phone, begins string) string {
 	p.t.Helper()
 	for began := time.Now(); time.Since(began) < time.Minute; {
 		if _, err := p.conn.WriteTo([]byte(text), p.to); err != nil {
 			p.t.Fatal(err)
 		}
-		if heard := hear(); heard != "" {
+		if heard := other.hear(begins, time.Second); heard != "" {
 			return heard
 		}
 	}
 	p.t.Fatalf("nobody answers to %q", text)
 	return ""
+}
+
+// told returns the first line of the answer that begins so, and the whole.
+func (p *phone) told(begins string) (line, whole string) {
+	p.t.Helper()
+	whole = p.hear(begins, time.Minute)
+	line, _, _ = strings.Cut(whole, "\r\n")
+	return line, whole
 }
 
 // header returns all lines of a message with that name.

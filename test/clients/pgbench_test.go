@@ -33,7 +33,7 @@ END;
 var counted = regexp.MustCompile(`(?m)^number of (transactions actually processed|failed transactions): (\S+)|SQLSTATE|invalid input syntax[^\n]*`)
 
 func runPgbench(t *testing.T, p place) (s seen) {
-	s.version = strings.TrimPrefix(command(t, p, nil, "pgbench", "--version").stdout, "pgbench (PostgreSQL) ")
+	s.version = strings.TrimPrefix(command(t, p, nil, libpq("pgbench"), "--version").stdout, "pgbench (PostgreSQL) ")
 	dir := t.TempDir()
 	for _, mode := range []string{"simple", "extended", "prepared"} {
 		for what, text := range []string{strings.ReplaceAll(benchScript, "MODE", mode), badScript} {
@@ -41,7 +41,7 @@ func runPgbench(t *testing.T, p place) (s seen) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			r := command(t, p, nil, "pgbench", "-n", "-f", file, "-M", mode, "-c", "3", "-t", "20", "--random-seed=7", p.params())
+			r := command(t, p, nil, libpq("pgbench"), "-n", "-f", file, "-M", mode, "-c", "3", "-t", "20", "--random-seed=7", p.params())
 			said := counted.FindAllString(r.stdout+r.stderr, -1)
 			name := mode
 			if what == 1 {
