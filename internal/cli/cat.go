@@ -19,19 +19,27 @@ import (
 func newCat(env *Env) *cobra.Command {
 	var s settings
 	var q httpapi.RowsQuery
-	var asJSON bool
+	var asJSON, asCSV bool
 	cmd := &cobra.Command{
-		Use:   "cat [--data DIR] [--stream S] [--table T] [--from SEQ] [--limit N] [--json]",
+		Use:   "cat [--data DIR] [--stream S] [--table T] [--from SEQ] [--limit N] [--json | --table T --csv]",
 		Short: "print the stored rows, oldest first",
 		Long: `cat prints the rows that a stream still stores, in the order of their seq, with
 the time of receipt (UTC), the table, and name=value for each column. With --json
 each line is an object. Places that cannot be read are told on standard error,
-with --json on standard output as {"damage": ...}; the exit code is then 3.`,
+with --json on standard output as {"damage": ...}; the exit code is then 3. With
+--csv the columns are those of the first row; NULL is an empty cell, an empty
+text is "". Texts that a spreadsheet would run as a formula get a ' in front.`,
 		Example: "  holdfast cat --data /var/lib/holdfast --table calls\n  holdfast cat --from 1000 --limit 10 --json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if asCSV && (asJSON || q.Table == "") {
+				return usage("give --table T and --csv, or --json", "--csv prints the rows of one table, and not as JSON")
+			}
 			return s.with(env, func(db Database) error {
 				p := newPrinter(env, asJSON, false)
+				if asCSV {
+					p.csv = &csvWriter{out: p.out}
+				}
 				return p.end(db.Rows(env.Context, q, p.row, p.damage))
 			})
 		},
@@ -43,6 +51,7 @@ with --json on standard output as {"damage": ...}; the exit code is then 3.`,
 	f.Uint64Var(&q.From, "from", 0, "begin at this `seq`")
 	f.IntVar(&q.Limit, "limit", 0, "stop after this `number` of rows")
 	f.BoolVar(&asJSON, "json", false, "one JSON object per row")
+	f.BoolVar(&asCSV, "csv", false, "CSV, safe to open in a spreadsheet")
 	return cmd
 }
 
@@ -51,6 +60,7 @@ type printer struct {
 	out     *bufio.Writer
 	errs    io.Writer
 	json    *json.Encoder // nil for lines of words
+	csv     *csvWriter    // likewise
 	eager   bool          // whether each row is shown at once
 	damaged int
 }
@@ -67,6 +77,10 @@ func newPrinter(env *Env, asJSON, eager bool) *printer {
 func (p *printer) row(r *httpapi.RowLine) error {
 	if p.json != nil {
 		if err := p.json.Encode(r); err != nil {
+			return err
+		}
+	} else if p.csv != nil {
+		if err := p.csv.row(r); err != nil {
 			return err
 		}
 	} else {

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"fmt"
 	"log/slog"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -48,9 +51,41 @@ error; its line "ready" tells the addresses.`,
 func newLog(env *Env, c *config.Config) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	level.Set(c.Log.Level.Slog())
-	o := &slog.HandlerOptions{Level: level}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: printable}
 	if c.Log.Format == "json" {
 		return slog.New(slog.NewJSONHandler(env.Stderr, o)), level
 	}
 	return slog.New(slog.NewTextHandler(env.Stderr, o)), level
+}
+
+// printable replaces what JSON leaves as it is and a terminal does not only
+// show, such as what turns the direction of writing; clients choose their names.
+func printable(_ []string, a slog.Attr) slog.Attr {
+	v := a.Value
+	text := ""
+	switch v.Kind() {
+	case slog.KindString:
+		text = v.String()
+	case slog.KindAny:
+		err, ok := v.Any().(error)
+		if !ok {
+			return a
+		}
+		text = err.Error()
+	default:
+		return a
+	}
+	odd := func(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
+	if !strings.ContainsFunc(text, odd) {
+		return a
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if odd(r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return slog.String(a.Key, b.String())
 }

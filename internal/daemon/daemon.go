@@ -38,6 +38,7 @@ type server struct {
 	doors   *doors
 	access  *access
 	started time.Time
+	memory  goal
 	notify  func(state string)
 
 	shown    atomic.Pointer[[]config.Value] // cfg, for the console
@@ -62,7 +63,7 @@ func Run(ctx context.Context, o Config) error {
 		}
 	}
 	syscall.Umask(0o077)
-	boundMemory()
+	s.memory.fit(func() int { return 0 })
 	if err := s.cfg.Check(); err != nil {
 		return err
 	}

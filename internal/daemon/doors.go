@@ -113,6 +113,7 @@ func (s *server) openDoors() error {
 	s.doors = d
 	s.showConfig()
 	d.gate = gate.New(s.cfg.Limits.Gate(room.clients, room.starting))
+	d.gate.Watch(func() { s.memory.fit(d.connections) })
 	d.pg = pgwire.New(pgwire.Options{
 		Store: pgStore{s.db}, Logger: s.log, Gate: d.gate, StartupTimeout: time.Duration(s.cfg.Limits.Login),
 		Stalled: time.Duration(s.cfg.Limits.Stalled), Memory: int64(s.cfg.Limits.Memory), TableVersion: tableVersion(s.cfg), Zone: string(s.cfg.Tables.Zone),

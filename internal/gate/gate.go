@@ -51,6 +51,7 @@ type Gate struct {
 	open        int
 	openFrom    map[netip.Prefix]int
 	openAs      map[string]int
+	watch       func() // may be nil
 }
 
 // New makes a Gate.
@@ -66,6 +67,16 @@ func (g *Gate) SetLimits(l Limits) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.limits = l.settled()
+}
+
+// Watch makes the gate call changed whenever a connection has come or gone. It
+// is called once, before the first does.
+func (g *Gate) Watch(changed func()) { g.watch = changed }
+
+func (g *Gate) changed() {
+	if g.watch != nil {
+		g.watch()
+	}
 }
 
 // Limits returns the bounds in force.
@@ -121,6 +132,7 @@ func (g *Gate) Enter(from netip.Addr, cut func()) *Guest {
 	case nil:
 		return nil
 	case k:
+		g.changed()
 	default:
 		slow.cut()
 	}
@@ -217,9 +229,13 @@ func (k *Guest) Admit(user string) error {
 // once.
 func (k *Guest) Leave() {
 	k.gate.mu.Lock()
-	defer k.gate.mu.Unlock()
-	if !k.gone {
+	gone := k.gone
+	if !gone {
 		k.gate.forget(k)
+	}
+	k.gate.mu.Unlock()
+	if !gone {
+		k.gate.changed()
 	}
 }
 
