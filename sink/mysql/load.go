@@ -141,6 +141,9 @@ func (l *load) planFor(r *row.Row) (*plan, error) {
 	if len(r.Values) != len(p.kinds) {
 		return nil, refuse(r.Schema, fmt.Sprintf("%d values for %d columns", len(r.Values), len(p.kinds)))
 	}
+	if r.Flags&row.Yields != 0 {
+		p = p.yielding()
+	}
 	return p, nil
 }
 

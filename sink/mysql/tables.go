@@ -71,6 +71,8 @@ type plan struct {
 	kinds   []kind
 	insert  string         // the statement up to VALUES
 	one     string         // the parameters of one row
+	tail    string         // behind the rows
+	yields  *plan          // the same for rows that yield; nil: not made yet
 	rows    int            // in a full statement
 	made    map[int]string // statements by number of rows
 }
@@ -78,12 +80,26 @@ type plan struct {
 // sql returns the statement that inserts n rows.
 func (p *plan) sql(n int) string {
 	if n != p.rows && n != 1 {
-		return p.insert + strings.Repeat(p.one+",", n-1) + p.one
+		return p.insert + strings.Repeat(p.one+",", n-1) + p.one + p.tail
 	}
 	if p.made[n] == "" {
-		p.made[n] = p.insert + strings.Repeat(p.one+",", n-1) + p.one
+		p.made[n] = p.insert + strings.Repeat(p.one+",", n-1) + p.one + p.tail
 	}
 	return p.made[n]
+}
+
+// yielding returns how rows of p are inserted that yield. INSERT IGNORE would
+// pass over values that are wrong, too: setting a column to what it is does not.
+func (p *plan) yielding() *plan {
+	if len(p.schema.Columns) == 0 { // a row of nothing but defaults has no key to yield to
+		return p
+	}
+	if p.yields == nil {
+		twin, name := *p, quote(p.schema.Columns[0].Name)
+		twin.made, twin.tail = map[int]string{}, " ON DUPLICATE KEY UPDATE "+name+"="+name
+		p.yields = &twin
+	}
+	return p.yields
 }
 
 func (t *tables) forget() { *t = tables{} }

@@ -113,6 +113,9 @@ func (l *load) add(r *row.Row) error {
 		}
 		l.schemas[r.Schema] = p
 	}
+	if r.Flags&row.Yields != 0 {
+		p = p.yielding()
+	}
 	why := p.refused
 	if why == nil && len(r.Values) != len(p.schema.Columns) {
 		why = refuse(p.schema, "42601", fmt.Sprintf("%d values for %d columns", len(r.Values), len(p.schema.Columns)))
@@ -210,7 +213,7 @@ func (l *load) launch(k *chunk) error {
 	if err := l.wait(); err != nil {
 		return err
 	}
-	if len(k.plan.schema.Columns) == 0 {
+	if len(k.plan.schema.Columns) == 0 || k.plan.insert != "" {
 		if err := l.write(k, k.all()); err != nil {
 			return err
 		}

@@ -23,9 +23,12 @@ func (l *load) write(k *chunk, at []int) error {
 // send copies some lines of k in one statement.
 func (l *load) send(k *chunk, at []int) (err error) {
 	sql := l.statements(k)
-	if len(k.plan.schema.Columns) > 0 {
+	switch {
+	case k.plan.insert != "":
+		err = l.conn.insert(l.ctx, sql[:len(sql)-1], k.inserts(at))
+	case len(k.plan.schema.Columns) > 0:
 		err = l.conn.copy(l.ctx, bytes.NewReader(k.pick(at)), sql...)
-	} else {
+	default:
 		var all []statement
 		for _, s := range sql {
 			all = append(all, statement{sql: s})
@@ -47,7 +50,7 @@ func (l *load) send(k *chunk, at []int) (err error) {
 func (l *load) mend(k *chunk, at []int, err error) error {
 	for again := false; err != nil; {
 		var e *pgconn.PgError
-		if !aboutRow(err) || !errors.As(err, &e) {
+		if !errors.As(err, &e) || !aboutRow(err) && !(k.plan.insert != "" && e.Code == deferrable) {
 			return l.wrap(k, err)
 		}
 		if err := l.undo(e); err != nil {
@@ -147,6 +150,10 @@ func (l *load) drop(k *chunk, i int, e *pgconn.PgError) error {
 	}
 	return l.refuse(k.row(i), sink.RowError{Table: k.plan.table.name, Code: e.Code, Err: words{e}})
 }
+
+// deferrable is how PostgreSQL refuses ON CONFLICT for a table with a unique
+// constraint that is deferrable: rows that yield cannot be written to it.
+const deferrable = "55000"
 
 // wrap says which table an error is about that refuses no row.
 func (l *load) wrap(k *chunk, err error) error {

@@ -65,6 +65,8 @@ type plan struct {
 	table   *table
 	schema  *row.Schema
 	copy    string           // the COPY statement
+	insert  string           // INSERT up to VALUES, in the place of copy; "": none
+	yields  *plan            // the same for rows that yield; nil: not made yet
 	refused *sink.RowError   // for what the schema is; the row's number is missing in it
 	keys    map[string][]int // of each of the table's keys that the schema has whole, the values' places
 }

@@ -78,7 +78,7 @@ func Run(t *testing.T, h Harness) {
 	if h.Large == 0 {
 		h.Large = 100_000
 	}
-	all := slices.Concat(cursorRules, contentRules, rejectRules, familyRules, moveRules, retryRules, registryRules, describeRules)
+	all := slices.Concat(cursorRules, contentRules, rejectRules, familyRules, moveRules, retryRules, registryRules, describeRules, yieldRules)
 	for _, name := range h.Pending {
 		if !slices.ContainsFunc(all, func(r rule) bool { return r.name == name }) {
 			t.Errorf("there is no rule %q to be pending", name)

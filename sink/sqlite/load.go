@@ -192,6 +192,13 @@ func (l *load) slot(r *row.Row) (*slot, error) {
 	if len(r.Values) != len(s.plan.cells) {
 		return nil, refuse(r.Schema, fmt.Sprintf("%d values for %d columns", len(r.Values), len(s.plan.cells)))
 	}
+	if r.Flags&row.Yields != 0 {
+		p := s.plan.yielding()
+		if s = l.plans[p]; s == nil {
+			s = &slot{plan: p, group: &group{plan: p}}
+			l.plans[p] = s
+		}
+	}
 	return s, nil
 }
 

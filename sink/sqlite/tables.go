@@ -50,6 +50,8 @@ type plan struct {
 	converts bool           // whether a cell may hold anything but the text that came
 	insert   string         // the statement up to VALUES
 	one      string         // the parameters of one row
+	tail     string         // behind the rows
+	yields   *plan          // the same for rows that yield; nil: not made yet
 	rows     int            // most rows in one statement
 	made     map[int]string // statements by number of rows
 }
@@ -60,9 +62,22 @@ func (p *plan) sql(n int) string {
 		return p.insert
 	}
 	if p.made[n] == "" {
-		p.made[n] = p.insert + strings.Repeat(p.one+",", n-1) + p.one
+		p.made[n] = p.insert + strings.Repeat(p.one+",", n-1) + p.one + p.tail
 	}
 	return p.made[n]
+}
+
+// yielding returns how rows of p are inserted that yield.
+func (p *plan) yielding() *plan {
+	if len(p.cells) == 0 { // a row of nothing but defaults has no key to yield to
+		return p
+	}
+	if p.yields == nil {
+		twin := *p
+		twin.made, twin.tail = map[int]string{}, " ON CONFLICT DO NOTHING"
+		p.yields = &twin
+	}
+	return p.yields
 }
 
 // refresh forgets everything where the schema was changed since. The write
