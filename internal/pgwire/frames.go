@@ -95,14 +95,22 @@ func limitOf(kind byte) int {
 
 // body reads n bytes. They are valid until the next call of any method.
 func (f *frames) body(n int) ([]byte, error) {
-	if n > large && f.taken < n {
-		if !f.mem.take(n - f.taken) {
-			if err := f.discard(n); err != nil {
-				return nil, err
+	// Memory is taken as the message comes, not as its length says: else who
+	// only announces takes it from those who send.
+	for step := 2 * large; n > large && f.buffered() < n; step *= 2 {
+		step = min(step, n)
+		if more := step - f.taken; more > 0 {
+			if !f.mem.take(more) {
+				if err := f.discard(n); err != nil {
+					return nil, err
+				}
+				return nil, errTooLarge
 			}
-			return nil, errTooLarge
+			f.taken = step
 		}
-		f.taken = n
+		if err := f.need(step); err != nil {
+			return nil, err
+		}
 	}
 	if err := f.need(n); err != nil {
 		return nil, err

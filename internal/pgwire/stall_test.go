@@ -41,6 +41,24 @@ func TestStalledClients(t *testing.T) {
 	want(t, "silent", silent.query("select 1"), "columns ?column? 23; row 1; SELECT 1; ready I")
 }
 
+// TestAnnouncedOnly: who announces large messages takes no memory from who sends
+// them.
+func TestAnnouncedOnly(t *testing.T) {
+	store := newMemStore(true)
+	srv, addr := startServer(t, store, func(o *Options) { o.Memory = 8 << 20 })
+	for range 20 {
+		c := connect(t, addr)
+		if _, err := c.conn.Write(append(binary.BigEndian.AppendUint32([]byte("Q"), 64<<20), "insert"...)); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, func() bool { return srv.Clients()[len(srv.Clients())-1].State == "active" })
+	}
+	c := connect(t, addr)
+	want(t, "four MiB among them", c.query("insert into t(a) values ('"+strings.Repeat("x", 4<<20)+"')"), "INSERT 0 1; ready I")
+	want(t, "too much", c.query("insert into t(a) values ('"+strings.Repeat("x", 9<<20)+"')"), "ERROR 53200 memory for messages is used up by other connections; ready I")
+	want(t, "afterwards", c.query("insert into t(a) values ('x')"), "INSERT 0 1; ready I")
+}
+
 // TestSlowButSteady: a large message may take longer than a small one.
 func TestSlowButSteady(t *testing.T) {
 	store := newMemStore(true)

@@ -134,6 +134,19 @@ func TestCanary(t *testing.T) {
 			note(one.Rows)
 		}
 	}
+	boss, err := s.login(strings.Replace(s.as("boss", canary), "dbname=d", "dbname=holdfast", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range []string{"STREAMS", "SINKS", "SEGMENTS", "CLIENTS", "REJECTS", "STATS", "CONFIG", "VERSION", "HELP", "users"} {
+		r, err := boss.Exec(t.Context(), "SHOW "+topic).ReadAll()
+		note(err)
+		for _, one := range r {
+			for _, row := range one.Rows {
+				note(string(bytes.Join(row, []byte(" "))))
+			}
+		}
+	}
 	_, err = s.login(s.as("acc", canary+"2"))
 	note(strings.ReplaceAll(fmt.Sprint(err), "password="+canary, ""))
 	note(s.ask("POST", "/v1/tables/orders/rows", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.token) }))

@@ -55,9 +55,10 @@ users:
   filed: {password_file: %s, grants: [cdr]}
   card: {certificate: card, grants: ["*"]}
   idle: {verifier: "%s"}
+  boss: {verifier: "%s", console: true}
 tokens:
   shop: {hash: "%s", grants: [orders]}
-%s`, cert, key, s.ca.File, s.verifier, password, s.verifier, hash, more))
+%s`, cert, key, s.ca.File, s.verifier, password, s.verifier, s.verifier, hash, more))
 	s.server = start(t, data, options{config: s.config})
 	return s
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,9 +15,6 @@ import (
 func TestConsolePsql(t *testing.T) {
 	need(t, "psql")
 	s := secure(t, "")
-	s.config = configure(t, s.data, s.text()+"  # for the console\n  boss: {verifier: \""+s.verifier+"\", console: true}\n") // users is the last of the file
-	s.signal(hangup)
-	s.logged(20*time.Second, `"msg":"reloaded"`, "users.boss.console")
 	psql := func(params, stdin string, args ...string) result {
 		t.Helper()
 		return command(t, t.TempDir(), strings.NewReader(stdin), "psql", append([]string{"-X", "-w", params}, args...)...)
@@ -71,22 +67,6 @@ func TestConsolePsql(t *testing.T) {
 	if at := strings.Index(s.tail(1_000_000), s.verifier[30:60]); at >= 0 {
 		t.Error("the console brought a verifier into the log")
 	}
-}
-
-// text returns the configuration that the server was started with, its users
-// last.
-func (s *secured) text() string {
-	s.t.Helper()
-	read, err := os.ReadFile(s.config)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	text := string(read)
-	from, to := strings.Index(text, "users:"), strings.Index(text, "tokens:")
-	if from < 0 || to < from {
-		s.t.Fatalf("no users in %q", text)
-	}
-	return text[:from] + text[to:] + text[from:to]
 }
 
 // consoleIsStatus holds the console against what `holdfast status` says.

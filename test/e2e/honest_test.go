@@ -126,7 +126,7 @@ func (s *server) attack(n int) (end func()) {
 // without, and the median of their ratios counts; a machine that is busy with
 // something else gets further chances.
 func TestHonestAmongHostile(t *testing.T) {
-	idle, hostile, window, rounds := 1000, 100, 800*time.Millisecond, 3
+	idle, hostile, window, rounds := 1000, 100, 500*time.Millisecond, 5
 	if long() {
 		idle, hostile, window, rounds = 5000, 500, 3*time.Second, 5
 	}
@@ -155,6 +155,7 @@ func TestHonestAmongHostile(t *testing.T) {
 			end()
 			c.leave()
 			ratios = append(ratios, among/alone)
+			t.Logf("%.0f rows a second alone, %.0f among the crowd", alone, among)
 			eventually(t, time.Minute, "the crowd to be gone", func() (bool, string) {
 				n := s.connections()
 				return n >= 0 && n <= 20, fmt.Sprint(n)
