@@ -81,6 +81,13 @@ func judgeDedupe(rules []Dedupe) error {
 // their windows. Rows of their tables wait for that; nothing else does.
 func (db *DB) openGuards() {
 	rules := map[*stream][]dedupe.Rule{}
+	if db.o.Requests.Window > 0 {
+		for _, s := range db.streams {
+			if s.Name != RejectsStream {
+				rules[s] = nil
+			}
+		}
+	}
 	for _, d := range db.o.Dedupe {
 		if d.Keys == 0 {
 			d.Keys = defaultKeys
@@ -91,7 +98,7 @@ func (db *DB) openGuards() {
 	ctx, cancel := context.WithCancel(context.Background())
 	db.endRecovery = cancel
 	for s, r := range rules {
-		s.guard = &guard{Guard: dedupe.New(r, time.Now)}
+		s.guard = &guard{Guard: dedupe.New(r, dedupe.Requests(db.o.Requests), time.Now)}
 		end := s.journal.End().Seq // later rows are claimed
 		db.recovering.Go(func() { s.recoverKeys(ctx, end, db) })
 	}
@@ -100,14 +107,19 @@ func (db *DB) openGuards() {
 // recoverKeys reads back the keys of rows up to end.
 func (s *stream) recoverKeys(ctx context.Context, end uint64, db *DB) {
 	began := time.Now()
-	from, whole := s.journal.Since(began.Add(-s.guard.Window()).UnixMicro())
+	ranges, whole := s.journal.Ranges(began.Add(-s.guard.Window()).UnixMicro(), func(table string) bool {
+		return table == requestsTable || s.guard.Table(table) != nil
+	})
 	why := ""
 	if !whole {
 		why = "rows that were received within the window are not kept any more: give the stream more history"
 	}
 	rows, err := uint64(0), error(nil)
-	if from <= end {
-		rows, err = s.readKeys(ctx, from, end)
+	for _, r := range ranges {
+		if r.First <= end && ctx.Err() == nil {
+			n, rerr := s.readKeys(ctx, r.First, min(r.Last, end))
+			rows, err = rows+n, errors.Join(err, rerr)
+		}
 	}
 	if err != nil && ctx.Err() == nil {
 		why = "rows that were received within the window cannot be read: " + err.Error()
@@ -129,6 +141,7 @@ func (s *stream) readKeys(ctx context.Context, from, end uint64) (rows uint64, e
 		return 0, err
 	}
 	defer r.Close()
+	r.States = true
 	var lost error
 	var room []byte
 	for ctx.Err() == nil {
@@ -141,6 +154,10 @@ func (s *stream) readKeys(ctx context.Context, from, end uint64) (rows uint64, e
 		}
 		for i := range b.Rows {
 			one := &b.Rows[i]
+			if one.Flags&row.State != 0 {
+				s.guard.rememberRequest(one)
+				continue
+			}
 			if p := s.guard.plan(one.Schema); p != nil && one.Flags&row.Malformed == 0 && one.Seq <= end {
 				var k dedupe.Key
 				k, room = p.table.Key(one.Values, p.at, room)

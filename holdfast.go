@@ -50,6 +50,8 @@ type Options struct {
 	Zone *time.Location
 	// Dedupe are the tables whose repeats are dropped.
 	Dedupe []Dedupe
+	// Requests are how long requests are known again that name themselves.
+	Requests Requests
 	// Check, where set, refuses tables that a sink could never take. It gets
 	// all columns of a table, and must be safe for concurrent use.
 	Check func(*row.Schema) error

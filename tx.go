@@ -53,6 +53,7 @@ type Tx struct {
 	text   []byte         // of them
 	move   *Move          // of a source, with the commit; nil: none
 
+	once    *Answer       // of the request that this is; nil: it has no name
 	claim   *dedupe.Claim // keys of the rows; nil: none has one, or they are handed over
 	guard   *guard        // that the claim is of
 	taking  bool          // rows are on disk, so each key is claimed when it comes
@@ -85,7 +86,8 @@ func (t *Tx) add(s *row.Schema, flags row.Flags, values []row.Value) error {
 		}
 		t.taking = true
 	}
-	if to := t.db.byName[s.Stream]; to.guard != nil && flags&row.Malformed == 0 {
+	if len(t.db.o.Dedupe) > 0 && flags&row.Malformed == 0 {
+		to := t.db.byName[s.Stream]
 		if p := to.guard.plan(s); p != nil {
 			repeat, err := t.mark(to, p, values)
 			if t.failed = err; repeat || err != nil {
@@ -213,17 +215,20 @@ func (t *Tx) commit(ctx context.Context, durable bool) error {
 	switch {
 	case t.failed != nil:
 		return errors.Join(t.failed, t.abort())
-	case t.rows == 0 && t.repeats == 0:
+	case t.Rows() == 0:
 		return nil
 	}
 	if err := t.take(ctx); err != nil {
 		return errors.Join(err, t.abort())
 	}
-	if t.rows == 0 {
+	if t.rows == 0 && t.once == nil {
 		return t.awaitFirsts(ctx, durable)
 	}
 	if t.rows > 1 {
 		t.batch.MarkLast(row.TxEnd)
+	}
+	if err := t.addState(); err != nil {
+		return errors.Join(err, t.abort())
 	}
 	if t.stage == nil {
 		p, err := t.stream.journal.Send(ctx, t.batch, durable)
@@ -278,7 +283,7 @@ func (p *Pending) Err() error {
 // place among the rows of the next flush, or, with more than 1 MiB of rows,
 // as Commit does. The Tx is empty afterwards.
 func (t *Tx) Send(ctx context.Context, durable bool) Pending {
-	if t.failed != nil || t.rows == 0 || t.stage != nil || t.move != nil {
+	if t.failed != nil || t.rows == 0 || t.stage != nil || t.move != nil || t.once != nil {
 		return Pending{over: true, err: t.Commit(ctx, durable)}
 	}
 	defer t.clear()

@@ -69,6 +69,7 @@ const (
 	Malformed                   // a line that its source could not parse; see MalformedColumns
 	Moves                       // first row of a transaction that moves the position of a source
 	Yields                      // left out where its table has a row with its key: ON CONFLICT DO NOTHING
+	State                       // no row of a client: what a source must know again; readers pass over it
 )
 
 // MalformedColumns are the columns of a malformed row: the raw bytes, which need
@@ -101,6 +102,8 @@ type Block struct {
 	Open  bool     // the transaction in it goes on in the next block
 	Rows  []Row    // in seq order; valid until the reader's next call; fewer than written where Damage says so
 	Bytes int64    // bytes on disk
+
+	States uint64 // rows that carry the state of a source, and are not among Rows
 
 	Damage []Damage // what could not be read, in seq order; nil for a whole block
 }

@@ -38,6 +38,17 @@ var _ httpapi.Store = webStore{}
 // Begin implements httpapi.Store.
 func (s webStore) Begin() httpapi.Tx { return s.DB.Begin() }
 
+var _ httpapi.OnceStore = webStore{}
+
+// BeginOnce implements httpapi.OnceStore.
+func (s webStore) BeginOnce(ctx context.Context, o httpapi.Once) (httpapi.OnceTx, *httpapi.Answer, error) {
+	tx, before, err := s.DB.BeginOnce(ctx, holdfast.Once(o))
+	if tx == nil {
+		return nil, (*httpapi.Answer)(before), err
+	}
+	return tx, nil, err
+}
+
 // admin is what the database, and the server around it, tell of themselves.
 type admin struct {
 	db     *holdfast.DB

@@ -124,6 +124,7 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 	o := holdfast.Options{FixedTables: !c.Tables.Auto, Zone: c.Tables.Zone.Location(), Log: log}
 	o.Check, o.Fold = checks(c)
 	o.Dedupe = repeats(c)
+	o.Requests = holdfast.Requests{Window: time.Duration(c.HTTP.Idempotency.Window), Keys: c.HTTP.Idempotency.Keys}
 	for _, name := range c.StreamNames() {
 		s := c.Streams[name]
 		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Limits: limits(s)}

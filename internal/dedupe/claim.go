@@ -14,6 +14,7 @@ type Claim struct {
 	taken int
 
 	// Guarded by Guard.mu.
+	request *request
 	outcome Outcome // of its rows, once they are handed over
 	durable bool
 	over    bool
@@ -126,9 +127,15 @@ func (g *Guard) settleLocked(c *Claim) bool {
 	seq, err := c.outcome.Result()
 	g.freeLocked(c, c.marks)
 	c.over = true
+	if c.request != nil {
+		delete(g.claimed, c.request.key)
+	}
 	if err != nil {
 		c.marks = nil
 		return true
+	}
+	if r := c.request; r != nil && r.answer != (Answer{}) {
+		g.requests.put(r.key, c.at, g.now().UnixMicro(), r.answer)
 	}
 	now := g.now().UnixMicro()
 	for _, m := range c.marks {
@@ -170,6 +177,9 @@ func (g *Guard) Release(c *Claim) {
 		return
 	}
 	g.freeLocked(c, c.marks[:c.taken])
+	if c.request != nil {
+		delete(g.claimed, c.request.key)
+	}
 	c.over, c.marks = true, nil
 	c.wakeLocked()
 }

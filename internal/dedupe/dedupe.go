@@ -70,13 +70,14 @@ type Guard struct {
 	sent      []*Claim // in the order of Sent; those in front may have an outcome
 	unflushed uint64   // the last seq that was acked before its flush
 	ready     chan struct{}
+	requests  memory[Answer]
 	broken    string // why not all that was stored before is known; "": it is
 }
 
 // New returns a Guard that knows nothing yet. Until Recovered is called, Take
 // waits.
-func New(rules []Rule, now func() time.Time) *Guard {
-	g := &Guard{now: now, tables: map[string]*Table{}, claimed: map[Key]*Claim{}, ready: make(chan struct{})}
+func New(rules []Rule, requests Requests, now func() time.Time) *Guard {
+	g := &Guard{now: now, requests: memory[Answer]{window: requests.Window, max: requests.Keys}, tables: map[string]*Table{}, claimed: map[Key]*Claim{}, ready: make(chan struct{})}
 	for _, r := range rules {
 		g.tables[r.Table] = &Table{Rule: r, mem: memory[struct{}]{window: r.Window, max: r.Keys}}
 	}
@@ -87,7 +88,8 @@ func New(rules []Rule, now func() time.Time) *Guard {
 func (g *Guard) Table(name string) *Table { return g.tables[name] }
 
 // Window returns the longest window.
-func (g *Guard) Window() (w time.Duration) {
+func (g *Guard) Window() time.Duration {
+	w := g.requests.window
 	for _, t := range g.tables {
 		w = max(w, t.Window)
 	}

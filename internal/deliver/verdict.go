@@ -140,7 +140,7 @@ func checkBlock(b *row.Block, after uint64) error {
 	if b.First > after+1 {
 		return halt(Gap, "rows %d to %d are missing in front of the next block", after+1, b.First-1)
 	}
-	known := uint64(len(b.Rows)) // of the rows from First to End: what became of them
+	known := uint64(len(b.Rows)) + b.States // of the rows from First to End: what became of them
 	for _, d := range b.Damage {
 		if d.First != 0 && d.Last >= b.First {
 			known += d.Last + 1 - max(d.First, b.First)

@@ -51,6 +51,7 @@ const (
 	DiskFull                 = "53100"
 	OutOfMemory              = "53200"
 	TooManyConnections       = "53300"
+	ConfigurationLimit       = "53400"
 	LimitExceeded            = "54000"
 	TooManyColumns           = "54011"
 	QueryCanceled            = "57014"

@@ -71,6 +71,7 @@ var statuses = map[string]int{
 	fault.DiskFull:              http.StatusInsufficientStorage,
 	fault.OutOfMemory:           http.StatusServiceUnavailable,
 	fault.TooManyConnections:    http.StatusTooManyRequests,
+	fault.ConfigurationLimit:    http.StatusTooManyRequests,
 	fault.LimitExceeded:         http.StatusRequestEntityTooLarge,
 	fault.TooManyColumns:        http.StatusBadRequest,
 	fault.SerializationFailure:  http.StatusConflict,

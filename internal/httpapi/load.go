@@ -327,8 +327,18 @@ func (a *API) postRows(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer body.Close()
+	if len(r.Header.Values("Idempotency-Key")) > 0 {
+		a.postOnce(w, r, body, durable)
+		return
+	}
+	rows, err := a.put(r, a.o.Store, body, durable)
+	a.answerRows(w, rows, err)
+}
+
+// put stores the rows of a request.
+func (a *API) put(r *http.Request, s Store, body io.Reader, durable bool) (int, error) {
 	large := false
-	rows, err := Put(r.Context(), a.o.Store, Load{
+	rows, err := Put(r.Context(), s, Load{
 		Table: r.PathValue("table"), ContentType: r.Header.Get("Content-Type"), Durable: durable,
 		Body: body,
 		grow: func() error {
@@ -344,6 +354,11 @@ func (a *API) postRows(w http.ResponseWriter, r *http.Request) {
 	if large {
 		<-a.large
 	}
+	return rows, err
+}
+
+// answerRows answers how many rows were stored, or why none.
+func (a *API) answerRows(w http.ResponseWriter, rows int, err error) {
 	switch {
 	case err == nil:
 		answer(w, http.StatusOK, map[string]int{"rows": rows})

@@ -22,6 +22,8 @@ type Reader struct {
 	file disk.File
 	r    *segment.Reader
 	buf  []byte
+
+	States bool // rows that carry the state of a source are wanted, too
 }
 
 // Reader returns a reader whose first row is from, or the one after the last
@@ -96,6 +98,9 @@ func (r *Reader) Next(ctx context.Context) (*row.Block, error) {
 func (r *Reader) TryNext() (*row.Block, error) {
 	b, err := r.tryNext()
 	if b != nil {
+		if !r.States {
+			withoutState(b)
+		}
 		r.j.pass(b)
 		for _, d := range b.Damage {
 			if !d.Gap {
