@@ -1,0 +1,186 @@
+package syslog
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"holdfast/row"
+)
+
+// Store is where rows go.
+type Store interface {
+	// Schema returns what rows of a table with such columns are like.
+	Schema(table string, columns []row.Column) (*row.Schema, error)
+	// Begin returns an empty transaction.
+	Begin() Tx
+}
+
+// Tx is a transaction that is used by one goroutine, over and over.
+type Tx interface {
+	// Insert adds a row, or refuses it for what it is.
+	Insert(s *row.Schema, values []row.Value) error
+	// Malformed adds a line that is no row, with the reason.
+	Malformed(table string, raw []byte, why, peer string) error
+	// Commit returns once the rows are on disk. An error leaves none of them.
+	Commit(ctx context.Context) error
+	// Rollback empties it.
+	Rollback()
+}
+
+// Options are how a server works. Store and Table must be set.
+type Options struct {
+	Store Store
+	Table string
+	// MaxLine is the longest message in bytes; 0: 64 KiB.
+	MaxLine int
+	// MaxConns is how many connections there may be at a time; 0: 256. One more
+	// is closed at once.
+	MaxConns int
+	// Allow are the networks that may send; empty: all.
+	Allow []netip.Prefix
+	// Zone is that of times without one; nil: UTC.
+	Zone *time.Location
+	Log  *slog.Logger // nil: nothing is logged
+}
+
+// Stats are what a server has done so far.
+type Stats struct {
+	Rows      int64 // stored, malformed ones included
+	Bytes     int64 // of their messages
+	Malformed int64 // of Rows
+	Refused   int64 // connections that were closed for what they sent, or datagrams of networks that may not
+	Lost      int64 // messages that were received and not stored: datagrams that came while rows could not be stored, and what was waiting at a stop
+	Conns     int64 // connections now
+	Waiting   int64 // messages received and not stored yet
+	Last      time.Time
+	Trouble   string // why rows cannot be stored; "" while they can
+}
+
+const (
+	maxBatchLines = 1000
+	maxBatchBytes = 32 << 10 // one longer message is a batch alone
+	// frameTime is how long a sender may take for one message, from its first
+	// byte to its last; between messages it may be silent for ever.
+	frameTime = time.Minute
+	// handshakeTime bounds the beginning of a TLS connection.
+	handshakeTime = 10 * time.Second
+	// lastWords is how long sockets are still read at a stop: what has arrived by
+	// then is in the system's buffers, and nobody would send it again.
+	lastWords = 250 * time.Millisecond
+	// Pauses before rows that could not be stored are tried again.
+	firstPause, lastPause = 50 * time.Millisecond, 5 * time.Second
+)
+
+// Server takes messages from any number of sockets. Its methods are safe for
+// concurrent use.
+type Server struct {
+	o      Options
+	ctx    context.Context // ends when rows are not waited for any more
+	giveUp context.CancelFunc
+
+	mu      sync.Mutex
+	closing bool
+	open    map[io.Closer]func() // sockets and connections, with what makes each stop reading
+	wg      sync.WaitGroup       // connections and the readers of datagrams
+
+	rows, bytes, malformed, refused, lost, conns, waiting, last atomic.Int64
+	trouble                                                     atomic.Pointer[string]
+}
+
+// New returns a server that listens to nothing yet.
+func New(o Options) *Server {
+	if o.MaxLine <= 0 {
+		o.MaxLine = 64 << 10
+	}
+	if o.MaxConns <= 0 {
+		o.MaxConns = 256
+	}
+	if o.Zone == nil {
+		o.Zone = time.UTC
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{o: o, open: map[io.Closer]func(){}}
+	s.ctx, s.giveUp = context.WithCancel(context.Background())
+	return s
+}
+
+// Stats returns what was done so far.
+func (s *Server) Stats() Stats {
+	st := Stats{
+		Rows: s.rows.Load(), Bytes: s.bytes.Load(), Malformed: s.malformed.Load(), Refused: s.refused.Load(),
+		Lost: s.lost.Load(), Conns: s.conns.Load(), Waiting: s.waiting.Load(),
+	}
+	if at := s.last.Load(); at != 0 {
+		st.Last = time.UnixMicro(at)
+	}
+	if why := s.trouble.Load(); why != nil {
+		st.Trouble = *why
+	}
+	return st
+}
+
+// errClosed is what serving a socket ends with after Shutdown.
+var errClosed = errors.New("syslog: the server is closed")
+
+// enter notes something that is read from; stop must make its reader return.
+func (s *Server) enter(c io.Closer, stop func()) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return errClosed
+	}
+	s.open[c] = stop
+	s.wg.Add(1)
+	return nil
+}
+
+func (s *Server) leave(c io.Closer) {
+	s.mu.Lock()
+	delete(s.open, c)
+	s.mu.Unlock()
+	s.wg.Done()
+}
+
+// Shutdown stops reading, and waits until what was read is stored. Where ctx
+// ends before, that is given up, and counted as lost.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	s.closing = true
+	for _, stop := range s.open {
+		stop()
+	}
+	s.mu.Unlock()
+	stop := context.AfterFunc(ctx, s.giveUp)
+	defer stop()
+	s.wg.Wait()
+	s.giveUp()
+}
+
+// allowed reports whether an address may send.
+func (s *Server) allowed(a netip.Addr) bool {
+	a = a.Unmap()
+	for _, p := range s.o.Allow {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return len(s.o.Allow) == 0
+}
+
+// addrOf returns the address of a peer without its port.
+func addrOf(a net.Addr) netip.Addr {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}

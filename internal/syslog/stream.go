@@ -1,0 +1,151 @@
+package syslog
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// ServeStream takes messages from the connections of l, which may be of TLS,
+// until Shutdown. It closes l.
+func (s *Server) ServeStream(l net.Listener) error {
+	if err := s.enter(l, func() { _ = l.Close() }); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer s.leave(l)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if s.isClosing() {
+				return nil
+			}
+			if !retryable(err) {
+				return err
+			}
+			time.Sleep(firstPause) // no descriptors: some will be given back
+			continue
+		}
+		s.welcome(c)
+	}
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// retryable reports whether accepting may work again.
+func retryable(err error) bool { return !errors.Is(err, net.ErrClosed) }
+
+// welcome serves a connection in a goroutine of its own, or closes it.
+func (s *Server) welcome(c net.Conn) {
+	peer := addrOf(c.RemoteAddr())
+	why := ""
+	switch {
+	case !s.allowed(peer):
+		why = "its network may not send"
+	case s.conns.Add(1) > int64(s.o.MaxConns):
+		s.conns.Add(-1)
+		why = "there are as many connections as there may be"
+	}
+	if why == "" && s.enter(c, func() { _ = c.SetReadDeadline(time.Now().Add(lastWords)) }) != nil {
+		s.conns.Add(-1)
+		why = "the server stops"
+	}
+	if why != "" {
+		s.refuse(c, why)
+		return
+	}
+	go func() {
+		defer s.leave(c)
+		defer s.conns.Add(-1)
+		if err := s.converse(c, peer.String()); err != nil {
+			s.refuse(c, reason(err))
+			return
+		}
+		_ = c.Close()
+	}()
+}
+
+// refuse closes a connection. Syslog has no words for why.
+func (s *Server) refuse(c net.Conn, why string) {
+	s.refused.Add(1)
+	s.o.Log.Warn("syslog: connection closed", "peer", c.RemoteAddr().String(), "reason", why)
+	_ = c.Close()
+}
+
+// converse stores what a connection sends until its end.
+func (s *Server) converse(c net.Conn, peer string) error {
+	if t, ok := c.(*tls.Conn); ok {
+		ctx, cancel := context.WithTimeout(s.ctx, handshakeTime)
+		defer cancel()
+		if err := t.HandshakeContext(ctx); err != nil {
+			return err
+		}
+	}
+	f, w := newFrames(c, s.o.MaxLine), s.newWriter()
+	var batch []line
+	size := 0
+	flush := func() {
+		w.store(batch)
+		clear(batch)
+		batch, size = batch[:0], 0
+	}
+	for {
+		if !f.ready() {
+			flush() // what is whole does not wait for what follows
+			if !s.await(c, f) {
+				return nil
+			}
+		}
+		text, torn, err := f.next()
+		if err != nil {
+			flush()
+			return s.verdict(err)
+		}
+		if text = trimmed(text); len(text) == 0 {
+			continue // what some senders keep a connection alive with
+		}
+		batch = append(batch, line{bytes.Clone(text), time.Now(), peer, torn})
+		if size += len(text); size >= maxBatchBytes || len(batch) >= maxBatchLines {
+			flush()
+		}
+	}
+}
+
+// await waits for the first byte of a message without a limit, and gives the
+// sender frameTime for what follows. It returns false where nothing follows.
+func (s *Server) await(c net.Conn, f *frames) bool {
+	s.limit(c, time.Time{})
+	if _, err := f.in.Peek(1); err != nil {
+		return false
+	}
+	s.limit(c, time.Now().Add(frameTime))
+	return true
+}
+
+// limit sets until when c is read, unless Shutdown has said that already.
+func (s *Server) limit(c net.Conn, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		_ = c.SetReadDeadline(until)
+	}
+}
+
+// verdict returns what a sender did wrong, nil where it only ended.
+func (s *Server) verdict(err error) error {
+	switch {
+	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF), s.isClosing():
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errors.New("a message was not complete after " + frameTime.String())
+	}
+	return err
+}
