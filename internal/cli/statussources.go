@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -26,6 +27,12 @@ func printSources(w io.Writer, all []httpapi.SourceStatus) error {
 	for _, s := range all {
 		if s.LastError != "" {
 			fmt.Fprintf(w, "source %s is %s: %s\n", s.Name, s.State, oneLine(s.LastError))
+		}
+		if len(s.Listen) > 0 {
+			fmt.Fprintf(w, "source %s listens on %s\n", s.Name, strings.Join(s.Listen, ", "))
+		}
+		if s.Lost > 0 {
+			fmt.Fprintf(w, "source %s has lost %d messages since the start: they came by UDP while rows could not be stored, or the server stopped\n", s.Name, s.Lost)
 		}
 		for _, text := range s.Notes {
 			fmt.Fprintf(w, "source %s: %s\n", s.Name, oneLine(text))

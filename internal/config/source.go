@@ -24,7 +24,13 @@ type Source struct {
 	Rotate   SourceRotate     `yaml:"rotate" omit:"zero" doc:"Rotation of followed files by Holdfast itself."`
 	Finished Finished         `yaml:"finished" doc:"What becomes of a rotated file that is stored and that nobody can write to: it is kept, removed, or moved to the archive."`
 	Archive  string           `yaml:"archive" doc:"Directory on the same file system that finished files are moved to."`
-	Poll     Duration         `yaml:"poll" doc:"How often files are looked at where the system does not tell of a change."`
+	Poll     Duration         `yaml:"poll" omit:"zero" doc:"How often files are looked at where the system does not tell of a change."`
+
+	Listen         []Endpoint `yaml:"listen" omit:"zero" doc:"Where syslog comes in: udp:, tcp: or tls:, and an address; port 0 lets the system choose."`
+	Table          Name       `yaml:"table" omit:"zero" doc:"Table that messages of syslog go to; it is declared where it is not yet."`
+	Allow          []Network  `yaml:"allow" omit:"zero" doc:"Networks that may send syslog; all when left out, which only addresses of this machine may be."`
+	MaxLine        Size       `yaml:"max_line" omit:"zero" doc:"Longest message of syslog; of a longer one only the beginning is kept, as a reject."`
+	MaxConnections int        `yaml:"max_connections" omit:"zero" doc:"Connections of syslog at the same time."`
 }
 
 // SourceRotate says how a source's files are rotated.
@@ -48,6 +54,12 @@ var onlySource = map[string][]SourceType{
 	"finished": {Flatstore},
 	"archive":  {Flatstore},
 	"poll":     {Flatstore},
+
+	"listen":          {Syslog},
+	"table":           {Syslog},
+	"allow":           {Syslog},
+	"max_line":        {Syslog},
+	"max_connections": {Syslog},
 }
 
 // sourceSchemes are how the url of each type of source begins, and what one
@@ -62,9 +74,10 @@ type SourceType string
 // The kinds of sources.
 const (
 	Flatstore SourceType = "flatstore" // flat files of Kamailio or OpenSIPS, followed
+	Syslog    SourceType = "syslog"    // RFC 5424 and 3164, over UDP, TCP and TLS
 )
 
-var sourceTypes = []string{string(Flatstore)}
+var sourceTypes = []string{string(Flatstore), string(Syslog)}
 
 func (t *SourceType) scan(text string) error {
 	err := pick("source type", text, sourceTypes)
@@ -153,6 +166,9 @@ func (*RPC) shape() map[string]any {
 const defaultPoll = Duration(time.Second)
 
 func (c *Config) settleSource(key string, s *Source) {
+	if s.Type == Syslog {
+		settleSyslog(s)
+	}
 	if s.Type != Flatstore {
 		return
 	}
@@ -189,7 +205,7 @@ func (c *Config) judgeSources(add report) {
 	for _, name := range c.SourceNames() {
 		s, key := c.Sources[name], "sources."+name
 		if s.Type == "" {
-			add(key, `add "type: flatstore"`, "source %q has no type", name)
+			add(key, `add "type: flatstore" or "type: syslog"`, "source %q has no type", name)
 			continue
 		}
 		for _, k := range slices.Sorted(maps.Keys(onlySource)) {
@@ -197,8 +213,11 @@ func (c *Config) judgeSources(add report) {
 				add(key+"."+k, "remove it", "%q is not for a source of type %q", k, string(s.Type))
 			}
 		}
-		if s.Type == Flatstore {
+		switch s.Type {
+		case Flatstore:
 			c.judgeFlatstore(add, key, name, places)
+		case Syslog:
+			c.judgeSyslog(add, key, name)
 		}
 	}
 }
@@ -303,6 +322,7 @@ func cloneSources(m map[string]*Source) map[string]*Source {
 	out := make(map[string]*Source, len(m))
 	for name, s := range m {
 		c := *s
+		c.Listen, c.Allow = slices.Clone(s.Listen), slices.Clone(s.Allow)
 		out[name] = &c
 	}
 	return out

@@ -26,6 +26,19 @@ func TestSources(t *testing.T) {
 		{`{calls: {type: flatstore, url: "flatstore:/a", rotate: {rpc: "udp:1"}}}`, `is no control socket`},
 		{`{calls: {type: flatstore, url: "flatstore:/a", columns: {acc: [a, b, a]}}}`, `is there twice`},
 		{`{calls: {type: flatstore, url: "flatstore:/a"}, b: {type: flatstore, url: "flatstore:/a/"}}`, `stored twice`},
+		{`{logs: {type: syslog, listen: ["udp:127.0.0.1:5514", "tcp:[::1]:0"], table: log, max_line: 8 KB, max_connections: 5}}`, ""},
+		{`{logs: {type: syslog, listen: ["udp:0.0.0.0:514"], allow: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"]}}`, ""},
+		{`{logs: {type: syslog}}`, "listens nowhere"},
+		{`{logs: {type: syslog, listen: ["udp:0.0.0.0:514"]}}`, "nobody may come in unknown"},
+		{`{logs: {type: syslog, listen: ["tls:127.0.0.1:6514"]}}`, "needs a certificate"},
+		{`{logs: {type: syslog, listen: ["sctp:127.0.0.1:6514"]}}`, "how syslog comes in"},
+		{`{logs: {type: syslog, listen: ["udp:127.0.0.1"]}}`, "is not an address"},
+		{`{logs: {type: syslog, listen: ["udp:127.0.0.1:1", "udp:127.0.0.1:1"]}}`, "is there twice"},
+		{`{logs: {type: syslog, listen: ["udp:127.0.0.1:1"], allow: [10.0.0.0/33]}}`, "is no network"},
+		{`{logs: {type: syslog, listen: ["udp:127.0.0.1:1"], max_line: 2 MB}}`, "from 1 KB to 1 MB"},
+		{`{logs: {type: syslog, listen: ["udp:127.0.0.1:1"], max_connections: -1}}`, "from 1 to 10000"},
+		{`{logs: {type: syslog, listen: ["udp:127.0.0.1:1"], poll: 1s}}`, `"poll" is not for a source of type "syslog"`},
+		{`{calls: {type: flatstore, url: "flatstore:/a", listen: ["udp:127.0.0.1:1"]}}`, `"listen" is not for a source of type "flatstore"`},
 	} {
 		read, err := Parse("test.yaml", []byte("sources: "+c.text+"\n"))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

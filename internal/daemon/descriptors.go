@@ -27,6 +27,9 @@ type share struct{ clients, starting, admins int }
 // for the work behind the doors and a handful of clients.
 func shareOut(limit int, c *config.Config) (share, error) {
 	own := ownFiles + streamFiles*len(c.Streams) + sinkFiles*len(c.Sinks) + sourceFiles*len(c.Sources)
+	for _, one := range c.Sources {
+		own += one.MaxConnections
+	}
 	least := own + 16
 	if limit < least {
 		return share{}, fault.New(fault.TooManyConnections, "the process may open %d files, and needs at least %d", limit, least).

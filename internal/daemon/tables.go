@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/config"
 	"holdfast/internal/fault"
 	"holdfast/internal/profile"
+	"holdfast/internal/syslog"
 	"holdfast/sink"
 )
 
@@ -102,7 +103,11 @@ func declare(db *holdfast.DB, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range tables {
+	logs, err := c.SyslogTables(syslog.Declared())
+	if err != nil {
+		return err
+	}
+	for _, t := range append(tables, logs...) {
 		if err := db.DeclareTable(t); err != nil && fault.Code(err) != fault.DuplicateTable {
 			return fmt.Errorf("declare table %q: %w", t.Name, err)
 		}

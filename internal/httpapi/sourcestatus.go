@@ -11,7 +11,7 @@ import (
 type SourceStatus struct {
 	Name           string   `json:"name"`
 	Type           string   `json:"type"`
-	State          string   `json:"state"`                // "starting", "following" (all that is complete is stored), "waiting" (for the next attempt), "held" (something is not read until somebody looked)
+	State          string   `json:"state"`                // "starting", "following" (all that is complete is stored), "listening", "waiting" (for the next attempt), "held" (something is not read until somebody looked)
 	LastError      string   `json:"last_error,omitempty"` // why it waits
 	Notes          []string `json:"notes,omitempty"`      // what somebody should look at
 	Rows           uint64   `json:"rows"`                 // stored since the start
@@ -20,7 +20,10 @@ type SourceStatus struct {
 	PendingBytes   int64    `json:"pending_bytes"`        // that are there and not stored
 	PendingSeconds float64  `json:"pending_seconds"`      // age of the oldest of them
 	Files          int      `json:"files"`                // that are followed, or wait
-	OpenFiles      int      `json:"open_files"`           // of them
+	OpenFiles      int      `json:"open_files"`           // of them; connections, where a source has these
+	Listen         []string `json:"listen,omitempty"`     // where it takes messages
+	Lost           uint64   `json:"lost,omitempty"`       // messages that came in and could not be kept, since the start
+	Refused        uint64   `json:"refused,omitempty"`    // connections closed for what they sent or who they were, since the start
 }
 
 // Age sets PendingSeconds from the time of the oldest; the zero time is none.
@@ -40,6 +43,8 @@ var (
 	descSourceLag     = desc("source_pending_seconds", "Age of the oldest of them.", perSource)
 	descSourceFiles   = desc("source_files", "Files that are followed, or wait.", perSource)
 	descSourceOpen    = desc("source_open_files", "Files of the source that are open.", perSource)
+	descSourceLost    = desc("source_lost_total", "Messages that came in and could not be kept since the start.", perSource)
+	descSourceRefused = desc("source_refused_total", "Connections closed for what they sent or who they were, since the start.", perSource)
 	descSourceOK      = desc("source_ok", "1 while all that the source has is taken.", perSource)
 )
 
@@ -56,6 +61,8 @@ func collectSources(all []SourceStatus, out chan<- prometheus.Metric) {
 		send(descSourceLag, prometheus.GaugeValue, s.PendingSeconds)
 		send(descSourceFiles, prometheus.GaugeValue, float64(s.Files))
 		send(descSourceOpen, prometheus.GaugeValue, float64(s.OpenFiles))
-		send(descSourceOK, prometheus.GaugeValue, yes(s.State == "following"))
+		send(descSourceOK, prometheus.GaugeValue, yes(s.State == "following" || s.State == "listening"))
+		send(descSourceLost, prometheus.CounterValue, float64(s.Lost))
+		send(descSourceRefused, prometheus.CounterValue, float64(s.Refused))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/leodido/go-syslog/v4/rfc5424"
 
 	"holdfast/row"
+	"holdfast/sink"
 )
 
 // Columns are those of the table that messages go to, with the types of
@@ -29,6 +30,15 @@ var Columns = []row.Column{
 	{Name: "msgid", Type: "text"},
 	{Name: "structured_data", Type: "jsonb"},
 	{Name: "message", Type: "text"},
+}
+
+// Declared returns Columns as a table is declared with them.
+func Declared() []sink.Column {
+	out := make([]sink.Column, len(Columns))
+	for i, c := range Columns {
+		out[i] = sink.Column{Name: c.Name, Type: c.Type, NotNull: c.Name == "received_at" || c.Name == "peer" || c.Name == "message"}
+	}
+	return out
 }
 
 // A line is one message as it came in.

@@ -62,6 +62,16 @@ func (p *pending) take() []line {
 	return batch
 }
 
+// waiting tells what is there.
+func (p *pending) waiting() waiting {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.lines) == 0 {
+		return waiting{}
+	}
+	return waiting{int64(len(p.lines)), size(p.lines), p.lines[0].received}
+}
+
 // ServePackets takes one message from each datagram of c until Shutdown. It
 // closes c.
 func (s *Server) ServePackets(c *net.UDPConn) error {
@@ -71,6 +81,8 @@ func (s *Server) ServePackets(c *net.UDPConn) error {
 	defer s.leave(c)
 	_ = c.SetReadBuffer(kernelBuffer) // less than that is no error
 	p := &pending{more: make(chan struct{}, 1)}
+	s.queue(p, true)
+	defer s.queue(p, false)
 	var wg sync.WaitGroup
 	wg.Go(func() { // ends once the reader is done and all is stored
 		w := s.newWriter()

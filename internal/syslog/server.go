@@ -59,8 +59,10 @@ type Stats struct {
 	Lost      int64 // messages that were received and not stored: datagrams that came while rows could not be stored, and what was waiting at a stop
 	Conns     int64 // connections now
 	Waiting   int64 // messages received and not stored yet
-	Last      time.Time
-	Trouble   string // why rows cannot be stored; "" while they can
+
+	WaitingBytes int64     // of them
+	Oldest       time.Time // when the first of them was received; zero: there is none
+	Trouble      string    // why rows cannot be stored; "" while they can
 }
 
 const (
@@ -88,10 +90,12 @@ type Server struct {
 	mu      sync.Mutex
 	closing bool
 	open    map[io.Closer]func() // sockets and connections, with what makes each stop reading
+	storing map[*writer]waiting  // what is being stored
+	queues  map[*pending]bool    // datagrams that wait for it
 	wg      sync.WaitGroup       // connections and the readers of datagrams
 
-	rows, bytes, malformed, refused, lost, conns, waiting, last atomic.Int64
-	trouble                                                     atomic.Pointer[string]
+	rows, bytes, malformed, refused, lost, conns atomic.Int64
+	trouble                                      atomic.Pointer[string]
 }
 
 // New returns a server that listens to nothing yet.
@@ -108,7 +112,7 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, open: map[io.Closer]func(){}}
+	s := &Server{o: o, open: map[io.Closer]func(){}, storing: map[*writer]waiting{}, queues: map[*pending]bool{}}
 	s.ctx, s.giveUp = context.WithCancel(context.Background())
 	return s
 }
@@ -117,11 +121,16 @@ func New(o Options) *Server {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Rows: s.rows.Load(), Bytes: s.bytes.Load(), Malformed: s.malformed.Load(), Refused: s.refused.Load(),
-		Lost: s.lost.Load(), Conns: s.conns.Load(), Waiting: s.waiting.Load(),
+		Lost: s.lost.Load(), Conns: s.conns.Load(),
 	}
-	if at := s.last.Load(); at != 0 {
-		st.Last = time.UnixMicro(at)
+	s.mu.Lock()
+	for _, w := range s.storing {
+		st.add(w)
 	}
+	for p := range s.queues {
+		st.add(p.waiting())
+	}
+	s.mu.Unlock()
 	if why := s.trouble.Load(); why != nil {
 		st.Trouble = *why
 	}
@@ -148,6 +157,43 @@ func (s *Server) leave(c io.Closer) {
 	delete(s.open, c)
 	s.mu.Unlock()
 	s.wg.Done()
+}
+
+// waiting is messages that one writer is storing.
+type waiting struct {
+	messages, bytes int64
+	since           time.Time // when the first of them was received
+}
+
+// add counts what waits somewhere.
+func (st *Stats) add(w waiting) {
+	st.Waiting += w.messages
+	st.WaitingBytes += w.bytes
+	if w.messages > 0 && (st.Oldest.IsZero() || w.since.Before(st.Oldest)) {
+		st.Oldest = w.since
+	}
+}
+
+// queue makes what waits in p count, or not any more.
+func (s *Server) queue(p *pending, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if on {
+		s.queues[p] = true
+	} else {
+		delete(s.queues, p)
+	}
+}
+
+// note says what w is storing; nothing where lines is empty.
+func (s *Server) note(w *writer, lines []line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(lines) == 0 {
+		delete(s.storing, w)
+		return
+	}
+	s.storing[w] = waiting{int64(len(lines)), size(lines), lines[0].received}
 }
 
 // Shutdown stops reading, and waits until what was read is stored. Where ctx

@@ -197,7 +197,7 @@ func TestEveryLineOnce(t *testing.T) {
 		}
 		seen[from]++
 	}
-	if got := s.Stats(); got.Rows != conns*each+100 || got.Malformed != 0 || got.Lost != 0 || got.Refused != 0 || got.Waiting != 0 || got.Trouble != "" || got.Last.IsZero() {
+	if got := s.Stats(); got.Rows != conns*each+100 || got.Malformed != 0 || got.Lost != 0 || got.Refused != 0 || got.Waiting != 0 || got.Trouble != "" || !got.Oldest.IsZero() {
 		t.Errorf("%+v", got)
 	}
 }
@@ -257,7 +257,9 @@ func TestShutdown(t *testing.T) {
 		c := dial(t, "tcp", stream)
 		send(t, c, "one\ntwo\nhalf of th")
 		send(t, dial(t, "udp", packets), "three")
-		eventually(t, "both readers have tried", func() bool { return st.attempts() >= 2 && (!full || s.Stats().Waiting == 3) })
+		eventually(t, "both readers have tried", func() bool {
+			return st.attempts() >= 2 && (!full || s.Stats().Waiting == 3 && s.Stats().WaitingBytes == 11 && !s.Stats().Oldest.IsZero())
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		if !full {
 			ctx = context.WithoutCancel(ctx)

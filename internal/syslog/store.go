@@ -28,8 +28,8 @@ func (w *writer) store(lines []line) {
 		return
 	}
 	s := w.s
-	s.waiting.Add(int64(len(lines)))
-	defer s.waiting.Add(-int64(len(lines)))
+	s.note(w, lines)
+	defer s.note(w, nil)
 	pause := firstPause
 	for {
 		malformed, err := w.try(lines)
@@ -110,17 +110,20 @@ func plain(err error) string {
 
 // count notes that lines are stored.
 func (s *Server) count(lines []line, malformed int64) {
-	size := 0
-	for _, l := range lines {
-		size += len(l.text)
-	}
-	s.bytes.Add(int64(size))
+	s.bytes.Add(size(lines))
 	s.malformed.Add(malformed)
-	s.last.Store(time.Now().UnixMicro())
 	s.rows.Add(int64(len(lines)))
 	if s.trouble.Swap(nil) != nil {
 		s.o.Log.Info("syslog: rows can be stored again")
 	}
+}
+
+// size returns the bytes of lines.
+func size(lines []line) (n int64) {
+	for _, l := range lines {
+		n += int64(len(l.text))
+	}
+	return n
 }
 
 // troubled notes why rows cannot be stored, and logs it once.

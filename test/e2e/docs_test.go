@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/test/pki"
 )
 
 // documents returns the text of each document by its path from the root.
@@ -122,10 +124,12 @@ func TestReadmeCommands(t *testing.T) {
 // TestDocumentedConfigurations checks each YAML example of the documents.
 func TestDocumentedConfigurations(t *testing.T) {
 	seen := 0
+	cert, key := pki.New(t, "the test's authority").Issue("localhost", time.Now().Add(time.Hour))
 	check := func(t *testing.T, text string) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "holdfast.yaml")
-		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/log/acc", dir, "/var/lib/xdasd/cache", dir).Replace(text)
+		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/log/acc", dir, "/var/lib/xdasd/cache", dir,
+			"/etc/holdfast/cert.pem", cert, "/etc/holdfast/key.pem", key).Replace(text)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
