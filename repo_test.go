@@ -100,7 +100,7 @@ func inside(dir string, roots ...string) bool {
 
 // seeded are the packages that bugs are seeded in, by internal/mutant: those
 // that rows must survive in.
-var seeded = []string{"row", "internal/disk", "internal/segment", "internal/journal", "internal/deliver", "sink/postgres"}
+var seeded = []string{"row", "internal/disk", "internal/segment", "internal/journal", "internal/deliver", "sink/postgres", "archive"}
 
 // An arrow says which packages of this module a package may import, besides
 // internal/fault, which is the vocabulary of refusals and imports nothing, and

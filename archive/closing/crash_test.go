@@ -2,64 +2,12 @@ package closing_test
 
 import (
 	"context"
-	"errors"
 	"maps"
-	"sync"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 
 	"holdfast/archive"
 	"holdfast/archive/closing"
 )
-
-// TestInterrupted ends a run's session at each of its steps, as a kill of the
-// program or of the connection would, with rows that stay and must be moved
-// behind the swap. Nothing is lost at any moment, the catalogue lists nothing
-// that is not whole, and the next run finishes or undoes.
-func TestInterrupted(t *testing.T) {
-	defer closing.SetInSwap(closing.SetInSwap(0))
-	b := newBase(t)
-	b.utm5(epoch, epoch+100)
-	end := int64(epoch + 50)
-	want := b.counts("")
-	dead := errors.New("killed")
-	for _, kill := range []string{"prepare", "swap", "settle", "move discount_transactions_all", "move invoices", "settle", "read-only", "verify", "catalogue", "none"} {
-		name := ""
-		s := b.session()
-		_, err := closing.Run(context.Background(), s, b.f, closing.Options{End: end, Step: func(step string) error {
-			if step == kill || name != "" {
-				name = step
-				s.Close() // whatever follows must not need it
-				return dead
-			}
-			return nil
-		}})
-		s.Close()
-		switch {
-		case kill == "none" && err != nil:
-			t.Fatalf("a run that nobody stopped: %v", err)
-		case kill != "none" && !errors.Is(err, dead):
-			t.Fatalf("it was not killed at %q: %v", kill, err)
-		case kill != "none" && b.number("SELECT count(*) FROM archives") != 0:
-			t.Fatalf("killed at %q: the catalogue lists it", kill)
-		}
-		suffix := "_all"
-		if b.number("SELECT count(*) FROM pg_class WHERE relname = 'invoices_all'") == 0 {
-			suffix = ""
-		}
-		if got := b.counts(suffix); !maps.Equal(got, want) {
-			t.Fatalf("killed at %q: %v, want %v", kill, got, want)
-		}
-	}
-	b.sound()
-	if n := b.number("SELECT count(*) FROM pg_class WHERE relname LIKE '%\\_new%'"); n != 0 {
-		t.Errorf("%d relations of twins are left", n)
-	}
-	if w := b.number("SELECT min(end_date) FROM archives"); w != end {
-		t.Errorf("it ends at %d, want %d", w, end)
-	}
-}
 
 // TestServerKilled kills the server under a run that is swapped, and goes on.
 func TestServerKilled(t *testing.T) {
@@ -88,70 +36,6 @@ func TestServerKilled(t *testing.T) {
 	if got := b.counts("_all"); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-}
-
-// TestWriters closes periods while sessions insert linked rows without pause:
-// none of their inserts fails, none of the rows is lost, and every rule holds.
-func TestWriters(t *testing.T) {
-	b := newBase(t)
-	b.exec(b.text("utm5.sql"))
-	b.f.Settle = 1
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	var wg sync.WaitGroup
-	events := make([]int64, 2)
-	for w := range events {
-		wg.Go(func() {
-			c, err := pgx.Connect(context.Background(), b.url)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer c.Close(context.Background())
-			for ctx.Err() == nil {
-				// The rows of one event, each dated when it is written.
-				_, err := c.Exec(context.Background(), `WITH now AS (SELECT floor(extract(epoch FROM clock_timestamp()))::integer AS s),
-					d AS (INSERT INTO discount_transactions_all (discount, service_type, discount_date) SELECT 1, 3, s FROM now RETURNING id, discount, discount_date),
-					i AS (INSERT INTO discount_transactions_iptraffic_all (id, discount, discount_date) SELECT * FROM d),
-					l AS (INSERT INTO dhs_sessions_log (recv_date) SELECT s FROM now RETURNING id),
-					e AS (INSERT INTO dhs_sessions_detail (dhs_sess_id) SELECT id FROM l)
-					INSERT INTO payment_transactions (payment_enter_date) SELECT s FROM now`)
-				if err != nil {
-					t.Errorf("an insert failed: %v", err)
-					return
-				}
-				events[w]++
-			}
-		})
-	}
-	closed := 0
-	for tries := 0; closed < 3; tries++ {
-		r, err := b.run(closing.Options{})
-		switch {
-		case refuses(err, archive.RuleWindow): // no second has gone by yet
-		case err != nil:
-			t.Errorf("closing: %v", err)
-		default:
-			closed++
-			t.Logf("%v, locked for %v, %v", r.Window, r.Held, r.Why)
-		}
-		if t.Failed() || tries > 500 {
-			break
-		}
-	}
-	stop()
-	wg.Wait()
-	b.sound()
-	total := events[0] + events[1]
-	for _, table := range []string{"discount_transactions_all", "discount_transactions_iptraffic_all", "dhs_sessions_log", "dhs_sessions_detail", "payment_transactions"} {
-		if n := b.number("SELECT count(*) FROM " + table + "_all"); n != total {
-			t.Errorf("%s: %d rows of %d events", table, n, total)
-		}
-	}
-	if closed < 3 {
-		t.Errorf("closed %d periods only", closed)
-	}
-	t.Logf("%d events", total)
 }
 
 // TestSpoiledMeanwhile breaks rules between the swap and the catalogue: nothing

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"holdfast/archive"
 	"holdfast/archive/dialect"
+	"holdfast/internal/mutant"
 )
 
 // batch is how many dated rows one step puts back, with all their children.
@@ -35,6 +37,9 @@ func (m mover) after(t archive.Table, end int64) string {
 	if m.f.Unit == archive.UnitTime {
 		second = m.s.Second(second)
 	}
+	if mutant.On(40) {
+		end--
+	}
 	return fmt.Sprintf("%s > %d", second, end)
 }
 
@@ -48,6 +53,9 @@ func (m mover) statements(root archive.Table, where string) []string {
 		if up, ok := conditions[t.Parent]; ok && t.Parent != "" {
 			parent := m.f.Table(t.Parent)
 			conditions[t.Name] = fmt.Sprintf("%s IN (SELECT p.%s FROM %s p WHERE %s)", m.s.Column(t.ParentKey), m.s.Column(parent.Key), m.s.Quote(dialect.Archived(parent.Name, m.stamp)), up)
+		}
+		if mutant.On(39) && t.Parent != "" && slices.ContainsFunc(m.table(t.Name).Structure.Columns, func(c archive.Column) bool { return c.Name == root.Date }) {
+			conditions[t.Name] = where
 		}
 		if where, ok := conditions[t.Name]; ok {
 			insert, remove := m.s.Move(m.table(t.Name), dialect.Archived(t.Name, m.stamp), where)
@@ -106,7 +114,7 @@ func (m mover) step(ctx context.Context, statements []string) error {
 	}
 	do := func(q dialect.Querier) error { return all(ctx, q, append(append(still, statements...), again...)) }
 	if len(names) == 0 {
-		return m.s.In(ctx, do)
+		return m.s.Again(ctx, func() error { return m.s.In(ctx, do) })
 	}
 	_, err := m.s.Exclusive(ctx, names, do)
 	return err

@@ -10,6 +10,7 @@ import (
 	"holdfast/archive"
 	"holdfast/archive/dialect"
 	"holdfast/internal/fault"
+	"holdfast/internal/mutant"
 )
 
 // Options say how Run closes. The zero value closes up to now.
@@ -183,8 +184,12 @@ func swap(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r
 	if err := s.In(ctx, func(q dialect.Querier) error { return compare(ctx, s, q, p) }); err != nil {
 		return 0, err
 	}
+	run := all
+	if s.Commits() {
+		run = each
+	}
 	return gentle(ctx, s, names, func(q dialect.Querier) error {
-		return all(ctx, q, append(slices.Clone(p.Swap), r.update(s, f, "state = '"+stateSwitched+"'")))
+		return run(ctx, q, append(slices.Clone(p.Swap), r.update(s, f, "state = '"+stateSwitched+"'")))
 	})
 }
 
@@ -317,6 +322,9 @@ func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result
 		return err
 	}
 	if len(broken) > 0 {
+		if mutant.On(37) {
+			return errors.Join(m.enter(ctx, result, kept), &Refusal{broken})
+		}
 		return &Refusal{broken}
 	}
 	if err := step("catalogue"); err != nil {

@@ -112,14 +112,31 @@ func (*mariadb) busy(err error) bool {
 	return errors.As(err, &e) && (e.Number == 1205 || e.Number == 1213)
 }
 
-// exclusive runs statements that lock by themselves, with little patience.
-func (m *mariadb) exclusive(ctx context.Context, s *Session, _ []string, what func(q Querier) error) (time.Duration, error) {
-	if _, err := s.Conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", brief)); err != nil {
-		return 0, err
+// impatient is how often exclusive tries without waiting at all.
+const impatient = 40
+
+// exclusive runs statements that lock by themselves, with little patience. At
+// first it does not wait for a single table: a statement that holds some and
+// waits for others can make a deadlock with a transaction that has them the
+// other way round, and it is the transaction that the server ends then.
+func (m *mariadb) exclusive(ctx context.Context, s *Session, _ []string, what func(q Querier) error) (held time.Duration, err error) {
+	for n, seconds := 0, 0; n <= impatient; n++ {
+		if n == impatient {
+			seconds = brief
+		}
+		if _, err := s.Conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", seconds)); err != nil {
+			return 0, err
+		}
+		began := time.Now()
+		err = what(s)
+		held = time.Since(began)
+		if err == nil || !m.busy(err) {
+			break
+		}
+		if seconds == 0 {
+			time.Sleep(time.Duration(n+1) * time.Millisecond) // whoever is there is soon gone
+		}
 	}
-	began := time.Now()
-	err := what(s)
-	held := time.Since(began)
 	if _, again := s.Conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d, sql_mode = '%s'", patient, ownMode)); err == nil {
 		err = again
 	}

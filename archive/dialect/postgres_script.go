@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"holdfast/archive"
+	"holdfast/internal/mutant"
 )
 
 // maxName is the length that PostgreSQL cuts names at, in bytes.
@@ -176,6 +177,9 @@ func (s *postgres) swap(t *Table, stamp int64, old string) (all []string) {
 	for _, q := range t.sequence {
 		highest := fmt.Sprintf("(SELECT max(%s) FROM %s)", ident(q.column), name)
 		switch {
+		case q.identity && mutant.On(38):
+			all = append(all, "ALTER SEQUENCE "+s.Quote(q.name)+" RENAME TO "+ident(suffixed(q.name, old)),
+				"ALTER SEQUENCE "+s.Quote(suffixed(q.name, soon))+" RENAME TO "+ident(q.name))
 		case q.identity:
 			next := s.Quote(suffixed(q.name, soon))
 			all = append(all,

@@ -176,13 +176,22 @@ const (
 // and tries again: whoever waits behind a lock that is not granted waits too.
 // It returns how long the tables were held.
 func (s *Session) Exclusive(ctx context.Context, tables []string, what func(q Querier) error) (held time.Duration, err error) {
-	for n := 1; ; n++ {
+	err = s.Again(ctx, func() (err error) {
 		held, err = s.exclusive(ctx, s, tables, what)
+		return err
+	})
+	return held, err
+}
+
+// Again runs what again where somebody else held a lock.
+func (s *Session) Again(ctx context.Context, what func() error) error {
+	for n := 1; ; n++ {
+		err := what()
 		if err == nil || !s.busy(err) || n == attempts {
-			return held, err
+			return err
 		}
 		if err := wait(ctx); err != nil {
-			return 0, err
+			return err
 		}
 	}
 }

@@ -65,11 +65,12 @@ func openSQLite(ctx context.Context, text string) (*Session, error) {
 	return s, err
 }
 
-// begin says how long others' locks are waited for, and how renaming works:
+// begin says how long others' locks are waited for, which holds nobody up
+// here, and how renaming works:
 // views and triggers keep the names that they were written with, and foreign
 // keys follow the table.
 func (*lite) begin(ctx context.Context, s *Session) error {
-	for _, one := range []string{"busy_timeout = 400", "foreign_keys = ON", "legacy_alter_table = ON", "recursive_triggers = OFF"} {
+	for _, one := range []string{"busy_timeout = 20000", "foreign_keys = ON", "legacy_alter_table = ON", "recursive_triggers = OFF"} {
 		if _, err := s.ExecContext(ctx, "PRAGMA "+one); err != nil {
 			return fault.New(fault.ConnectionFailure, "open the database").Because(err).WithHint("the file must be there; it is not made")
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"holdfast/internal/mutant"
 )
 
 // viewMark stands in the definition of a view of ours.
@@ -26,7 +28,7 @@ func (l *lite) Script(tables []*Table, stamp int64, before map[string][]string) 
 	}
 	for _, t := range tables {
 		all.Swap = append(all.Swap, t.create)
-		if t.room > 0 {
+		if t.room > 0 && !mutant.On(38) {
 			all.Swap = append(all.Swap, fmt.Sprintf("INSERT INTO sqlite_sequence (name, seq) SELECT %s, max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = %s), 0), coalesce((SELECT max(%s) FROM %s), 0))",
 				l.Text(t.Name), l.Text(Archived(t.Name, stamp)), l.Column(t.numbered()), l.Quote(Archived(t.Name, stamp))))
 		}

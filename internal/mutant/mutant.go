@@ -5,4 +5,4 @@
 package mutant
 
 // Last is the highest number of a bug.
-const Last = 30
+const Last = 40
