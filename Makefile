@@ -48,6 +48,7 @@ race:
 
 unit:
 	@set -x; go test $$(go list ./... | grep -vE '^holdfast/($(RACED)|test)(/|$$)')
+	HOLDFAST_SESSIONS=1000000 go test -run '^TestMillionSessions$$' ./internal/pgwire
 
 # The end-to-end tests drive a binary that Go's test cache does not see.
 e2e:

@@ -183,7 +183,8 @@ func TestClients(t *testing.T) {
 	b.query("begin")
 	c := connect(t, addr)
 	c.query("set application_name = 'renamed'")
-	c.query("begin; nonsense")
+	c.query("begin")
+	c.query("nonsense")
 	waitFor(t, func() bool { return len(srv.Clients()) == 4 && srv.Clients()[3].State != "active" })
 	waitFor(t, func() bool {
 		return srv.Clients()[1].State == "idle" && srv.Clients()[2].State == "idle in transaction"

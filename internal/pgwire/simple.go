@@ -43,7 +43,7 @@ func (s *session) statements(body []byte) error {
 	}
 	p := &s.parser
 	p.lexer, p.params = lexer{src: src}, 0
-	for ran := false; ; ran = true {
+	for ran, sound := false, false; ; ran = true {
 		for p.punct(';') {
 			continue
 		}
@@ -64,10 +64,65 @@ func (s *session) statements(body []byte) error {
 		if err != nil {
 			return err
 		}
+		if endsBlocks(st) && !sound {
+			if err := s.restParses(p); err != nil {
+				return err
+			}
+			sound = true
+		}
 		if _, ok := st.(*copyStatement); ok {
 			p.src = bytes.Clone(p.src) // its data is read over the query's text
 		}
 		if err := s.runSimple(st); err != nil {
+			return err
+		}
+	}
+}
+
+// endsBlocks reports whether st begins or ends a transaction.
+func endsBlocks(st statement) bool {
+	_, ok := st.(*transactionStatement)
+	return ok
+}
+
+// restParses looks for a syntax error in what is left of a query. PostgreSQL
+// parses all of it before it runs anything, so that nothing is committed of one
+// that cannot be parsed; here only a transaction's end could tell the difference.
+func (s *session) restParses(p *valueParser) error {
+	rest := valueParser{lexer: p.lexer}
+	for {
+		for rest.punct(';') {
+			continue
+		}
+		if rest.pos >= len(rest.src) && rest.unended == 0 {
+			return nil
+		}
+		var err error
+		if !s.onConsole && fold(rest.word(), "insert") {
+			err = rest.passInsert()
+		} else {
+			_, err = s.parse(&rest.lexer)
+		}
+		if fault.Code(err) == fault.SyntaxError {
+			return err
+		}
+		if err != nil {
+			return nil // it is no syntax error, and comes again in its turn
+		}
+	}
+}
+
+// passInsert reads over an INSERT.
+func (p *valueParser) passInsert() error {
+	if _, err := p.readTarget(); err != nil {
+		return err
+	}
+	for {
+		if err := p.row(); err != nil {
+			return err
+		}
+		if !p.punct(',') {
+			_, err := p.tail()
 			return err
 		}
 	}
