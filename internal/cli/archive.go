@@ -21,7 +21,7 @@ import (
 
 func newArchive(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "archive plan|run|verify|list",
+		Use:   "archive plan|run|verify|list|rehearse",
 		Short: "file families of linked SQL tables away by period",
 		Long: `archive works on the tables of a database, PostgreSQL, MariaDB or SQLite, with or
 without a server of Holdfast. The tables of a family are swapped for empty ones of the same
@@ -30,7 +30,7 @@ catalogue lists once every rule holds.`,
 		Example: "  holdfast archive plan --url postgres://billing@db/utm5 --profile utm5\n  holdfast archive verify --url postgres://billing@db/utm5 --profile utm5",
 	}
 	group(cmd)
-	cmd.AddCommand(newArchivePlan(env), newArchiveRun(env), newArchiveVerify(env), newArchiveList(env))
+	cmd.AddCommand(newArchivePlan(env), newArchiveRun(env), newArchiveVerify(env), newArchiveList(env), newArchiveRehearse(env))
 	for _, verb := range cmd.Commands() {
 		verb.DisableFlagsInUseLine = true
 	}
@@ -80,22 +80,27 @@ func (a *archiver) with(env *Env, do func(ctx context.Context, s *dialect.Sessio
 	if err != nil {
 		return err
 	}
-	if (a.url == "") == (a.urlFile == "") {
-		return usage("--url postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite:FILE", "one of --url and --url-file must be given")
-	}
-	url := a.url
-	if a.urlFile != "" {
-		text, err := os.ReadFile(a.urlFile)
-		if err != nil {
-			return err
-		}
-		url = strings.TrimSpace(string(text))
+	url, err := a.address()
+	if err != nil {
+		return err
 	}
 	s, err := dialect.Open(env.Context, url)
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(env.Context, s, f), s.Close())
+}
+
+// address returns the URL of the database.
+func (a *archiver) address() (string, error) {
+	if (a.url == "") == (a.urlFile == "") {
+		return "", usage("--url postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite:FILE", "one of --url and --url-file must be given")
+	}
+	if a.urlFile == "" {
+		return a.url, nil
+	}
+	text, err := os.ReadFile(a.urlFile)
+	return strings.TrimSpace(string(text)), err
 }
 
 func newArchivePlan(env *Env) *cobra.Command {

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestArchiveRehearse rehearses a closing on a copy, and then does it, on a
+// file: the database itself is as it was until it is run there.
+func TestArchiveRehearse(t *testing.T) {
+	dir := t.TempDir()
+	file, copied := filepath.Join(dir, "calls.db"), filepath.Join(dir, "copy.db")
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	exec := func(query string) {
+		t.Helper()
+		if _, err := db.Exec(query); err != nil {
+			t.Fatalf("%v in %s", err, query)
+		}
+	}
+	exec("CREATE TABLE call (id INTEGER PRIMARY KEY AUTOINCREMENT, at integer)")
+	exec("CREATE TABLE leg (id INTEGER PRIMARY KEY AUTOINCREMENT, call_id integer REFERENCES call)")
+	for i := range 10 {
+		exec(fmt.Sprintf("INSERT INTO call (at) VALUES (%d)", 1_700_000_000+i))
+		exec(fmt.Sprintf("INSERT INTO leg (call_id) VALUES (%d)", i+1))
+	}
+	exec("VACUUM INTO '" + copied + "'")
+	family := filepath.Join(dir, "calls.json")
+	if err := os.WriteFile(family, []byte(callsFamily), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do := func(code int, out, errs string, args ...string) {
+		t.Helper()
+		r := run(t, "", nil, append([]string{"archive"}, args...)...)
+		if r.code != code || !strings.Contains(r.out, out) || !strings.Contains(r.errors, errs) {
+			t.Errorf("%q: got %d\n%s%s\nwant %d %q %q", args, r.code, r.out, r.errors, code, out, errs)
+		}
+	}
+	do(2, "", "one of --on and --on-file", "rehearse", "--profile", family)
+	do(2, "", "names the database itself", "rehearse", "--on", "sqlite:"+file, "--url", "sqlite:"+file, "--profile", family)
+	do(0, "rehearsed: 2 archived tables, every rule holds\n", "", "rehearse", "--on", "sqlite:"+copied, "--url", "sqlite:"+file, "--profile", family, "--until", "1700000004")
+	do(0, "no archives\n", "", "list", "--url", "sqlite:"+file, "--profile", family)
+	do(3, "window: no row is dated from", "1 broken rule", "rehearse", "--on", "sqlite:"+copied, "--profile", family, "--until", "1700000004")
+	do(0, "archive 1: 2023-11-14 22:13:20 to 2023-11-14 22:13:24 UTC, 2 tables, 10 rows; ", "", "run", "--url", "sqlite:"+file, "--profile", family, "--until", "1700000004", "--no-backup", "--apply")
+	do(0, "2 archived tables: every rule holds\n", "", "verify", "--url", "sqlite:"+file, "--profile", family)
+	do(1, "", "unable to open database file", "list", "--url", "sqlite:"+filepath.Join(dir, "none.db"), "--profile", family)
+}
