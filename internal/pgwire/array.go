@@ -84,8 +84,13 @@ func decodeElement(dst []byte, elem uint32, w *wire) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
+	return appendElement(dst, text), nil
+}
+
+// appendElement writes an element of an array as PostgreSQL prints it.
+func appendElement(dst, text []byte) []byte {
 	if len(text) > 0 && !strings.EqualFold(string(text), "null") && !strings.ContainsAny(string(text), "{}\",\\ \t\n\r\f\v") {
-		return append(dst, text...), nil
+		return append(dst, text...)
 	}
 	dst = append(dst, '"')
 	for _, c := range text {
@@ -94,5 +99,5 @@ func decodeElement(dst []byte, elem uint32, w *wire) ([]byte, error) {
 		}
 		dst = append(dst, c)
 	}
-	return append(dst, '"'), nil
+	return append(dst, '"')
 }

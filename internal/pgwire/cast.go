@@ -43,6 +43,8 @@ func (p *valueParser) cast(it *item, t sqlType, at int) error {
 		ok = ok && it.clock.recast(t)
 	case itemUUID:
 		ok = ok && (t.name == "uuid" || k == kindText && it.is != "bpchar")
+	case itemArray:
+		ok = ok && t.dims > 0 && typeOf(it.is).oid() == t.oid()
 	case itemText:
 		ok = ok && again
 		if w := wordOf(it.text); ok && k == kindTime && w != 0 {

@@ -341,6 +341,10 @@ func (s *session) insertRow(t *target, items []item, params []row.Value) error {
 			mark := len(s.text)
 			s.text = appendUUID(s.text)
 			v.Text = s.text[mark:len(s.text):len(s.text)]
+		case itemArray:
+			if err := fitsArray(it, t.columns[i].Type); err != nil {
+				return err
+			}
 		case itemNumber:
 			if t.whole != nil && t.whole[i] && bytes.ContainsAny(it.text, ".eE") {
 				v.Text = s.rounded(it.text)

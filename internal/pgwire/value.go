@@ -18,7 +18,8 @@ const (
 	itemDefault
 	itemParam
 	itemClock
-	itemUUID // a random one
+	itemUUID  // a random one
+	itemArray // of what is says
 )
 
 // item is one place of a VALUES list.
@@ -250,6 +251,8 @@ func (p *valueParser) named(it *item, parens int) error {
 		p.pos += len(w)
 	case fold(w, "cast"):
 		return p.castCall(it, parens)
+	case fold(w, "array"):
+		return p.arrayLiteral(it, parens)
 	default:
 		if ok, err := p.clockCall(it); ok || err != nil {
 			return err
@@ -265,7 +268,7 @@ func (p *valueParser) named(it *item, parens int) error {
 // typed reads "type 'text'", and names what else starts with a word.
 func (p *valueParser) typed(it *item, w []byte) error {
 	at := p.pos
-	for _, e := range []string{"array", "row", "case", "coalesce", "exists", "not", "greatest", "least", "extract",
+	for _, e := range []string{"row", "case", "coalesce", "exists", "not", "greatest", "least", "extract",
 		"user", "current_user", "session_user", "current_role", "current_catalog", "current_schema", "current_time"} {
 		if fold(w, e) {
 			return p.refuse("expressions are not evaluated: "+e, evaluateHint)

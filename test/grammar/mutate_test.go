@@ -44,7 +44,7 @@ var seeds = []string{
 	`insert into t(a) select 1`,
 	`insert into t(a) overriding system value values (1)`,
 	`insert into t(a) values ('x' collate "C")`,
-	`insert into t(a) values (array[1,2])`,
+	`insert into t(a) values (array[1,2])`, `insert into t(a) values (array['a','b c',null], array[1.50,-2]::numeric[], ARRAY [true, false])`,
 	`insert into t(a[1]) values (row(1,2))`,
 	`insert into t(a) values (1) on conflict (a) do update set a = 1`,
 	`insert into t(a) values (d'x', U&'d!0061' UESCAPE '!')`,

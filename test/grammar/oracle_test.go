@@ -168,6 +168,8 @@ func valueOf(n *pg.Node) (value, error) {
 		case pg.SQLValueFunctionOp_SVFOP_CURRENT_DATE:
 			return clock("date")
 		}
+	case n.GetAArrayExpr() != nil:
+		return array(n.GetAArrayExpr().Elements)
 	case n.GetSetToDefault() != nil, n.GetParamRef() != nil:
 		return value{}, errRefused
 	}
@@ -218,6 +220,54 @@ func constant(c *pg.A_Const) (value, error) {
 		return bits(c.GetBsval().Bsval)
 	}
 	return value{}, errUnknown
+}
+
+// array is ARRAY[...] of texts, of plain numbers, or of booleans.
+func array(elements []*pg.Node) (value, error) {
+	kind, texts := "", []string{}
+	for _, e := range elements {
+		v, err := valueOf(e)
+		if err != nil {
+			return v, err
+		}
+		of := "text[]"
+		switch {
+		case v.null && v.known == "":
+			texts = append(texts, "NULL")
+			continue
+		case v.number && v.known == "" && !strings.ContainsAny(v.text, "eE"):
+			of, v.text = "int4[]", plain(v.text)
+			switch digits := len(strings.TrimPrefix(v.text, "-")); {
+			case strings.Contains(v.text, ".") || digits > 18:
+				of = "numeric[]"
+			case digits > 9:
+				of = "int8[]"
+			}
+		case v.truth:
+			of = "bool[]"
+		case v.number, v.random, v.at != nil, v.known != "" && v.known != "text":
+			return v, errUnknown
+		}
+		numbers := []string{"int4[]", "int8[]", "numeric[]"}
+		old, is := slices.Index(numbers, kind), slices.Index(numbers, of)
+		if kind != "" && kind != of && (old < 0 || is < 0) {
+			return v, errUnknown
+		}
+		if kind == "" || is > old {
+			kind = of
+		}
+		if v.text == "" || strings.EqualFold(v.text, "null") || strings.ContainsAny(v.text, "{}\",\\ \t\n\r\f\v") {
+			v.text = `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(v.text) + `"`
+		}
+		texts = append(texts, v.text)
+	}
+	if len(elements) == 0 {
+		return value{}, errUnknown
+	}
+	if kind == "" {
+		kind = "text[]"
+	}
+	return value{text: "{" + strings.Join(texts, ",") + "}", known: kind}, nil
 }
 
 // bits is a bit string: b101, or x1F.

@@ -27,7 +27,7 @@ values = [
     ("tm", datetime.time(23, 59, 59, 999999)), ("ts", datetime.datetime(2026, 11, 21, 0, 47, 52, 123456)),
     ("tz", datetime.datetime(2026, 11, 21, 0, 47, 52, tzinfo=tz)), ("iv", datetime.timedelta(days=3, seconds=5, microseconds=7)),
     ("u", uuid.UUID(int=7)), ("j", psycopg2.extras.Json({"a": [1, None]})), ("jb", json.dumps({"b": "\u00e9"})), ("ip", "10.0.0.0/8"),
-    ("ai", "{1,-2}"), ("t", None), ("Mixed Case", "100%"),
+    ("ai", [1, -2, None]), ("ai", []), ("at", ["a", "b c", '"', "null", "", None, "it's \\"]), ("t", None), ("Mixed Case", "100%"),
     ("i2", 40000), ("i4", "seven"), ("d", "2026-02-30"), ("c", "too long"), ("nothing", 1),
 ]
 for column, value in values:
