@@ -63,8 +63,11 @@ func TestBlock(t *testing.T) {
 	put("devices/sda/sda1/ro", "0")
 	put("devices/dm-0/queue/write_cache", "write through")
 	put("devices/dm-0/ro", "1")
+	put("devices/sdb/device/vendor", "QEMU    ")
+	put("devices/sdb/queue/rotational", "1")
+	put("devices/vda/ro", "0")
 	put("dev/block/placeholder", "")
-	for number, to := range map[string]string{"8:1": "../../devices/sda/sda1", "253:0": "../../devices/dm-0"} {
+	for number, to := range map[string]string{"8:1": "../../devices/sda/sda1", "253:0": "../../devices/dm-0", "8:16": "../../devices/sdb", "254:0": "../../devices/vda"} {
 		if err := os.Symlink(to, filepath.Join(sys, "dev", "block", number)); err != nil {
 			t.Fatal(err)
 		}
@@ -72,6 +75,8 @@ func TestBlock(t *testing.T) {
 	for number, want := range map[string]Device{
 		"8:1":   {Name: "sda", Cache: "write back", FUA: true, Rotational: true},
 		"253:0": {Name: "dm-0", Cache: "write through", ReadOnly: true},
+		"8:16":  {Name: "sdb", Rotational: true, Virtual: true},
+		"254:0": {Name: "vda", Virtual: true},
 	} {
 		if got, ok := Block(sys, number); !ok || got != want {
 			t.Errorf("%s is %+v, %v; want %+v", number, got, ok, want)
