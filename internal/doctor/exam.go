@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,7 +34,8 @@ const (
 	useData use = iota
 	useStream
 	useSink
-	useNamed // by whoever asks: a spool directory, say
+	useSource // others write there, and rotate
+	useNamed  // by whoever asks: a spool directory, say
 )
 
 // place is one directory of the installation.
@@ -108,6 +110,9 @@ func (x *exam) collect() {
 				x.visit(&place{Place: Place{Dir: dir, Use: "sink " + name}, use: useSink})
 			}
 		}
+		for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
+			x.visit(&place{Place: Place{Dir: c.Sources[name].Directory(), Use: "source " + name}, use: useSource})
+		}
 	}
 	for _, dir := range x.in.Dirs {
 		x.visit(&place{Place: Place{Dir: dir, Use: "directory"}, use: useNamed})
@@ -178,6 +183,8 @@ func (x *exam) present(p *place) {
 	case p.use == useSink && volume.Within(x.places[0].Dir, p.Dir): // the data directory, which serve makes
 	case p.use == useSink:
 		x.add(Finding{Warning, "present", p.Dir, "missing", "the sink waits until it is there; perhaps a volume is not mounted", "mount it, or make the directory and let the server's user write there", []string{"install -d -o holdfast " + quote(p.Dir)}})
+	case p.use == useSource:
+		x.add(Finding{Warning, "present", p.Dir, "missing", "nothing comes in from there; perhaps a volume is not mounted", "mount it, or let the program that writes there make it", []string{"findmnt --fstab --target " + quote(p.Dir)}})
 	case p.use == useStream && x.in.Config.Streams[p.stream].Hot.Exist:
 		x.add(Finding{Critical, "present", p.Dir, "missing", "it is configured with ==, so the server does not start without it: a volume is not mounted", "mount the volume", []string{"findmnt --fstab --target " + quote(p.Dir), "mount -a"}})
 	case p.use == useData:

@@ -167,6 +167,10 @@ func TestPlantedFaults(t *testing.T) {
 		{"a halted sink", func(w *world) {
 			w.in.Status = &httpapi.Status{Sinks: []httpapi.SinkStatus{{Name: "billing", State: "halted", LastError: "flood", Do: "look at the rejects"}}}
 		}, "sinks", Critical, "flood"},
+		{"a held source", func(w *world) {
+			w.in.Status = &httpapi.Status{Sources: []httpapi.SourceStatus{{Name: "calls", State: "held", LastError: "columns do not fit"}}}
+		}, "sources", Critical, "columns do not fit"},
+		{"logrotate cuts what is followed", (*world).followed, "logrotate", Critical, "copytruncate"},
 		{"a full stream", func(w *world) {
 			w.in.Status = &httpapi.Status{Streams: []httpapi.StreamStatus{{Name: "main", State: "full", Error: "its budget is used up"}}}
 		}, "streams", Critical, "budget is used up"},
@@ -242,7 +246,13 @@ func (w *world) flatFiles() {
 	w.etc("logrotate.d/acc", w.dir+"/flat/*.log {\n  copytruncate\n  daily\n}\n")
 }
 
-// mount puts an XFS or ext4 of nobody's under dir: the volume itself, again.
+func (w *world) followed() {
+	w.text += "sources:\n  calls: {type: flatstore, url: \"flatstore:" + w.dir + "/flat\", columns: {acc: [a]}}\n"
+	w.mount(w.dir + "/flat")
+	w.etc("logrotate.d/acc", w.dir+"/flat/*.log {\n  copytruncate\n}\n")
+}
+
+// mount puts the volume under dir once more.
 func (w *world) mount(dir string) {
 	ok(w.t, unix.Mount(w.at, dir, "", unix.MS_BIND, ""))
 	w.t.Cleanup(func() { ok(w.t, mounts.Unmount(dir)) })

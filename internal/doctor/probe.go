@@ -36,7 +36,7 @@ func (x *exam) flushes() {
 	seen := map[string]bool{}
 	for _, p := range x.places {
 		info, err := os.Stat(p.Dir)
-		if err != nil || !info.IsDir() || seen[p.Mount] || p.use == useSink || p.mount.Has("ro") || x.ctx.Err() != nil {
+		if err != nil || !info.IsDir() || seen[p.Mount] || p.use == useSink || p.use == useSource || p.mount.Has("ro") || x.ctx.Err() != nil {
 			continue
 		}
 		seen[p.Mount] = true

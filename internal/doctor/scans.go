@@ -172,9 +172,15 @@ func (x *exam) logrotate(p *place) {
 			f := Finding{Critical, "logrotate", p.Dir, fmt.Sprintf("%q in %s", strings.Join(rule.globs, " "), file), "logrotate renames, packs and removes files there, with the rows in them",
 				"take the directory out of that rule", []string{"cat " + quote(file)}}
 			told := strings.Contains(rule.body, "holdfast rotate") || strings.Contains(rule.body, "USR1")
-			if p.use == useSink {
+			cuts := strings.Contains(rule.body, "copytruncate")
+			switch {
+			case p.use == useSource && !cuts:
+				continue // a renamed file is followed to its end
+			case p.use == useSource:
+				f.Saw, f.Means, f.Do = f.Saw+", copytruncate", "lines that are written between copy and cut are lost", "remove copytruncate: a renamed file is followed to its end; let the writer open a new one in postrotate"
+			case p.use == useSink:
 				switch {
-				case strings.Contains(rule.body, "copytruncate"):
+				case cuts:
 					f.Saw, f.Means, f.Do = f.Saw+", copytruncate", "what is written between copy and cut is lost, and the sink finds its file shorter than it left it", "remove copytruncate, and add to the rule: postrotate, holdfast rotate, endscript"
 				case told:
 					continue

@@ -59,12 +59,15 @@ func (x *exam) server() {
 		}
 		return
 	}
-	x.checked("streams", "sinks", "rejects", "warnings")
+	x.checked("streams", "sinks", "sources", "rejects", "warnings")
 	for _, s := range x.in.Status.Streams {
 		x.streamState(&s)
 	}
 	for _, k := range x.in.Status.Sinks {
 		x.sinkState(&k)
+	}
+	for _, k := range x.in.Status.Sources {
+		x.sourceState(&k)
 	}
 	for _, w := range x.in.Status.Warnings {
 		x.add(Finding{Warning, "warnings", "the server", w, "it says so itself", "see holdfast status", nil})
@@ -122,6 +125,20 @@ func (x *exam) sinkState(k *httpapi.SinkStatus) {
 		} else {
 			found(Note, "rejects", saw, "rows that the database refused wait for you", "holdfast rejects list --sink "+k.Name)
 		}
+	}
+}
+
+func (x *exam) sourceState(k *httpapi.SourceStatus) {
+	found := func(sev Severity, saw, means, do string) {
+		x.add(Finding{sev, "sources", "source " + k.Name, saw, means, do, []string{"holdfast status --data " + quote(x.in.Config.Data)}})
+	}
+	switch {
+	case k.State == "held":
+		found(Critical, "held: "+or(k.LastError, strings.Join(k.Notes, "; ")), "something is not read before somebody looked", "read what it says of it")
+	case k.State == "waiting" && k.PendingSeconds > 60:
+		found(Warning, "waiting: "+k.LastError, fmt.Sprintf("%s wait there to be stored", bytesOf(k.PendingBytes)), "mend what it says; it tries again by itself")
+	case len(k.Notes) > 0:
+		found(Warning, strings.Join(k.Notes, "; "), "it says so itself", "look at those files")
 	}
 }
 

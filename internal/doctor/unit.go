@@ -38,7 +38,7 @@ func (x *exam) unit() {
 		found(Warning, fmt.Sprintf("LimitNOFILE=%d", n), fmt.Sprintf("max_connections needs %d: some clients are refused", x.in.AllFiles), "LimitNOFILE=65536")
 	}
 	for _, p := range x.places {
-		if why := hidden(d, p); why != "" && p.use != useNamed {
+		if why := hidden(d, p); why != "" && p.use != useNamed && p.use != useSource {
 			found(Critical, why, "it cannot write to "+p.Dir+" ("+p.Use+")", "ReadWritePaths="+p.Dir)
 		}
 	}

@@ -132,7 +132,7 @@ func (x *exam) own(on []*place, m volume.Mount) {
 	if _, worse := kinds[m.Kind]; worse && kinds[m.Kind].severity > Note {
 		return // said already, and moving it settles both
 	}
-	on = slices.DeleteFunc(slices.Clone(on), func(p *place) bool { return p.use == useSink })
+	on = slices.DeleteFunc(slices.Clone(on), func(p *place) bool { return p.use == useSink || p.use == useSource })
 	if len(on) == 0 {
 		return
 	}

@@ -180,7 +180,7 @@ func TestDocumentedVerbs(t *testing.T) {
 			for _, use := range verbUse.FindAllStringSubmatch(block[2], -1) {
 				words := strings.Fields(use[1])
 				verb := words[0]
-				if slices.Contains([]string{"config", "sink", "rejects", "profile", "archive", "import"}, verb) && len(words) > 1 {
+				if slices.Contains([]string{"config", "sink", "rejects", "profile", "archive", "import", "doctor"}, verb) && len(words) > 1 {
 					verb += " " + words[1]
 				}
 				if ask(verb) == "" {
