@@ -111,7 +111,9 @@ func (x *exam) collect() {
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
-			x.visit(&place{Place: Place{Dir: c.Sources[name].Directory(), Use: "source " + name}, use: useSource})
+			if dir := c.Sources[name].Directory(); dir != "" { // others listen
+				x.visit(&place{Place: Place{Dir: dir, Use: "source " + name}, use: useSource})
+			}
 		}
 	}
 	for _, dir := range x.in.Dirs {
