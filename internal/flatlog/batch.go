@@ -90,7 +90,8 @@ func (f *Follower) store(ctx context.Context, files []*file) (more bool, err err
 	if len(b.marks) == 0 && !f.forced {
 		return false, nil
 	}
-	if err := p.write(b.marks); err != nil {
+	gone := len(f.gone)
+	if err := p.write(append(b.marks, f.gone...)); err != nil {
 		return false, err
 	}
 	over = true
@@ -98,6 +99,7 @@ func (f *Follower) store(ctx context.Context, files []*file) (more bool, err err
 		return false, err
 	}
 	p.committed()
+	f.gone = f.gone[gone:]
 	f.forced = false
 	for i, one := range b.files {
 		one.mark, one.dirty = b.marks[i], false
@@ -123,14 +125,14 @@ func (b *batch) read(one *file) error {
 	}
 	if err := f.openFile(one); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errMoved) { // the next scan knows its name
-			f.remark("%s cannot be read: %s", one.path(), err)
+			f.unreadable(one, err)
 		}
 		return nil
 	}
 	was := one.mark
 	tail, err := one.settle(f.warn)
 	if err != nil {
-		f.remark("%s cannot be read: %s", one.path(), err)
+		f.unreadable(one, err)
 		return nil
 	}
 	if one.At < was.At {
@@ -184,7 +186,7 @@ func (r *reading) run(tail []byte) error {
 		buf := r.b.f.buf
 		n, err := r.file.f.ReadAt(buf, r.at)
 		if err != nil && err != io.EOF {
-			r.b.f.remark("%s cannot be read at byte %d: %s", r.file.path(), r.at, err)
+			r.b.f.unreadable(r.file, fmt.Errorf("at byte %d: %w", r.at, err))
 		}
 		if n == 0 {
 			return nil

@@ -13,7 +13,7 @@ import (
 // the follower around its commits with what a disk may have kept: every
 // complete line is stored exactly once.
 func TestRandomCrashes(t *testing.T) {
-	seeds := uint64(40)
+	seeds := uint64(16)
 	if os.Getenv("HOLDFAST_LONG") != "" {
 		seeds = 2000
 	}

@@ -34,6 +34,7 @@ type file struct {
 	since    time.Time // when the oldest byte that is not stored was met; zero: all is stored
 	hold     string    // why it is not read
 	closed   bool      // whether nobody can write to it any more
+	removed  bool      // whether no name of it is left anywhere
 	checked  bool      // whether what is stored of it was compared in this run
 	dirty    bool      // whether its mark differs from what is committed
 	f        *os.File

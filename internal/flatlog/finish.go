@@ -127,6 +127,9 @@ func (f *Follower) away(one *file) error {
 	if one.dir != "" {
 		f.o.Log.Info("a finished file was put away", "file", one.path(), "bytes", one.At)
 	}
+	if one.dir != "" || one.removed { // it does not come back
+		f.gone = append(f.gone, mark{identity: one.identity, Gone: true})
+	}
 	one.close()
 	delete(f.files, one.identity)
 	return nil

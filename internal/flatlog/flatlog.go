@@ -115,6 +115,8 @@ type Follower struct {
 	buf       []byte
 	values    []row.Value
 	swept     time.Time // when holders were looked for last
+	gone      []mark    // of files that cannot come back, to be forgotten with the next batch
+	unread    int       // files that could not be read since the last scan
 
 	mu     sync.Mutex
 	status Status

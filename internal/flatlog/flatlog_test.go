@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/internal/fault"
 	"holdfast/row"
@@ -289,7 +290,7 @@ func TestLostPositions(t *testing.T) {
 
 // TestManyFiles follows thousands with a few descriptors.
 func TestManyFiles(t *testing.T) {
-	const files = 2000
+	const files = 1000
 	b := newBench(t, Options{MaxOpen: 10})
 	for round := range 3 {
 		for n := range files {
@@ -356,6 +357,69 @@ func TestFinished(t *testing.T) {
 			if _, err := os.Stat(b.path("acc_1.log")); err != nil {
 				t.Error(err)
 			}
+			b.add("acc_1.log", "4||\n")
+			b.round()
+			if n := len(b.f.positions.at); n != 1 && kind != Keep {
+				t.Errorf("%d files are remembered, want 1", n)
+			}
 		})
 	}
+}
+
+// TestRemovedByOthers reads a file on that was removed while it was open, and
+// forgets it when nobody has it any more.
+func TestRemovedByOthers(t *testing.T) {
+	b := newBench(t, Options{})
+	b.add("acc_1.log", "1||\n")
+	b.round()
+	writer, err := os.OpenFile(b.path("acc_1.log"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if err := os.Remove(b.path("acc_1.log")); err != nil {
+		t.Fatal(err)
+	}
+	b.f.swept = time.Now() // its holder is this process, which does not count
+	b.round()
+	if _, err := writer.WriteString("2||\n"); err != nil {
+		t.Fatal(err)
+	}
+	b.round()
+	b.round()
+	b.want("acc|1||", "acc|2||")
+	if _, known := holders(nil); !known {
+		t.Skip("this process may not look into others")
+	}
+	b.f.swept = time.Time{}
+	b.round()
+	b.add("acc_2.log", "3||\n")
+	b.round()
+	if s := b.f.Status(); s.Files != 1 || len(b.f.positions.at) != 1 {
+		t.Errorf("status %+v; %d files are remembered", s, len(b.f.positions.at))
+	}
+}
+
+// TestUnreadable holds that a file that may not be read is told of, and read
+// when it may.
+func TestUnreadable(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	b := newBench(t, Options{})
+	b.add("acc_1.log", "1||\n")
+	b.add("acc_2.log", "2||\n")
+	if err := os.Chmod(b.path("acc_1.log"), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.round()
+	b.want("acc|2||")
+	if b.f.note(nil); b.f.Status().State != Held {
+		t.Errorf("status %+v", b.f.Status())
+	}
+	if err := os.Chmod(b.path("acc_1.log"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.round()
+	b.want("acc|2||", "acc|1||")
 }

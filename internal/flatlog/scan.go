@@ -1,11 +1,13 @@
 package flatlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,6 +23,7 @@ const (
 // scan looks at all files of the directories.
 func (f *Follower) scan() error {
 	f.scans++
+	f.unread = 0
 	f.mu.Lock()
 	f.status.Notes = nil
 	f.mu.Unlock()
@@ -35,11 +38,13 @@ func (f *Follower) scan() error {
 			f.missing(one)
 		}
 	}
+	var away []mark
 	for id, m := range f.positions.at {
 		if f.files[id] == nil {
-			f.absent(m)
+			away = append(away, m)
 		}
 	}
+	f.absent(away)
 	f.count()
 	return nil
 }
@@ -144,7 +149,8 @@ func (f *Follower) begin(one *file, live bool) error {
 			delete(f.files, one.identity) // the next scan meets it again
 			return nil
 		}
-		one.hold = err.Error()
+		f.unreadable(one, err)
+		delete(f.files, one.identity) // the next scan tries again
 		return nil
 	}
 	defer one.close()
@@ -187,19 +193,32 @@ func (f *Follower) missing(one *file) {
 	}
 	one.grown(s.size, s.changed)
 	one.dir, one.scan = "", f.scans
+	one.removed = s.links == 0
 }
 
-// absent tells of a file that was followed, and of which there is neither a
-// name nor a descriptor; after a month it is forgotten.
-func (f *Follower) absent(m mark) {
-	switch now := time.Now(); {
-	case m.Missing == 0:
-		m.Missing = now.Unix()
-		f.positions.at[m.identity] = m // durable with the next record of all files
-	case now.Sub(time.Unix(m.Missing, 0)) > forgetAfter:
-		f.o.Log.Warn("a file was not met for a month and is forgotten", "file", m.Name, "stored", m.At)
-		delete(f.positions.at, m.identity)
+// absent tells of files that were followed, and of which there is neither a name
+// nor a descriptor: a volume may be away. After a month they are forgotten, and
+// the oldest before that where they are too many.
+func (f *Follower) absent(all []mark) {
+	slices.SortFunc(all, func(a, b mark) int { return cmp.Compare(a.Missing, b.Missing) })
+	surplus := len(f.positions.at) - maxFiles
+	for _, m := range all {
+		switch now := time.Now(); {
+		case m.Missing == 0:
+			m.Missing = now.Unix()
+			f.positions.at[m.identity] = m // durable with the next record of all files
+		case now.Sub(time.Unix(m.Missing, 0)) > forgetAfter || surplus > 0:
+			f.o.Log.Warn("a file was not met for long and is forgotten", "file", m.Name, "stored", m.At, "missed", time.Unix(m.Missing, 0))
+			delete(f.positions.at, m.identity)
+			surplus--
+		}
 	}
+}
+
+// unreadable takes note of a file that cannot be read now.
+func (f *Follower) unreadable(one *file, err error) {
+	f.unread++
+	f.remark("%s cannot be read: %s", one.path(), err)
 }
 
 // remark adds a note to the status.

@@ -90,7 +90,7 @@ func (f *Follower) note(err error) {
 	f.mu.Lock()
 	was := f.status.Error
 	f.status.State, f.status.Error = Following, ""
-	if f.status.held > 0 {
+	if f.status.held+f.unread > 0 {
 		f.status.State = Held
 	}
 	if err != nil {
