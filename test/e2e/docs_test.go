@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -127,9 +128,12 @@ func TestDocumentedConfigurations(t *testing.T) {
 	cert, key := pki.New(t, "the test's authority").Issue("localhost", time.Now().Add(time.Hour))
 	check := func(t *testing.T, text string) {
 		dir := t.TempDir()
-		file := filepath.Join(dir, "holdfast.yaml")
-		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/log/acc", dir, "/var/lib/xdasd/cache", dir,
-			"/etc/holdfast/cert.pem", cert, "/etc/holdfast/key.pem", key).Replace(text)
+		file, logs, old := filepath.Join(dir, "holdfast.yaml"), filepath.Join(dir, "logs"), filepath.Join(dir, "old")
+		if err := errors.Join(os.Mkdir(logs, 0o700), os.Mkdir(old, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/log/acc", dir, "/var/log/kamailio/acc", logs, "/var/log/kamailio/old", old,
+			"/var/lib/xdasd/cache", dir, "/etc/holdfast/cert.pem", cert, "/etc/holdfast/key.pem", key).Replace(text)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
