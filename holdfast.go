@@ -15,6 +15,7 @@ import (
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 	"holdfast/internal/rejects"
+	"holdfast/internal/roller"
 	"holdfast/internal/roster"
 	"holdfast/internal/sources"
 	"holdfast/row"
@@ -60,6 +61,8 @@ type Options struct {
 	Fold func(table string) string
 	// Scrub reads sealed segments again in the background; the zero value does not.
 	Scrub Scrub
+	// Undo is how long a roll by message can be taken back; 0: not at all.
+	Undo time.Duration
 	// Log gets what no caller can be told; nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -71,6 +74,8 @@ type Stream struct {
 	Exists bool     // Dir must be there already, so that a volume which is not mounted is noticed
 	Tables []string // tables that go here, as names or patterns with * and ?
 	Limits Limits
+	Link   string // column with a rising id, or "time", that ties it to other streams with the same one; "": nothing
+	Parent string // the stream whose rows these rows belong to, with the same Link; "": none
 }
 
 // Limits bound what a stream keeps on disk. The zero Limits keep every row and
@@ -81,7 +86,13 @@ type Limits struct {
 	History       int64                   // bytes of delivered rows kept; 0: all
 	KeepDelivered bool                    // keep no row that is delivered, and no file after Close
 	Wait          time.Duration           // how long writers wait for room before they are refused
+	DropOldest    bool                    // where nothing else helps, rows go that sinks need, and a gap tells which
+	Keep          Keep                    // what no limit and no roll removes
 }
+
+// Keep is what of a stream nothing removes, the newest segments first. Zero
+// fields ask nothing.
+type Keep = journal.Keep
 
 // Sink is one destination.
 type Sink struct {
@@ -108,6 +119,8 @@ type DB struct {
 	streams   []*stream // sorted by name
 	byName    map[string]*stream
 	roster    *roster.Roster
+	roller    *roller.Roller
+	ledger    *ledger
 	rejects   *rejects.Store
 	sources   *sources.Book
 	instance  string // this run's token in the sinks
@@ -132,7 +145,8 @@ type DB struct {
 type stream struct {
 	Stream
 	journal *journal.Journal
-	fs      *disk.Real // its directory, where that is not in the data directory
+	files   disk.FS    // its directory
+	fs      *disk.Real // the same, where that is not in the data directory
 	guard   *guard     // nil: no repeats are looked for
 }
 
@@ -209,11 +223,16 @@ func (db *DB) open() (err error) {
 	if db.roster, err = roster.Open(db.disk); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
+	if err = db.openRoller(); err != nil {
+		return fmt.Errorf("open data directory %q: %w", db.dir, err)
+	}
 	for _, s := range db.o.Streams {
 		if err := db.openStream(s); err != nil {
 			return err
 		}
 	}
+	db.attachRoller()
+	db.openLedger()
 	if db.rejects, err = rejects.Open(db.byName[RejectsStream].journal, rejects.Options{Log: db.o.Log}); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
@@ -230,7 +249,8 @@ func (db *DB) openStream(o Stream) error {
 	if err != nil {
 		return fmt.Errorf("open directory of stream %q: %w", o.Name, err)
 	}
-	s.journal, err = journal.Open(d, journal.Options{Name: o.Name, Limits: journal.Limits(o.Limits), Scrub: journal.Scrub(db.o.Scrub), Log: db.o.Log})
+	s.files = d
+	s.journal, err = journal.Open(d, db.journalOptions(o))
 	if err != nil {
 		if s.fs != nil {
 			err = errors.Join(err, s.fs.Close())
@@ -309,6 +329,10 @@ func (db *DB) release() error {
 	if db.sources != nil {
 		errs = append(errs, db.sources.Close())
 	}
+	if db.roller != nil {
+		db.roller.Attach(nil) // no stream rolls another that is closed
+	}
+	db.ledger.close()
 	for _, s := range slices.Backward(db.streams) {
 		errs = append(errs, s.journal.Close())
 		if s.fs != nil {

@@ -19,7 +19,7 @@ func (db *DB) registrations(name string) ([]*stream, error) {
 	var all []*stream
 	known := []string{}
 	for _, s := range db.streams {
-		if s.Name == RejectsStream { // what reads that is no sink
+		if own(s.Name) { // what reads that is no sink
 			continue
 		}
 		for have := range s.journal.Sinks() {

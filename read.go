@@ -128,6 +128,9 @@ func (f *reading) block(b *row.Block) {
 
 // damage gives d, unless it is before what is wanted.
 func (f *reading) damage(d row.Damage) {
+	if d.Rolled { // nothing is wrong, and status tells how far back rows reach
+		return
+	}
 	if !f.stopped && (d.First == 0 || d.Last >= f.o.From) {
 		f.stopped = !f.yield(nil, &DamageError{d})
 	}

@@ -100,7 +100,7 @@ func inside(dir string, roots ...string) bool {
 
 // seeded are the packages that bugs are seeded in, by internal/mutant: those
 // that rows must survive in.
-var seeded = []string{"row", "internal/disk", "internal/segment", "internal/journal", "internal/deliver", "sink/postgres", "archive"}
+var seeded = []string{"row", "internal/disk", "internal/segment", "internal/journal", "internal/roller", "internal/deliver", "sink/postgres", "archive"}
 
 // An arrow says which packages of this module a package may import, besides
 // internal/fault, which is the vocabulary of refusals and imports nothing, and
@@ -152,11 +152,12 @@ var arrows = []arrow{
 	{"internal/flatlog", []string{"row", "internal/disk"}, "followed files are others' files; who follows them declares where the rows go"},
 	{"internal/roll", nil, "what leaves is decided from manifests alone, so that it can be decided again without a disk"},
 	{"internal/doctor", []string{"internal/volume", "internal/disk", "internal/config", "internal/certs", "internal/httpapi"}, "a doctor looks at everything, and nothing rests on what it says"},
-	{"internal/config", []string{"sink", "internal/profile", "internal/auth", "internal/certs", "internal/gate"}, "what is configured must be checkable without what it configures; a profile, a verifier and a certificate are data"},
-	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects", "internal/sources", "internal/dedupe"}, "the library is the database without doors, and delivers to the sinks that it is given"},
+	{"internal/roller", []string{"internal/disk", "internal/segment", "internal/journal", "internal/roll"}, "whoever carries plans out knows streams, and neither who writes nor who reads"},
+	{"internal/config", []string{"sink", "internal/roll", "internal/profile", "internal/auth", "internal/certs", "internal/gate"}, "what is configured must be checkable without what it configures; a profile, a verifier and a certificate are data"},
+	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects", "internal/sources", "internal/dedupe", "internal/roll", "internal/roller"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
 	{"internal/bench", []string{".", "row", "sink", "sink/sqlite", "sink/postgres", "sink/mysql", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi", "internal/throwaway", "internal/volume"}, "the bench measures each layer by itself, and speaks as a client"},
-	{"internal/cli", []string{".", "row", "archive", "archive/dialect", "archive/closing", "internal/auth", "internal/bench", "internal/daemon", "internal/config", "internal/doctor", "internal/profile", "internal/httpapi", "internal/journal", "internal/disk", "internal/mcache"}, "verbs go through the server, the library or the daemon"},
+	{"internal/cli", []string{".", "row", "archive", "archive/dialect", "archive/closing", "internal/auth", "internal/bench", "internal/daemon", "internal/config", "internal/doctor", "internal/profile", "internal/httpapi", "internal/journal", "internal/roll", "internal/disk", "internal/mcache" go through the server, the library or the daemon"},
 	{"cmd/holdfast", []string{"internal/cli"}, "main only hands over to the verbs"},
 	{"test/tally", nil, "what is counted does not matter to the counter"},
 	{"test/tally/check", []string{"test/tally"}, "it prints what was counted"},
@@ -247,7 +248,7 @@ func TestBans(t *testing.T) {
 // TestOnlyDiskTouchesFiles holds that every file of the engine goes through
 // internal/disk, where crashes and faults can be put in its way.
 func TestOnlyDiskTouchesFiles(t *testing.T) {
-	engine := []string{"row", "sink/sinktest", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/deliver", "internal/roll"}
+	engine := []string{"row", "sink/sinktest", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/deliver", "internal/roll", "internal/roller"}
 	files := []string{"os", "io/ioutil", "path/filepath", "syscall", "golang.org/x/sys/unix"}
 	for _, f := range load(t).files {
 		if f.test || !inside(f.dir, engine...) {
@@ -258,6 +259,69 @@ func TestOnlyDiskTouchesFiles(t *testing.T) {
 				t.Errorf("%s imports %q: the engine reaches files through internal/disk only, or no test can make them fail", f.path, imp)
 			}
 		}
+	}
+}
+
+// removers are the functions of the engine that may take a file away or give it
+// another name, and why that removes no row. Journal.destroy alone removes rows.
+var removers = map[string]string{
+	"destroy":        "the one that removes rows, after asking what must stay",
+	"recycle":        "destroy alone calls it",
+	"bringBack":      "takes a file out of the trash",
+	"activateOnce":   "gives a new segment its name",
+	"place":          "gives the parts of a committed transaction their names",
+	"dropUnfinished": "takes parts of a transaction away whose commit did not come to its end",
+	"unlink":         "takes a segment without rows away",
+	"discard":        "takes a file away that holds nothing of the stream",
+	"loadSpares":     "takes reserved and staged files away that nobody needs",
+	"loadGaps":       "takes a GAPS away that was not renamed",
+	"copyAside":      "takes a copy away that did not come to its end, and names one that did",
+	"setAside":       "moves a file that is of no use to the quarantine",
+	"open":           "of checkpoints: CHECKPOINT holds no row",
+}
+
+// TestOneRemover holds that exactly one function removes rows.
+func TestOneRemover(t *testing.T) {
+	p := load(t)
+	callers := map[string][]string{}
+	for _, f := range p.files {
+		if f.test || !inside(f.dir, "internal/journal", "internal/segment", "internal/roller", "internal/roll") && f.dir != "." {
+			continue
+		}
+		for _, decl := range f.ast.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			ast.Inspect(fn, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				sel, ok := call.Fun.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if name := sel.Sel.Name; name == "recycle" {
+					callers[name] = append(callers[name], fn.Name.Name)
+				}
+				of := ""
+				switch x := sel.X.(type) {
+				case *ast.Ident:
+					of = x.Name
+				case *ast.SelectorExpr:
+					of = x.Sel.Name
+				}
+				if (sel.Sel.Name == "Remove" || sel.Sel.Name == "Rename") && (of == "d" || of == "disk" || of == "fs" || of == "FS") && removers[fn.Name.Name] == "" {
+					t.Errorf("%s: %s takes files away or renames them: rows go through Journal.destroy; if it removes none, say why in this test",
+						p.fset.Position(call.Pos()), fn.Name.Name)
+				}
+				return true
+			})
+		}
+	}
+	if got := callers["recycle"]; len(got) != 1 || got[0] != "destroy" {
+		t.Errorf("recycle is called by %v, want destroy alone", got)
 	}
 }
 

@@ -31,7 +31,7 @@ func (db *DB) deliveries() []*delivery {
 
 // gets reports whether the sink is to have the rows of a stream.
 func (k *Sink) gets(stream string) bool {
-	return stream != RejectsStream && (k.Streams == nil || slices.Contains(k.Streams, stream))
+	return !own(stream) && (k.Streams == nil || slices.Contains(k.Streams, stream))
 }
 
 // deliver registers the sinks and starts a deliverer for each of their streams.
@@ -161,7 +161,7 @@ func (db *DB) settleNotes() error {
 			} else if known && !n.Retired.IsZero() {
 				err = s.journal.Retire(name)
 			}
-			if err == nil && n.Renamed != "" && s.Name != RejectsStream {
+			if err == nil && n.Renamed != "" && !own(s.Name) {
 				err = db.rejects.Rename(context.Background(), s.journal.ID(), name, n.Renamed)
 			}
 			if err != nil {

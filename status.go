@@ -86,7 +86,7 @@ func (db *DB) Status() Status {
 	}
 	counts := db.rejects.Counts()
 	for _, s := range db.streams {
-		if s.Name != RejectsStream { // what reads that is no sink
+		if !own(s.Name) { // what reads that is no sink
 			all.Sinks = append(all.Sinks, s.detached(all.Sinks)...)
 		}
 	}

@@ -32,7 +32,7 @@ func (o *Options) judge() error {
 			return bad("give each a name of its own", "stream %q is there twice", s.Name)
 		}
 		streams[s.Name] = true
-		if s.Name == RejectsStream && len(s.Tables) > 0 {
+		if own(s.Name) && len(s.Tables) > 0 {
 			return bad("give its tables to another one", "stream %q takes no tables", s.Name)
 		}
 		for _, g := range s.Tables {
@@ -41,6 +41,9 @@ func (o *Options) judge() error {
 			}
 		}
 	}
+	if err := o.judgeLinks(); err != nil {
+		return err
+	}
 	sinks := map[string]bool{}
 	for _, k := range o.Sinks {
 		if k.Name == "" || k.Sink == nil || sinks[k.Name] {
@@ -48,7 +51,7 @@ func (o *Options) judge() error {
 		}
 		sinks[k.Name] = true
 		for _, s := range k.Streams {
-			if !streams[s] || s == RejectsStream {
+			if !streams[s] || own(s) {
 				return bad("configure the stream, or leave it out", "stream %q of sink %q is not there", s, k.Name)
 			}
 		}

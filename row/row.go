@@ -117,5 +117,6 @@ type Damage struct {
 	First   uint64 `json:"first,omitempty"` // seq of the first row lost; 0: no row is lost
 	Last    uint64 `json:"last,omitempty"`
 	What    string `json:"what"`
-	Gap     bool   `json:"gap,omitempty"` // the rows were given up by repair: readers and sinks pass over them
+	Gap     bool   `json:"gap,omitempty"`    // the rows were given up: readers and sinks pass over them
+	Rolled  bool   `json:"rolled,omitempty"` // of a gap: a roll or a limit took them, nothing was damaged
 }

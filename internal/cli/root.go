@@ -35,6 +35,8 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 		newImport(env),
 		newRotate(env),
 		newDoctor(env),
+		newRoll(env),
+		newHold(env),
 		newArchive(env),
 		newRejects(env),
 		newSink(env),

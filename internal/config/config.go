@@ -40,6 +40,8 @@ type Config struct {
 	Drain          Duration           `yaml:"drain" doc:"How long a stop goes on delivering, at most."`
 	Scrub          Rate               `yaml:"scrub" doc:"How fast each stream's sealed segments are read again in the background to find damage, per second; or off."`
 	ScrubPause     Days               `yaml:"scrub_pause" doc:"From the end of one such round to the next."`
+	Roll           Roll               `yaml:"roll" doc:"How rolls are carried out."`
+	Schedule       []Scheduled        `yaml:"schedule" doc:"Rolls that are done again and again: lines of the manual, or {cron: ..., run: ...}."`
 	Log            Log                `yaml:"log" doc:"The server's log, on standard error."`
 	MaxConnections int                `yaml:"max_connections" doc:"Client connections at the same time, all doors together."`
 	Limits         Limits             `yaml:"limits" doc:"What clients can take from each other, and what hostile ones can."`
@@ -76,6 +78,24 @@ type Stream struct {
 	OnFull  OnFull   `yaml:"on_full" doc:"What happens when there is no room after wait."`
 	Wait    Duration `yaml:"wait" doc:"How long writers wait for room before they are refused."`
 	Keep    Keep     `yaml:"keep" doc:"How long delivered rows stay: until they are rolled, or not at all."`
+
+	Link        Link        `yaml:"link" omit:"zero" doc:"What ties its rows to those of other streams for rolling: a column with a rising id, or time."`
+	Parent      StreamName  `yaml:"parent" omit:"zero" doc:"The stream whose rows its rows belong to, with the same link."`
+	MaxAge      Age         `yaml:"max_age" omit:"zero" doc:"Segments that were sealed longer ago leave, as far as every sink has them."`
+	KeepAtLeast KeepAtLeast `yaml:"keep_at_least" omit:"zero" doc:"What no limit and no roll removes."`
+}
+
+// KeepAtLeast is what of a stream no limit and no roll removes, the newest
+// segments first.
+type KeepAtLeast struct {
+	Files int  `yaml:"files" omit:"zero" doc:"So many sealed segments."`
+	Bytes Size `yaml:"bytes" omit:"zero" doc:"So many bytes of them."`
+	Age   Age  `yaml:"age" omit:"zero" doc:"Those with rows received since then."`
+}
+
+// Roll says how rolls are carried out.
+type Roll struct {
+	Undo Age `yaml:"undo" doc:"How long a roll by message can be undone; its files take room until then, or until that is needed."`
 }
 
 // Log says how the server's log is written.
@@ -103,6 +123,7 @@ func base() *Config {
 		Drain:          defaultDrain,
 		Scrub:          defaultScrub,
 		ScrubPause:     defaultScrubPause,
+		Roll:           Roll{Undo: defaultUndo},
 		Log:            Log{Format: "text", Level: "info"},
 		MaxConnections: 256,
 		Limits:         defaultLimits(),

@@ -127,8 +127,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
 		d.config.given[key] = at(n)
 	}
 	if s, ok := v.Addr().Interface().(scalar); ok {
-		d.scalar(n, key, s.scan)
-		return
+		if _, is := n.(ast.MapNode); !is || !mapped(v.Type()) {
+			d.scalar(n, key, s.scan)
+			return
+		}
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -166,6 +168,12 @@ func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
 			return nil
 		})
 	}
+}
+
+// mapped tells whether a value that is written as one scalar may be written as
+// keys and values as well.
+func mapped(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t.NumField() > 0 && t.Field(0).Tag.Get("yaml") != ""
 }
 
 // scalar hands the text of n to scan.

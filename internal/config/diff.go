@@ -21,6 +21,7 @@ var reloadable = []string{
 	"limits.starting", "limits.starting_per_address", "limits.per_address", "limits.per_user",
 	"users.*.*", "tokens.*.*", // these come and go as well
 	"streams.*.history", "streams.*.min_free", "streams.*.wait", "streams.*.keep",
+	"streams.*.on_full", "streams.*.keep_at_least.*",
 }
 
 // Diff returns what changes from old to new, sorted by key. Streams and sinks

@@ -14,6 +14,23 @@ const MainStream = "main"
 // gets it.
 const RejectsStream = "rejects"
 
+// LedgerStream is where Holdfast writes down what was removed, by which rule.
+// It is there where the file names it, or where anything is to roll.
+const LedgerStream = "ledger"
+
+// ownStream tells whether Holdfast alone writes to a stream.
+func ownStream(name string) bool { return name == RejectsStream || name == LedgerStream }
+
+// rolls tells whether the file asks for a roll of any kind.
+func (c *Config) rolls() bool {
+	for _, s := range c.Streams {
+		if s.Link != "" || s.MaxAge > 0 || s.OnFull == DropOldest {
+			return true
+		}
+	}
+	return len(c.Schedule) > 0
+}
+
 // DefaultSink is the sink that there is when none is configured.
 const DefaultSink = "default"
 
@@ -42,6 +59,9 @@ func (c *Config) settle() {
 			c.Streams[always] = &Stream{}
 		}
 	}
+	if c.Streams[LedgerStream] == nil && c.rolls() {
+		c.Streams[LedgerStream] = &Stream{}
+	}
 	for name, s := range c.Streams {
 		c.settleStream("streams."+name, name, s)
 	}
@@ -60,7 +80,7 @@ func (c *Config) settle() {
 func (c *Config) settleStream(key, name string, s *Stream) {
 	if !c.has(key + ".hot") {
 		s.Hot = Hot{Path: filepath.Join(c.Data, "streams", name)}
-		if name == RejectsStream {
+		if ownStream(name) {
 			s.Hot.Size = defaultRejects
 		}
 	}
@@ -124,6 +144,7 @@ func (c *Config) judge() (out Problems) {
 	c.judgeDeclared(add)
 	c.judgeDedupe(add)
 	c.judgeStreams(add)
+	c.judgeRolls(add)
 	c.judgeSinks(add)
 	c.judgeSources(add)
 	return out
@@ -139,8 +160,8 @@ func (c *Config) judgeStreams(add report) {
 		switch {
 		case name == MainStream && len(s.Tables) > 0:
 			add(key+".tables", "name them in another stream, or remove the key", "%q takes every table that no other stream names, so it cannot name any", name)
-		case name == RejectsStream:
-			c.judgeRejects(add, key)
+		case ownStream(name):
+			c.judgeOwn(add, name)
 		case name != MainStream && len(s.Tables) == 0:
 			add(key, `add "tables: [...]"`, "stream %q names no table, so nothing would ever go there", name)
 		}
@@ -159,7 +180,7 @@ func (c *Config) judgeStreams(add report) {
 		dir := absolute(s.Hot.Path)
 		for _, other := range c.StreamNames()[:n] {
 			d := absolute(c.Streams[other].Hot.Path)
-			if within(dir, d) || within(d, dir) && (name != RejectsStream || c.has(key+".hot")) { // one may hold the data directory
+			if within(dir, d) || within(d, dir) && (!ownStream(name) || c.has(key+".hot")) { // one may hold the data directory
 				add(key+".hot", "give each stream a directory of its own", "directory %q overlaps with that of stream %q", s.Hot.Path, other)
 			}
 		}
@@ -169,15 +190,15 @@ func (c *Config) judgeStreams(add report) {
 	}
 }
 
-// judgeRejects sees that the stream of rejects is only given room.
-func (c *Config) judgeRejects(add report, key string) {
-	s := c.Streams[RejectsStream]
+// judgeOwn sees that a stream that Holdfast alone writes to is only given room.
+func (c *Config) judgeOwn(add report, name string) {
+	s, key := c.Streams[name], "streams."+name
 	const hint = "it has hot, min_free and wait"
 	if len(s.Tables) > 0 {
-		add(key+".tables", hint, "%q takes no table: Holdfast alone writes to it", RejectsStream)
+		add(key+".tables", hint, "%q takes no table: Holdfast alone writes to it", name)
 	}
 	if s.Keep != KeepRolled || c.has(key+".history") && s.History != max(s.Hot.Size, defaultHistory) && s.History != s.Hot.Size {
-		add(key, hint, "%q keeps rejects until they are settled, so it has no history and no other keep", RejectsStream)
+		add(key, hint, "%q keeps rejects until they are settled, so it has no history and no other keep", name)
 	}
 }
 

@@ -145,7 +145,7 @@ func (c *Config) settleSink(key string, s *Sink) {
 		s.Compress = CompressNone
 	}
 	if !c.has(key + ".streams") {
-		s.Streams = slices.DeleteFunc(c.StreamNames(), func(name string) bool { return name == RejectsStream })
+		s.Streams = slices.DeleteFunc(c.StreamNames(), func(name string) bool { return ownStream(name) })
 	}
 }
 
@@ -258,7 +258,7 @@ func (c *Config) judgeSinkStreams(add report, key string, s *Sink) {
 	for i, stream := range s.Streams {
 		at := fmt.Sprintf("%s.streams.%d", key, i)
 		switch {
-		case stream == RejectsStream:
+		case ownStream(stream):
 			add(at, "holdfast rejects export gets them out", "%q is kept by Holdfast itself, and delivered to no sink", stream)
 		case c.Streams[stream] == nil:
 			add(at, didYouMean(stream, c.StreamNames()), "stream %q is not configured", stream)

@@ -57,6 +57,10 @@ var (
 	_ scalar = (*Hash)(nil)
 	_ scalar = (*CommonName)(nil)
 	_ scalar = (*LogLevel)(nil)
+	_ scalar = (*Link)(nil)
+	_ scalar = (*StreamName)(nil)
+	_ scalar = (*Age)(nil)
+	_ scalar = (*Scheduled)(nil)
 )
 
 // Size is a number of bytes. Units are powers of two, as in the systems whose
@@ -261,7 +265,7 @@ func (h Hot) String() string {
 
 func (h *Hot) scan(text string) error {
 	if strings.Contains(text, ";") {
-		return wrong("name one directory", "several directories in %q come with rolling, in a later version", text)
+		return wrong("name one directory", "several directories in %q cannot be used yet", text)
 	}
 	dir, size, sized := strings.Cut(text, "=")
 	n := Hot{Path: strings.TrimSpace(dir)}

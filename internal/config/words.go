@@ -8,10 +8,11 @@ type OnFull string
 // Refuse answers 53100 once wait is over.
 const Refuse OnFull = "refuse"
 
+// DropOldest lets the oldest rows go although sinks need them, and puts a gap
+// in their place.
+const DropOldest OnFull = "drop_oldest"
+
 func (o *OnFull) scan(text string) error {
-	if text == "drop_oldest" {
-		return wrong(`use "refuse"`, "on_full %q comes with rolling, in a later version", text)
-	}
 	err := pick("on_full", text, onFulls)
 	if err == nil {
 		*o = OnFull(text)
@@ -235,7 +236,7 @@ func (l *LogLevel) scan(text string) error {
 func (*LogLevel) shape() map[string]any { return enum(logLevels) }
 
 var (
-	onFulls   = []string{string(Refuse)}
+	onFulls   = []string{string(Refuse), string(DropOldest)}
 	keeps     = []string{string(KeepRolled), string(KeepDelivered)}
 	onRewinds = []string{string(StopOnRewind), string(ReplayOnRewind)}
 	sinkTypes = []string{string(SQLite), string(Postgres), string(MySQL), string(Flat), string(HTTP), string(Mcache)}
@@ -255,6 +256,6 @@ var (
 // from the documentation is told so, and not that they are misspelt. A star
 // stands for any name.
 var later = []string{
-	"schedule", "families",
-	"streams.*.warm", "streams.*.cold", "streams.*.index", "streams.*.link", "streams.*.parent",
+	"families",
+	"streams.*.warm", "streams.*.cold", "streams.*.index",
 }

@@ -43,6 +43,7 @@ type server struct {
 
 	shown    atomic.Pointer[[]config.Value] // cfg, for the console
 	unfollow func()                         // ends what follow began
+	schedule *schedule
 	ties     *ties
 	sources  map[string]source // by name
 }
@@ -105,11 +106,12 @@ func (s *server) open() error {
 		return errors.Join(err, s.db.Close())
 	}
 	s.ties = s.watchTies(sinks)
-	return nil
+	return s.startSchedule()
 }
 
 // close closes what open has opened.
 func (s *server) close() error {
+	s.schedule.close()
 	s.ties.close()
 	s.unfollow()
 	return s.db.Close()
@@ -121,13 +123,13 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	o := holdfast.Options{FixedTables: !c.Tables.Auto, Zone: c.Tables.Zone.Location(), Log: log}
+	o := holdfast.Options{FixedTables: !c.Tables.Auto, Zone: c.Tables.Zone.Location(), Log: log, Undo: time.Duration(c.Roll.Undo)}
 	o.Check, o.Fold = checks(c)
 	o.Dedupe = repeats(c)
 	o.Requests = holdfast.Requests{Window: time.Duration(c.HTTP.Idempotency.Window), Keys: c.HTTP.Idempotency.Keys}
 	for _, name := range c.StreamNames() {
 		s := c.Streams[name]
-		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Limits: limits(s)}
+		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Limits: limits(s), Link: string(s.Link), Parent: string(s.Parent)}
 		for _, g := range s.Tables {
 			one.Tables = append(one.Tables, string(g))
 		}
@@ -152,6 +154,8 @@ func limits(s *config.Stream) holdfast.Limits {
 	return holdfast.Limits{
 		Budget: int64(s.Hot.Size), MinFree: s.MinFree.Of, History: max(1, int64(s.History)),
 		KeepDelivered: s.Keep == config.KeepDelivered, Wait: time.Duration(s.Wait),
+		DropOldest: s.OnFull == config.DropOldest,
+		Keep:       holdfast.Keep{Files: s.KeepAtLeast.Files, Bytes: int64(s.KeepAtLeast.Bytes), Age: time.Duration(s.KeepAtLeast.Age)},
 	}
 }
 

@@ -112,6 +112,7 @@ func (s *server) apply(next *config.Config) {
 			s.log.Error("reload: set limits", "stream", name, "error", err)
 		}
 		was.History, was.MinFree, was.Wait, was.Keep = is.History, is.MinFree, is.Wait, is.Keep
+		was.OnFull, was.KeepAtLeast = is.OnFull, is.KeepAtLeast
 	}
 	if room, err := s.share(next); err == nil { // a start with as many streams and sinks had enough
 		s.doors.gate.SetLimits(next.Limits.Gate(room.clients, room.starting))

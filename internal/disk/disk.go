@@ -64,8 +64,9 @@ type Entry struct {
 
 // Space is the room of a volume, in bytes and in files.
 type Space struct {
-	Total int64
-	Free  int64 // for a user without privileges
+	Volume string // which volume it is: the same for all directories on it
+	Total  int64
+	Free   int64 // for a user without privileges
 
 	Files     int64 // that the volume can have; 0 where no number bounds them
 	FreeFiles int64 // that it can still take

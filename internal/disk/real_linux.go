@@ -21,7 +21,7 @@ func space(dir string) (Space, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return Space{}, fmt.Errorf("ask for the room of %q: %w", dir, err)
 	}
-	return Space{Total: int64(st.Blocks) * st.Bsize, Free: int64(st.Bavail) * st.Bsize, Files: int64(st.Files), FreeFiles: int64(st.Ffree)}, nil
+	return Space{Volume: fmt.Sprintf("%x-%x", uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1])), Total: int64(st.Blocks) * st.Bsize, Free: int64(st.Bavail) * st.Bsize, Files: int64(st.Files), FreeFiles: int64(st.Ffree)}, nil
 }
 
 // readAt is os.File.ReadAt, save that it does not go on from the odd offset

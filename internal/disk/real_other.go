@@ -20,7 +20,7 @@ func space(dir string) (Space, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return Space{}, fmt.Errorf("ask for the room of %q: %w", dir, err)
 	}
-	return Space{Total: int64(st.Blocks) * int64(st.Bsize), Free: int64(st.Bavail) * int64(st.Bsize), Files: int64(st.Files), FreeFiles: int64(st.Ffree)}, nil
+	return Space{Volume: fmt.Sprint(st.Fsid), Total: int64(st.Blocks) * int64(st.Bsize), Free: int64(st.Bavail) * int64(st.Bsize), Files: int64(st.Files), FreeFiles: int64(st.Ffree)}, nil
 }
 
 func readAt(f *os.File, p []byte, off int64) (int, error) { return f.ReadAt(p, off) }

@@ -161,6 +161,7 @@ func (a *API) Private() http.Handler {
 	mux.Handle("GET /v1/sources/{source}", http.HandlerFunc(a.position))
 	mux.Handle("POST /v1/sources/{source}", http.HandlerFunc(a.move))
 	mux.Handle("/v1/rotate", method(http.MethodPost, a.rotate))
+	a.rollRoutes(mux)
 	mux.Handle("/v1/rejects", method(http.MethodGet, a.listRejects))
 	mux.Handle("GET /v1/rejects/{id}", http.HandlerFunc(a.oneReject))
 	mux.Handle("PATCH /v1/rejects/{id}", http.HandlerFunc(a.oneReject))

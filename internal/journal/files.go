@@ -11,6 +11,7 @@ const (
 	segmentSuffix  = ".seg"   // <number, 16 digits>.seg
 	spareSuffix    = ".spare" // <epoch>-<serial>.spare: written with zeros, or used before, and ready for use
 	stagedSuffix   = ".stage" // <epoch>-<serial>.stage: a large transaction that is not committed
+	trashSuffix    = ".trash" // <number, 16 digits>.trash: a segment that was rolled, and can be brought back
 	manifestName   = "MANIFEST"
 	gapsName       = "GAPS"       // what repair has given up
 	quarantineDir  = "quarantine" // the bytes that it gave up, as they were
@@ -26,7 +27,12 @@ func segmentName(number uint64) string {
 
 // segmentNumber returns the number in a segment's name.
 func segmentNumber(name string) (uint64, bool) {
-	digits, ok := strings.CutSuffix(name, segmentSuffix)
+	return numberIn(name, segmentSuffix)
+}
+
+// numberIn returns the number in a name with the given suffix.
+func numberIn(name, suffix string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
 	if !ok || len(digits) != numberDigits {
 		return 0, false
 	}

@@ -110,8 +110,13 @@ func (j *Journal) pass(b *row.Block) {
 		d.First, d.Last = max(d.First, b.First), min(d.Last, b.End.Seq)
 		damage = append(damage, d)
 	}
-	slices.SortStableFunc(damage, func(a, b row.Damage) int { return cmp.Compare(a.First, b.First) })
-	b.Damage = damage
+	b.Damage = sortDamage(damage)
+}
+
+// sortDamage sorts damage by where it stands.
+func sortDamage(all []row.Damage) []row.Damage {
+	slices.SortStableFunc(all, func(a, b row.Damage) int { return cmp.Compare(a.First, b.First) })
+	return all
 }
 
 // floorLocked returns the seq before the first that a reader may ask for:

@@ -31,6 +31,8 @@ type Limits struct {
 	History       int64                   // delivered bytes kept; 0: all that Budget and MinFree leave
 	KeepDelivered bool                    // keep nothing that is delivered, and no segment after a clean Close
 	Wait          time.Duration           // how long writers wait for room before they are refused
+	DropOldest    bool                    // where nothing else helps, rows go that sinks need, and a gap tells which
+	Keep          Keep                    // what no limit and no roll removes
 }
 
 // Options configure Open. The zero value of each field works.
@@ -40,8 +42,16 @@ type Options struct {
 	Link        Link  // what ties the stream's rows to those of others; "": nothing
 	Scrub       Scrub
 	Limits      Limits
-	Log         *slog.Logger     // nil: none
-	Now         func() time.Time // nil: time.Now
+	Holds       []Hold
+	Cut         *Cut // what the last roll over several streams has changed in this one; nil: nothing
+	// Room, where set, lets the oldest go in the place of the journal, together
+	// with what is tied to it, so that lack bytes become free. With drop set
+	// rows may go that sinks need. It returns false where nothing may go.
+	Room func(lack int64, drop bool) (bool, error)
+	// Removed, where set, is told of each segment that goes. It must not wait.
+	Removed func(Removed)
+	Log     *slog.Logger     // nil: none
+	Now     func() time.Time // nil: time.Now
 }
 
 const (
@@ -125,6 +135,13 @@ type Journal struct {
 	stats    counters
 	damage   []row.Damage
 	gaps     gaps
+	holds    []Hold
+	cut      segment.Watermark // what rolls have cut off
+	rolled   uint64            // serial of the last roll that was carried out here
+	gone     []*seg            // rolled, and not removed yet: undone within their time, or waiting for the disk
+	undo     []undoable
+
+	savedRoll uint64 // the last roll that the MANIFEST on the disk knows of
 
 	// Only the committer touches these.
 	active  *seg
@@ -168,6 +185,9 @@ func (j *Journal) SetLimits(l Limits) {
 	j.limits.Store(&l)
 	j.chore()
 }
+
+// Limits returns the limits in force.
+func (j *Journal) Limits() Limits { return *j.limits.Load() }
 
 // Seal closes the active segment, so that it is immutable and complete with
 // its footer when Seal returns. A segment without rows stays as it is.

@@ -28,7 +28,7 @@ func (j *Journal) keep() {
 			<-j.ended
 			return
 		}
-		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.reserveAhead(), j.trimGaps(), j.saveIfDirty())
+		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.finishGone(), j.reserveAhead(), j.trimGaps(), j.saveIfDirty())
 		if err == nil {
 			last = ""
 		} else if err.Error() != last {
@@ -76,7 +76,7 @@ func (j *Journal) seal(s *seg) error {
 		return err
 	}
 	j.bytes += size - s.size
-	s.size, s.sealed, s.summary = size, true, &sum
+	s.size, s.sealed, s.summary, s.fileTime = size, true, &sum, j.o.Now().UnixMicro()
 	s.firstTime, s.lastTime, s.link = sum.FirstTime, sum.LastTime, sum.Link
 	s.forgetLocked()
 	return nil
@@ -118,18 +118,41 @@ func (j *Journal) trimHistory() error {
 	for {
 		l := j.limits.Load()
 		j.mu.Lock()
-		over := j.removableLocked() != nil && (l.KeepDelivered || l.History > 0 && j.deliveredLocked() > l.History)
+		lack := int64(0)
+		switch {
+		case j.removableLocked() == nil:
+		case l.KeepDelivered:
+			lack = j.deliveredLocked()
+		case l.History > 0:
+			lack = j.deliveredLocked() - l.History
+		}
 		j.mu.Unlock()
-		if !over {
-			what, err := j.lacking(0)
-			if what == "" || err != nil {
+		if lack > 0 {
+			if removed, err := j.trimOldest(lack); !removed || err != nil {
 				return err
 			}
+			continue
 		}
-		if removed, err := j.removeOldest(); !removed || err != nil {
+		what, lack, err := j.lacking(0)
+		if what == "" || err != nil {
+			return err
+		}
+		if freed, err := j.purge(); freed && err == nil {
+			continue
+		}
+		if removed, err := j.trimOldest(lack); !removed || err != nil {
 			return err
 		}
 	}
+}
+
+// trimOldest lets delivered rows go that history is too small for. No sink
+// loses a row by that, whatever is chosen for a full disk.
+func (j *Journal) trimOldest(lack int64) (bool, error) {
+	if j.o.Room != nil {
+		return j.o.Room(lack, false)
+	}
+	return j.removeOldest(false)
 }
 
 // deliveredLocked returns the bytes of segments that nobody needs.
@@ -139,7 +162,9 @@ func (j *Journal) deliveredLocked() int64 {
 		if s.w != nil || s.last() >= need {
 			break
 		}
-		total += s.size
+		if j.heldLocked(s) == "" { // those are kept for somebody, not as history
+			total += s.size
+		}
 	}
 	return total
 }
@@ -157,7 +182,7 @@ func (j *Journal) reserveAhead() error {
 	if !scarce {
 		return nil
 	}
-	if what, err := j.lacking(j.segmentSize()); !trouble && (what != "" || err != nil) {
+	if what, _, err := j.lacking(j.segmentSize()); !trouble && (what != "" || err != nil) {
 		return err // writers are told when they need it; delivered rows are not removed before that
 	}
 	r, err := j.makeFile(j.segmentSize())
@@ -233,19 +258,24 @@ func (j *Journal) drop(s *seg) error {
 // dropDelivered removes, at a clean stop, every segment that nobody needs: the
 // MANIFEST that was just saved carries the seq on.
 func (j *Journal) dropDelivered() error {
+	j.trim.Lock()
+	defer j.trim.Unlock()
 	for {
 		j.mu.Lock()
-		var s *seg
-		if len(j.segs) > 0 && j.segs[0].last() < j.neededLocked() {
-			s = j.segs[0]
-			j.segs = j.segs[1:]
-			s.gone = true
-		}
-		j.mu.Unlock()
+		s := j.victimLocked(false, true)
 		if s == nil {
+			j.mu.Unlock()
 			return nil
 		}
-		if err := j.removeFile(s); err != nil {
+		lost := j.lossLocked([]*seg{s}, "removed at a clean stop, as keep: delivered asks")
+		j.mu.Unlock()
+		if ok, err := j.giveUp(lost); !ok || err != nil {
+			return err
+		}
+		j.mu.Lock()
+		j.detachLocked(s)
+		j.mu.Unlock()
+		if err := j.removeFile(s, unlinked, false); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"slices"
 
 	"holdfast/internal/disk"
 	"holdfast/internal/segment"
@@ -26,6 +27,19 @@ type manifest struct {
 	Marks    map[string]uint64 `json:"marks"`           // registered sinks
 	Ended    map[string]uint64 `json:"ended,omitempty"` // sinks registered before, and the epoch in which that was ended
 	Segments []manifestSegment `json:"segments"`
+
+	Cut    segment.Watermark `json:"cut,omitzero"`     // what rolls have cut off
+	Rolled uint64            `json:"rolled,omitempty"` // serial of the last roll that was carried out
+	Gone   []goneSegment     `json:"gone,omitempty"`   // rolled, and not removed yet
+	Undo   []undoable        `json:"undo,omitempty"`   // rolls that can be undone
+}
+
+// goneSegment is a segment that a roll has let go.
+type goneSegment struct {
+	manifestSegment
+	Roll  uint64 `json:"roll"`
+	Until int64  `json:"until,omitempty"` // when it leaves the trash, Unix microseconds; 0: it is to be removed
+	Lost  bool   `json:"lost,omitempty"`  // a gap tells that sinks do not get it
 }
 
 // manifestSegment is a sealed segment.
@@ -39,7 +53,8 @@ type manifestSegment struct {
 	FirstTime int64  `json:"first_time"`
 	LastTime  int64  `json:"last_time"`
 
-	Link segment.LinkRange `json:"link,omitzero"`
+	FileTime int64             `json:"file_time,omitempty"` // when it was sealed
+	Link     segment.LinkRange `json:"link,omitzero"`
 }
 
 const manifestVersion = 1
@@ -106,11 +121,12 @@ func (j *Journal) saveManifest() error {
 	m.Tail = segment.Tail{LastSeq: j.end.Seq, Chain: j.end.Chain, Number: j.newestLocked()}
 	for _, s := range j.segs {
 		if s.sealed {
-			m.Segments = append(m.Segments, manifestSegment{
-				Number: s.number, Size: s.size, FirstSeq: s.first, LastSeq: s.last(), End: s.end, Chain: s.chain,
-				FirstTime: s.firstTime, LastTime: s.lastTime, Link: s.link,
-			})
+			m.Segments = append(m.Segments, s.note())
 		}
+	}
+	m.Cut, m.Rolled, m.Undo = j.cut, j.rolled, slices.Clone(j.undo)
+	for _, s := range j.gone {
+		m.Gone = append(m.Gone, goneSegment{s.note(), s.roll, s.until, s.lost})
 	}
 	j.dirty = false
 	j.mu.Unlock()
@@ -121,7 +137,7 @@ func (j *Journal) saveManifest() error {
 		j.dirty = true
 		return fmt.Errorf("write MANIFEST of stream %q: %w", j.o.Name, err)
 	}
-	j.manifest, j.claimed = size, true
+	j.manifest, j.claimed, j.savedRoll = size, true, m.Rolled
 	j.noted = math.MaxUint64
 	for _, mark := range m.Marks {
 		j.noted = min(j.noted, mark)

@@ -38,6 +38,7 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 	j.filling, j.spare = newGroup(j.salt), newGroup(j.salt)
 	j.schemas.byKey = map[string]*row.Schema{}
 	j.limits.Store(&o.Limits)
+	j.SetHolds(o.Holds)
 	if err := j.load(); err != nil {
 		if j.reserve != nil {
 			err = errors.Join(err, j.reserve.file.Close())
@@ -65,6 +66,9 @@ func (j *Journal) load() error {
 	if err != nil {
 		return err
 	}
+	if entries, err = j.loadRolled(entries, &m); err != nil {
+		return err
+	}
 	if err := j.loadSegments(entries, m); err != nil {
 		return err
 	}
@@ -85,6 +89,9 @@ func (j *Journal) load() error {
 		return err
 	}
 	if err := j.loadSpares(entries); err != nil {
+		return err
+	}
+	if err := j.loadLost(); err != nil {
 		return err
 	}
 	if err := j.d.SyncDir(""); err != nil { // what was found is served from here on
@@ -178,18 +185,19 @@ func (j *Journal) loadSegments(entries []disk.Entry, m manifest) error {
 	for _, s := range m.Segments {
 		known[s.Number] = s
 	}
+	rolled := make(map[uint64]bool, len(j.gone))
+	for _, s := range j.gone {
+		rolled[s.number] = true
+	}
 	for _, e := range entries {
 		number, ok := segmentNumber(e.Name)
-		if !ok {
+		if !ok || rolled[number] {
 			continue
 		}
 		j.bytes += e.Size
 		k, ok := known[number]
 		if ok && k.Size == e.Size {
-			j.segs = append(j.segs, &seg{
-				number: number, size: e.Size, sealed: true, first: k.FirstSeq, rows: k.LastSeq + 1 - k.FirstSeq,
-				end: k.End, chain: k.Chain, firstTime: k.FirstTime, lastTime: k.LastTime, link: k.Link,
-			})
+			j.segs = append(j.segs, k.seg())
 			continue
 		}
 		if ok { // no crash changes a segment that was sealed
@@ -254,6 +262,9 @@ func (j *Journal) readSegment(number uint64, size int64) (*seg, error) {
 	j.epoch = max(j.epoch, s.header.Epoch)
 	if j.id == "" {
 		j.id = s.header.Stream.ID
+	}
+	if c := s.header.Stream.Cut; c.Roll > j.cut.Roll && c.Link == string(j.o.Link) { // the MANIFEST is older than the segment
+		j.cut = c
 	}
 	for sink, mark := range s.header.Stream.Marks {
 		_, known := j.marks[sink]

@@ -102,6 +102,7 @@ func (r *Reader) TryNext() (*row.Block, error) {
 			withoutState(b)
 		}
 		r.j.pass(b)
+		r.j.hide(b)
 		for _, d := range b.Damage {
 			if !d.Gap {
 				r.j.notice(d)

@@ -93,50 +93,52 @@ func (j *Journal) account(n int64) {
 // the same time get the same room. What a sink still needs is never touched.
 func (j *Journal) makeRoom(need int64) error {
 	for {
-		what, err := j.claim(need)
+		what, lack, err := j.claim(need)
 		if what == "" || err != nil {
 			return err
 		}
-		removed, err := j.removeOldest()
+		removed, err := j.free(lack)
 		if err != nil {
 			return err
 		}
 		if !removed {
 			return fault.New(fault.DiskFull, "stream %q has no room: %s", j.o.Name, what).
-				WithHint("nothing was stored; all rows that are left are needed by a sink (holdfast status says which); rows are taken again as soon as there is room")
+				WithHint("nothing was stored; what is left is needed by a sink, held or kept (holdfast status says which); rows are taken again as soon as there is room")
 		}
 	}
 }
 
-// lacking says which limit need more bytes would break; "" for none.
-func (j *Journal) lacking(need int64) (string, error) {
-	what, err := j.claim(need)
+// lacking says which limit need more bytes would break, and by how much; ""
+// for none.
+func (j *Journal) lacking(need int64) (what string, lack int64, err error) {
+	what, lack, err = j.claim(need)
 	if what == "" && err == nil {
 		j.account(-need)
 	}
-	return what, err
+	return what, lack, err
 }
 
-// claim accounts for need more bytes, or says which limit they would break.
-func (j *Journal) claim(need int64) (string, error) {
+// claim accounts for need more bytes, or says which limit they would break,
+// and by how much.
+func (j *Journal) claim(need int64) (what string, lack int64, err error) {
 	l := j.limits.Load()
 	if l.MinFree != nil {
 		room, err := j.d.Space()
 		if err != nil {
-			return "", err
+			return "", 0, err
 		}
-		if room.Free-need < l.MinFree(room.Total) {
-			return "the volume is down to min_free", nil
+		if lack := l.MinFree(room.Total) - (room.Free - need); lack > 0 {
+			return "the volume is down to min_free", lack, nil
 		}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	// The MANIFEST is there twice while it is replaced, and may have grown.
-	if l.Budget > 0 && j.bytes+need+j.manifest+manifestReckon > l.Budget {
-		return "its budget is used up", nil
+	if lack := j.bytes + need + j.manifest + manifestReckon - l.Budget; l.Budget > 0 && lack > 0 {
+		return "its budget is used up", lack, nil
 	}
 	j.bytes += need
-	return "", nil
+	return "", 0, nil
 }
 
 // neededLocked returns the first seq that a registered sink has not committed.
@@ -145,31 +147,61 @@ func (j *Journal) neededLocked() uint64 {
 	for _, m := range j.marks {
 		need = min(need, m+1)
 	}
+	if mutant.On(35) {
+		for _, m := range j.marks {
+			need = max(need, m+1)
+		}
+	}
 	return need
 }
 
-// removableLocked returns the oldest segment where nobody needs it any more.
-func (j *Journal) removableLocked() *seg {
-	if len(j.segs) == 0 {
-		return nil
+// victimLocked returns the oldest segment that may go: nobody needs it, unless
+// drop is set, and nothing keeps it. Held ones are passed over. With last set
+// it may be the newest, whose header else carries the seq on.
+func (j *Journal) victimLocked(drop, last bool) *seg {
+	need, end := j.neededLocked(), j.firstKeptLocked()
+	if !last {
+		end = min(end, len(j.segs)-1)
 	}
-	s := j.segs[0]
-	if s.w != nil || !s.sealed && !s.poisoned || s.last() >= j.neededLocked() {
-		return nil
+	for _, s := range j.segs[:max(end, 0)] {
+		if s.w != nil || !s.sealed && !s.poisoned || !drop && s.last() >= need {
+			return nil
+		}
+		if j.heldLocked(s) == "" {
+			return s
+		}
 	}
-	if len(j.segs) == 1 { // the last one's header carries the seq on
-		return nil
-	}
-	return s
+	return nil
 }
 
-// removeOldest removes the oldest segment if nobody needs it. It is the only
-// place that removes rows. A file of full size is kept as the reserve.
-func (j *Journal) removeOldest() (bool, error) {
+// removableLocked returns the oldest segment that nobody needs any more.
+func (j *Journal) removableLocked() *seg { return j.victimLocked(false, false) }
+
+// free lets the oldest go, so that lack bytes become free: by itself, or,
+// where a link ties the stream to others, together with what belongs to it. It
+// returns false where nothing may go. What a sink needs goes only where that
+// was chosen, after all else.
+func (j *Journal) free(lack int64) (bool, error) {
+	if freed, err := j.purge(); freed || err != nil {
+		return freed, err
+	}
+	removed, err := j.trimOldest(lack)
+	if removed || err != nil || !j.limits.Load().DropOldest {
+		return removed, err
+	}
+	if j.o.Room != nil {
+		return j.o.Room(lack, true)
+	}
+	return j.removeOldest(true)
+}
+
+// removeOldest removes the oldest segment that may go. A file of full size is
+// kept as the reserve.
+func (j *Journal) removeOldest(drop bool) (bool, error) {
 	j.trim.Lock()
 	defer j.trim.Unlock()
 	j.mu.Lock()
-	s := j.removableLocked()
+	s := j.victimLocked(drop, false)
 	if s != nil && s.last() > j.noted {
 		// Otherwise a start after a crash finds rows missing that a sink needs, by
 		// its mark. A disk without room for the MANIFEST must get room all the same.
@@ -181,32 +213,36 @@ func (j *Journal) removeOldest() (bool, error) {
 		j.mu.Unlock()
 		return false, nil
 	}
-	recycle := j.reserve == nil && s.readers == 0 && !s.poisoned && s.size >= j.segmentSize()-minSegment/2
-	s.gone = true
-	j.segs = j.segs[1:]
-	j.changedLocked()
+	lost := j.lossLocked([]*seg{s}, "removed by a limit")
 	j.mu.Unlock()
-	if recycle {
-		return true, j.recycle(s)
+	if ok, err := j.giveUp(lost); !ok || err != nil {
+		return false, err
 	}
-	return true, j.removeFile(s)
+	j.mu.Lock()
+	to := unlinked
+	if j.reserve == nil && (s.readers == 0 || mutant.On(36)) && !s.poisoned && s.size >= j.segmentSize()-minSegment/2 {
+		to = recycled
+	}
+	j.detachLocked(s)
+	j.mu.Unlock()
+	return true, j.removeFile(s, to, len(lost) > 0)
 }
 
-// removeFile removes the file of a segment that is no longer listed. A file
-// that stays is listed again, so that it is counted, and tried anew.
-func (j *Journal) removeFile(s *seg) error {
-	if err := j.d.Remove(s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		j.mu.Lock()
-		s.gone = false
-		j.segs = append([]*seg{s}, j.segs...)
-		j.mu.Unlock()
-		return err
+// detachLocked takes a segment off the list: readers do not find it any more.
+func (j *Journal) detachLocked(s *seg) {
+	s.gone = true
+	for i := range j.segs {
+		if j.segs[i] != s {
+			continue
+		}
+		if i == 0 { // so that a long list is not copied for each that goes
+			j.segs = j.segs[1:]
+		} else {
+			j.segs = append(j.segs[:i:i], j.segs[i+1:]...)
+		}
+		break
 	}
-	j.account(-s.size)
-	if mutant.On(6) {
-		return nil
-	}
-	return j.d.SyncDir("")
+	j.changedLocked()
 }
 
 // unlink removes the file of a segment without rows.
@@ -221,37 +257,11 @@ func (j *Journal) unlink(s *seg) error {
 	return j.d.SyncDir("")
 }
 
-// recycle makes a removed segment's file the reserve. Its old blocks cannot
-// pass for new ones: they carry another identity.
-func (j *Journal) recycle(s *seg) error {
-	name, serial := j.ownName(spareSuffix)
-	f, err := j.d.Open(s.name(), true)
-	if err != nil {
-		return errors.Join(err, j.removeFile(s))
-	}
-	r := &reserved{name: name, serial: serial, file: f, size: s.size}
-	if err := j.d.Rename(s.name(), name); err != nil {
-		return errors.Join(err, f.Close(), j.removeFile(s))
-	}
-	if err := j.d.SyncDir(""); err != nil {
-		return errors.Join(err, j.discard(r))
-	}
-	j.mu.Lock()
-	if j.reserve == nil {
-		j.reserve, r = r, nil
-	}
-	j.mu.Unlock()
-	if r != nil { // the keeper made one meanwhile
-		return j.discard(r)
-	}
-	return nil
-}
-
 // describe is what each segment repeats about the stream.
 func (j *Journal) describe() segment.Stream {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	marks := maps.Clone(j.marks)
 	delete(marks, j.leaving)
-	return segment.Stream{ID: j.id, Name: j.o.Name, Marks: marks, Link: j.o.Link.column()}
+	return segment.Stream{ID: j.id, Name: j.o.Name, Marks: marks, Link: j.o.Link.column(), Cut: j.cut}
 }

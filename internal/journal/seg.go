@@ -23,6 +23,11 @@ type seg struct {
 	sealed    bool
 	poisoned  bool // a flush went wrong: never written again
 	gone      bool
+	trashed   bool   // its file is in the trash
+	roll      uint64 // serial of the roll that let it go
+	until     int64  // when its file leaves the trash, Unix microseconds; 0: at once
+	lost      bool   // a gap tells that sinks do not get it
+	fileTime  int64  // when it was sealed; 0: not known
 	readers   int
 	hashing   *digest // being computed by the hasher; nil: not, or finished
 	hashedTo  int64   // how far the hasher was sent
@@ -51,6 +56,22 @@ func (s *seg) tail() segment.Tail {
 func (s *seg) forgetLocked() {
 	if s.sealed && s.readers == 0 {
 		s.summary, s.header.Stream = nil, segment.Stream{}
+	}
+}
+
+// note is what the MANIFEST says of the segment.
+func (s *seg) note() manifestSegment {
+	return manifestSegment{
+		Number: s.number, Size: s.size, FirstSeq: s.first, LastSeq: s.last(), End: s.end, Chain: s.chain,
+		FirstTime: s.firstTime, LastTime: s.lastTime, FileTime: s.fileTime, Link: s.link,
+	}
+}
+
+// seg returns the segment that the MANIFEST describes.
+func (k *manifestSegment) seg() *seg {
+	return &seg{
+		number: k.Number, size: k.Size, sealed: true, first: k.FirstSeq, rows: k.LastSeq + 1 - k.FirstSeq,
+		end: k.End, chain: k.Chain, firstTime: k.FirstTime, lastTime: k.LastTime, fileTime: k.FileTime, link: k.Link,
 	}
 }
 

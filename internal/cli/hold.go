@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/httpapi"
+)
+
+func newHold(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "hold",
+		Short: "keep rows from every limit and every roll, until the hold is removed",
+		Long: `hold keeps segments, whatever limit or roll would let them go: those that have a
+row in all of the ranges given. Held bytes count; what is younger goes on without
+them. Every path that removes rows asks for holds.`,
+		Example: "  holdfast hold add case-7 --stream session,meta --from 2026-01-01 --to 2026-02-01 --note 'letter of 3 March'\n  holdfast hold list",
+	}
+	group(cmd)
+	cmd.AddCommand(newHoldAdd(env), newHoldList(env), newHoldRemove(env))
+	for _, verb := range cmd.Commands() {
+		verb.DisableFlagsInUseLine = true
+	}
+	return cmd
+}
+
+func newHoldAdd(env *Env) *cobra.Command {
+	var s settings
+	var streams, seqs, links, from, to string
+	h := httpapi.Hold{By: operatorName()}
+	cmd := &cobra.Command{
+		Use:     "add NAME [--stream A,B] [--seq FROM-TO] [--link FROM-TO] [--from TIME] [--to TIME] [--note TEXT] [--config FILE] [--data DIR]",
+		Short:   "put a hold into force",
+		Example: "  holdfast hold add case-7 --link 100-200 --note 'letter of 3 March'",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if len(args) != 1 {
+				return usage("see "+cmd.CommandPath()+" --help", "%q takes one name, not %d", cmd.CommandPath(), len(args))
+			}
+			h.Name = args[0]
+			if streams != "" {
+				h.Streams = strings.Split(streams, ",")
+			}
+			if h.Seqs, err = ends("seq", seqs); err != nil {
+				return err
+			}
+			if h.Links, err = ends("link", links); err != nil {
+				return err
+			}
+			if h.From, err = moment("from", from); err != nil {
+				return err
+			}
+			if h.To, err = moment("to", to); err != nil {
+				return err
+			}
+			return withRoller(env, &s, func(able httpapi.Roller) error {
+				if err := able.AddHold(env.Context, h); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(env.Stdout, "hold %s is in force\n", h.Name)
+				return err
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&streams, "stream", "", "`streams` that it is on; without it all")
+	f.StringVar(&seqs, "seq", "", "rows of these `seqs`, as FROM-TO")
+	f.StringVar(&links, "link", "", "rows of these `links`, as FROM-TO")
+	f.StringVar(&from, "from", "", "rows received at this `time` or later, in UTC")
+	f.StringVar(&to, "to", "", "rows received up to this `time`, in UTC")
+	f.StringVar(&h.Note, "note", "", "why, in your `words`")
+	s.flags(cmd)
+	return cmd
+}
+
+// withRoller connects and calls do.
+func withRoller(env *Env, s *settings, do func(httpapi.Roller) error) error {
+	return s.with(env, func(db Database) error {
+		able, err := rollerOf(db)
+		if err != nil {
+			return err
+		}
+		return do(able)
+	})
+}
+
+// ends reads FROM-TO; nil for nothing.
+func ends(flag, text string) (*[2]int64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	at := strings.IndexByte(text[1:], '-') + 1
+	if at == 0 {
+		text, at = text+"-"+text, len(text)
+	}
+	first, ferr := strconv.ParseInt(text[:at], 10, 64)
+	last, lerr := strconv.ParseInt(text[at+1:], 10, 64)
+	if ferr != nil || lerr != nil || first > last {
+		return nil, usage("write it like 100-200", "--%s %q is no range", flag, text)
+	}
+	return &[2]int64{first, last}, nil
+}
+
+// moment reads a time; zero for nothing.
+func moment(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, form := range []string{time.DateOnly, time.DateTime, time.RFC3339} {
+		if t, err := time.Parse(form, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usage(`write 2026-01-31 or "2026-01-31 12:00:00"`, "--%s %q is no time", flag, text)
+}
+
+func newHoldList(env *Env) *cobra.Command {
+	var s settings
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "list [--json] [--config FILE] [--data DIR]",
+		Short:   "list holds",
+		Example: "  holdfast hold list --json",
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return withRoller(env, &s, func(able httpapi.Roller) error {
+				all, err := able.Holds(env.Context)
+				if err != nil {
+					return err
+				}
+				return printHolds(env, all, asJSON)
+			})
+		},
+	}
+	s.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object per hold")
+	return cmd
+}
+
+func printHolds(env *Env, all []httpapi.Hold, asJSON bool) error {
+	if asJSON {
+		for _, h := range all {
+			if err := json.NewEncoder(env.Stdout).Encode(h); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	span := func(e *[2]int64) string {
+		if e == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%d-%d", e[0], e[1])
+	}
+	when := func(t time.Time) string {
+		if t.IsZero() {
+			return "-"
+		}
+		return t.UTC().Format(time.DateTime)
+	}
+	t := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOLD\tSTREAMS\tSEQS\tLINKS\tFROM\tTO\tMADE\tBY\tNOTE")
+	for _, h := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, first(strings.Join(h.Streams, ","), "all"), span(h.Seqs), span(h.Links),
+			when(h.From), when(h.To), when(h.Made), oneLine(first(h.By, "-")), oneLine(h.Note))
+	}
+	return t.Flush()
+}
+
+func newHoldRemove(env *Env) *cobra.Command {
+	var s settings
+	cmd := &cobra.Command{
+		Use:     "remove NAME [--config FILE] [--data DIR]",
+		Short:   "lift a hold",
+		Example: "  holdfast hold remove case-7",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("see "+cmd.CommandPath()+" --help", "%q takes one name, not %d", cmd.CommandPath(), len(args))
+			}
+			return withRoller(env, &s, func(able httpapi.Roller) error {
+				if err := able.RemoveHold(env.Context, args[0]); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(env.Stdout, "hold %s is lifted\n", args[0])
+				return err
+			})
+		},
+	}
+	s.flags(cmd)
+	return cmd
+}

@@ -1,0 +1,533 @@
+package journal
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"slices"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/fault"
+	"holdfast/internal/mutant"
+	"holdfast/internal/segment"
+	"holdfast/row"
+)
+
+// File is what a plan knows of a segment.
+type File struct {
+	Number              uint64
+	Bytes               int64
+	FirstSeq, LastSeq   uint64 // LastSeq is 0 without rows
+	FirstTime, LastTime int64  // of receipt, Unix microseconds
+	FileTime            int64  // when it was sealed
+	Link                segment.LinkRange
+	Sealed              bool // it is immutable, and its links are known
+	Held                bool
+}
+
+// Files returns the segments, oldest first, without reading any.
+func (j *Journal) Files() []File {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := make([]File, 0, len(j.segs))
+	for _, s := range j.segs {
+		f := File{
+			Number: s.number, Bytes: s.size, FirstSeq: s.first, LastSeq: s.last(), FirstTime: s.firstTime, LastTime: s.lastTime,
+			FileTime: cmp.Or(s.fileTime, s.lastTime), Link: s.link,
+			Sealed: s.w == nil && s.sealed && j.learnedLocked(s), Held: j.heldLocked(s) != "",
+		}
+		if s.rows == 0 {
+			f.LastSeq = 0
+		}
+		if mutant.On(33) && s.link.Rows > 0 {
+			f.FileTime, f.LastTime = s.link.Last, s.link.Last
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// Watermark returns what rolls have cut off.
+func (j *Journal) Watermark() segment.Watermark {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.cut
+}
+
+// Cut is what one roll changes in one stream. It is committed elsewhere, for
+// all streams at once, between Prepare and Carry; a start gets it by Options.
+type Cut struct {
+	ID     string             `json:"id"` // of the stream
+	Serial uint64             `json:"serial"`
+	Mark   *segment.Watermark `json:"mark,omitempty"`   // nil: it stays
+	Doomed []uint64           `json:"doomed,omitempty"` // numbers of the segments that go
+	Until  int64              `json:"until,omitempty"`  // how long they wait in the trash, Unix microseconds; 0: not at all
+	Lost   []row.Damage       `json:"lost,omitempty"`   // gaps for what is not behind every reader
+	Undo   uint64             `json:"undo,omitempty"`   // serial of the roll that is taken back; then Doomed is empty
+	Drop   bool               `json:"drop,omitempty"`   // sinks may need what goes
+}
+
+// undoable is a roll that can be taken back.
+type undoable struct {
+	Roll   uint64            `json:"roll"`
+	Before segment.Watermark `json:"before"`
+	Until  int64             `json:"until"`
+	Freed  bool              `json:"freed,omitempty"` // room was needed meanwhile
+}
+
+// Removed tells of a segment that went.
+type Removed struct {
+	File
+	Trash bool   // it can be taken back
+	Roll  uint64 // serial of the roll, 0: a limit of the stream
+}
+
+// Prepared is a cut that readers see, and that nothing was removed by yet. It
+// ends with Carry or Abandon.
+type Prepared struct {
+	j      *Journal
+	Cut    Cut
+	segs   []*seg
+	before segment.Watermark
+}
+
+// Prepare takes the segments that go off the list, after asking of each once
+// more whether it may, and fills in where the watermark ends and which gaps
+// there must be.
+func (j *Journal) Prepare(c Cut) (*Prepared, error) {
+	_ = j.saveIfDirty() // a MANIFEST that does not describe a segment cannot bring it back
+	j.trim.Lock()
+	p := &Prepared{j: j, Cut: c}
+	if err := p.prepare(); err != nil {
+		j.trim.Unlock()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Prepared) prepare() error {
+	j := p.j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if p.Cut.Undo != 0 {
+		return p.prepareUndoLocked()
+	}
+	doomed := make(map[uint64]bool, len(p.Cut.Doomed))
+	for _, n := range p.Cut.Doomed {
+		doomed[n] = true
+	}
+	var left []*seg
+	kept := j.firstKeptLocked()
+	for i, s := range j.segs {
+		if !doomed[s.number] {
+			left = append(left, s)
+			continue
+		}
+		why := j.keptLocked(s, p.Cut.Drop)
+		if i >= kept {
+			why = "keep_at_least"
+		}
+		if s.w != nil || !s.sealed || i == len(j.segs)-1 {
+			why = "it is written to, or the newest"
+		}
+		if why != "" {
+			return fmt.Errorf("segment %d of stream %q: %w: %s", s.number, j.o.Name, errKept, why)
+		}
+		p.segs = append(p.segs, s)
+	}
+	if len(p.segs) != len(doomed) {
+		return fault.New(fault.InvalidParameterValue, "stream %q has changed since the plan was made", j.o.Name).WithHint("make the plan anew")
+	}
+	p.Cut.Lost = j.lossLocked(p.segs, fmt.Sprintf("rolled away by roll %d", p.Cut.Serial))
+	if len(p.Cut.Lost) > 0 && !j.mending.TryLock() {
+		return fault.New(fault.CannotConnectNow, "stream %q is being repaired", j.o.Name).WithHint("roll again when that is done")
+	}
+	p.before = j.cut
+	if m := p.Cut.Mark; m != nil {
+		m.End, m.Through, m.Roll = j.end.Seq, max(j.cut.Through, min(j.end.Seq, j.neededLocked()-1)), p.Cut.Serial
+		j.cut = *m
+	}
+	for _, s := range p.segs {
+		s.gone, s.roll, s.until, s.lost = true, p.Cut.Serial, p.Cut.Until, p.Cut.Drop
+	}
+	j.segs = left
+	j.changedLocked()
+	return nil
+}
+
+// lossLocked returns the gaps that must be there before segments go: where
+// older ones stay in front of them, and where a sink still needs a row.
+func (j *Journal) lossLocked(segs []*seg, what string) (lost []row.Damage) {
+	goes := make(map[*seg]bool, len(segs))
+	for _, s := range segs {
+		goes[s] = true
+	}
+	need, hole := j.neededLocked(), false
+	for _, s := range j.segs {
+		if !goes[s] {
+			hole = true
+			continue
+		}
+		if s.rows == 0 || !hole && s.last() < need {
+			continue
+		}
+		d := row.Damage{Stream: j.o.Name, Segment: s.number, First: s.first, Last: s.last(), What: what, Gap: true, Rolled: true}
+		if !hole {
+			d.First = max(d.First, need)
+		}
+		for _, part := range apart(j.gaps.list, d) {
+			if part.Rolled && part.What == what {
+				lost = append(lost, part)
+			}
+		}
+	}
+	return lost
+}
+
+// giveUp makes gaps of what goes; false where repair is at work, which holds
+// the gaps.
+func (j *Journal) giveUp(lost []row.Damage) (bool, error) {
+	if len(lost) == 0 {
+		return true, nil
+	}
+	if !j.mending.TryLock() {
+		return false, nil
+	}
+	defer j.mending.Unlock()
+	return true, j.addGaps(j.gapsOf(lost))
+}
+
+func (j *Journal) gapsOf(lost []row.Damage) []gap {
+	var given []gap
+	for _, d := range lost {
+		given = append(given, gap{Damage: d, Made: j.o.Now().UnixMicro()})
+	}
+	return given
+}
+
+// Abandon takes back what Prepare has done: the roll was not committed.
+func (p *Prepared) Abandon() {
+	j := p.j
+	j.mu.Lock()
+	if p.Cut.Undo == 0 {
+		for _, s := range p.segs {
+			s.gone, s.roll, s.until, s.lost = false, 0, 0, false
+			j.relistLocked(s)
+		}
+		j.cut = p.before
+	}
+	j.mu.Unlock()
+	p.end()
+}
+
+func (p *Prepared) end() {
+	if len(p.Cut.Lost) > 0 {
+		p.j.mending.Unlock()
+	}
+	p.j.trim.Unlock()
+}
+
+// Carry carries out what was committed. What goes wrong is tried again by the
+// keeper, and at the next start: it returns whether the MANIFEST knows of the
+// roll by now, so that its commit may be forgotten.
+func (p *Prepared) Carry() error {
+	j := p.j
+	defer j.chore()
+	defer p.end()
+	var errs []error
+	if len(p.Cut.Lost) > 0 {
+		errs = append(errs, j.addGaps(j.gapsOf(p.Cut.Lost)))
+	}
+	if p.Cut.Undo != 0 {
+		errs = append(errs, j.bringBack(p.segs))
+	}
+	j.mu.Lock()
+	j.takeLocked(p.Cut, p.segs, p.before)
+	j.mu.Unlock()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	err := j.saveManifest()
+	if err != nil && !disk.IsFull(err) {
+		return err
+	}
+	return errors.Join(err, j.finishGoneLocked())
+}
+
+// takeLocked notes a roll as carried out.
+func (j *Journal) takeLocked(c Cut, segs []*seg, before segment.Watermark) {
+	j.rolled = c.Serial
+	if c.Undo != 0 {
+		j.undo = slices.DeleteFunc(j.undo, func(u undoable) bool { return u.Roll == c.Undo })
+		j.gone = slices.DeleteFunc(j.gone, func(s *seg) bool { return slices.Contains(segs, s) })
+		for _, s := range segs {
+			s.gone, s.roll, s.until, s.lost, s.trashed = false, 0, 0, false, false
+			j.relistLocked(s)
+		}
+		if c.Mark != nil {
+			j.cut = *c.Mark
+		}
+		return
+	}
+	j.gone = append(j.gone, segs...)
+	if c.Until > 0 {
+		j.undo = append(j.undo, undoable{Roll: c.Serial, Before: before, Until: c.Until})
+	}
+}
+
+// finishGone does what rolls have left to do: doomed files leave, and those in
+// the trash whose time is over.
+func (j *Journal) finishGone() error {
+	j.mu.Lock()
+	none := len(j.gone) == 0 && len(j.undo) == 0
+	j.mu.Unlock()
+	if none {
+		return nil
+	}
+	j.trim.Lock()
+	defer j.trim.Unlock()
+	return j.finishGoneLocked()
+}
+
+// finishGoneLocked is finishGone with trim held.
+func (j *Journal) finishGoneLocked() error {
+	now := j.o.Now().UnixMicro()
+	j.mu.Lock()
+	var todo []*seg
+	for _, s := range j.gone {
+		if s.until <= now || !s.trashed {
+			todo = append(todo, s)
+		}
+	}
+	j.undo = slices.DeleteFunc(j.undo, func(u undoable) bool { return u.Until <= now })
+	j.mu.Unlock()
+	var errs []error
+	for _, s := range todo {
+		to := unlinked
+		if s.until > now {
+			to = trashed
+		}
+		errs = append(errs, j.finishOne(s, to))
+	}
+	return errors.Join(errs...)
+}
+
+// finishOne takes away the file of one rolled segment.
+func (j *Journal) finishOne(s *seg, to fate) error {
+	gone, err := j.destroy(s, to, s.lost)
+	if !gone {
+		return err
+	}
+	if to == unlinked {
+		j.mu.Lock()
+		j.gone = slices.DeleteFunc(j.gone, func(g *seg) bool { return g == s })
+		j.dirty = true
+		j.mu.Unlock()
+	}
+	j.removed(s, to)
+	return err
+}
+
+// removed tells who wants to know.
+func (j *Journal) removed(s *seg, to fate) {
+	if j.o.Removed == nil || s.rows == 0 {
+		return
+	}
+	j.o.Removed(Removed{
+		File: File{
+			Number: s.number, Bytes: s.size, FirstSeq: s.first, LastSeq: s.last(), FirstTime: s.firstTime, LastTime: s.lastTime,
+			FileTime: cmp.Or(s.fileTime, s.lastTime), Link: s.link, Sealed: true,
+		},
+		Trash: to == trashed, Roll: s.roll,
+	})
+}
+
+// purge frees the oldest file in the trash: room is needed now. The roll that
+// put it there cannot be undone any more.
+func (j *Journal) purge() (bool, error) {
+	j.trim.Lock()
+	defer j.trim.Unlock()
+	j.mu.Lock()
+	var s *seg
+	if len(j.gone) > 0 {
+		s = j.gone[0]
+		for i := range j.undo {
+			if j.undo[i].Roll == s.roll {
+				j.undo[i].Freed = true
+			}
+		}
+		s.until = 0
+	}
+	j.mu.Unlock()
+	if s == nil {
+		return false, nil
+	}
+	err := j.finishOne(s, unlinked)
+	return err == nil, err
+}
+
+// isGone tells whether a roll has let a segment go.
+func (j *Journal) isGone(number uint64) bool {
+	return slices.ContainsFunc(j.gone, func(s *seg) bool { return s.number == number })
+}
+
+// loadRolled takes over what rolls have done: what the MANIFEST says, and then
+// what the last one has committed and the MANIFEST does not know.
+func (j *Journal) loadRolled(entries []disk.Entry, m *manifest) ([]disk.Entry, error) {
+	j.cut, j.rolled, j.undo = m.Cut, m.Rolled, m.Undo
+	for _, g := range m.Gone {
+		s := g.seg()
+		s.gone, s.roll, s.until, s.lost = true, g.Roll, g.Until, g.Lost
+		j.gone = append(j.gone, s)
+	}
+	var segs []*seg
+	if c := j.o.Cut; c != nil && c.Serial > m.Rolled && (c.ID == j.id || j.id == "") {
+		described := map[uint64]*manifestSegment{}
+		for i := range m.Segments {
+			described[m.Segments[i].Number] = &m.Segments[i]
+		}
+		for _, n := range c.Doomed {
+			s := &seg{number: n, gone: true, roll: c.Serial} // nobody could bring it back as it was
+			if k := described[n]; k != nil {
+				s = k.seg()
+				s.gone, s.roll, s.until, s.lost = true, c.Serial, c.Until, c.Drop
+			}
+			segs = append(segs, s)
+		}
+		before := j.cut
+		if c.Undo != 0 {
+			segs = slices.DeleteFunc(slices.Clone(j.gone), func(s *seg) bool { return s.roll != c.Undo })
+			if err := j.bringBack(segs); err != nil {
+				return nil, err
+			}
+		}
+		j.takeLocked(*c, segs, before)
+		if c.Undo != 0 { // loadSegments lists them
+			j.segs = nil
+			for _, s := range segs {
+				m.Segments = append(m.Segments, s.note())
+			}
+			var err error
+			if entries, err = j.d.List(""); err != nil {
+				return nil, err
+			}
+		}
+		if c.Mark != nil {
+			j.cut = *c.Mark
+		}
+	}
+	here := map[uint64]int64{}
+	for _, e := range entries {
+		if n, ok := segmentNumber(e.Name); ok {
+			here[n] = e.Size
+		}
+	}
+	sizes := map[uint64]int64{}
+	for _, e := range entries {
+		if n, ok := numberIn(e.Name, trashSuffix); ok {
+			sizes[n] = e.Size
+		}
+	}
+	for n := range sizes {
+		if !j.isGone(n) { // the MANIFEST that knew of it is lost
+			j.gone = append(j.gone, &seg{number: n, gone: true, until: math.MaxInt64})
+		}
+	}
+	for _, s := range j.gone {
+		size, trashed := sizes[s.number]
+		_, there := here[s.number]
+		s.trashed = trashed && !there
+		if there {
+			size = here[s.number]
+		}
+		s.size = size
+		j.bytes += size
+		j.newest = max(j.newest, s.number)
+	}
+	return entries, nil
+}
+
+// loadLost makes the gaps of a roll that was committed and not carried out.
+func (j *Journal) loadLost() error {
+	if c := j.o.Cut; c != nil {
+		var lost []row.Damage
+		for _, d := range c.Lost {
+			for _, part := range apart(j.gaps.list, d) {
+				if part.What == d.What && len(within(j.gaps.list, part.First, part.Last)) == 0 && part.Last > j.oldestLocked().Seq {
+					lost = append(lost, part)
+				}
+			}
+		}
+		if len(lost) > 0 {
+			return j.addGaps(j.gapsOf(lost))
+		}
+	}
+	return nil
+}
+
+// bringBack moves files out of the trash to their places.
+func (j *Journal) bringBack(segs []*seg) error {
+	for _, s := range segs {
+		if err := j.d.Rename(trashName(s.number), s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return j.d.SyncDir("")
+}
+
+// prepareUndoLocked finds what an undo brings back.
+func (p *Prepared) prepareUndoLocked() error {
+	j := p.j
+	at := slices.IndexFunc(j.undo, func(u undoable) bool { return u.Roll == p.Cut.Undo })
+	if at < 0 || j.undo[at].Until <= j.o.Now().UnixMicro() {
+		return fault.New(fault.UndefinedObject, "roll %d of stream %q cannot be undone", p.Cut.Undo, j.o.Name).WithHint("its time is over, or it is undone already")
+	}
+	if j.undo[at].Freed || at != len(j.undo)-1 {
+		return fault.New(fault.InvalidParameterValue, "roll %d of stream %q cannot be undone: its files were freed, or a later roll stands before it", p.Cut.Undo, j.o.Name).
+			WithHint("undo the later roll first; what was freed for want of room is gone")
+	}
+	before := j.undo[at].Before
+	p.Cut.Mark = &before
+	for _, s := range j.gone {
+		if s.roll == p.Cut.Undo {
+			p.segs = append(p.segs, s)
+		}
+	}
+	return nil
+}
+
+// Undoable returns the rolls that can be taken back here, oldest first.
+func (j *Journal) Undoable() (serials []uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, u := range j.undo {
+		if !u.Freed && u.Until > j.o.Now().UnixMicro() {
+			serials = append(serials, u.Roll)
+		}
+	}
+	return serials
+}
+
+// HadRoll tells whether a roll can, or could, be taken back here.
+func (j *Journal) HadRoll(serial uint64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.ContainsFunc(j.undo, func(u undoable) bool { return u.Roll == serial })
+}
+
+// Rolled returns the serial of the last roll that the MANIFEST knows of.
+func (j *Journal) Rolled() (serial uint64, durable bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.rolled, j.savedRoll >= j.rolled
+}
+
+// Settle makes durable that the last roll was carried out.
+func (j *Journal) Settle() error {
+	if _, durable := j.Rolled(); durable {
+		return nil
+	}
+	return j.saveManifest()
+}

@@ -1,0 +1,451 @@
+package roller
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/fault"
+	"holdfast/internal/journal"
+	"holdfast/internal/mutant"
+	"holdfast/internal/roll"
+	"holdfast/internal/segment"
+)
+
+// Stream is one stream that rolls.
+type Stream struct {
+	Name    string
+	Journal *journal.Journal
+	Link    journal.Link
+	Parent  string
+	FS      disk.FS // of its hot tier; for the volume's room
+	Limits  func() journal.Limits
+}
+
+// Options configure a Roller. Zero fields work.
+type Options struct {
+	Undo time.Duration // how long an asynchronous roll can be undone; 0: not at all
+	Now  func() time.Time
+	Log  *slog.Logger
+	Done func(Event) // told of each roll that was committed
+}
+
+// Event is a roll that was committed, or undone.
+type Event struct {
+	Serial uint64
+	Rule   string
+	By     string
+	At     time.Time
+	Undo   uint64
+}
+
+// Roller rolls the streams of one data directory. Its methods are safe for
+// concurrent use.
+type Roller struct {
+	d disk.FS
+	o Options
+
+	mu      sync.Mutex // one roll at a time, and none while holds change; before every lock of a journal
+	last    *record
+	streams []Stream
+	holds   []journal.Hold
+	broken  error // why nothing is rolled any more
+}
+
+// Open reads what the last roll committed, and the holds.
+func Open(d disk.FS, o Options) (*Roller, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Done == nil {
+		o.Done = func(Event) {}
+	}
+	r := &Roller{d: d, o: o}
+	var err error
+	if r.last, err = readRecord(d); err != nil {
+		return nil, err
+	}
+	if r.holds, err = readHolds(d); errors.Is(err, errDamaged) {
+		o.Log.Error("the file of holds is damaged: everything is held until that is settled", "error", err, "do", "holdfast hold remove "+holdsDamaged+", then add the holds again")
+		r.holds = []journal.Hold{{Name: holdsDamaged, Note: err.Error()}}
+	} else if err != nil {
+		return nil, err
+	}
+	if err := makeFile(d); disk.IsFull(err) {
+		o.Log.Warn("the disk is full; linked streams are not rolled before a start with more room", "error", err)
+		r.broken = err
+	} else if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Cut returns what the last roll has changed in a stream; nil: nothing.
+func (r *Roller) Cut(stream string) *journal.Cut {
+	if r.last == nil {
+		return nil
+	}
+	s, ok := r.last.Streams[stream]
+	if !ok {
+		return nil
+	}
+	return &s.Cut
+}
+
+// Attach gives the roller its streams, when all are open.
+func (r *Roller) Attach(streams []Stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.streams = slices.Clone(streams)
+}
+
+// State returns what a plan rests on, from memory alone.
+func (r *Roller) State() (*roll.State, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state()
+}
+
+func (r *Roller) state() (*roll.State, error) {
+	st := &roll.State{}
+	for _, s := range r.streams {
+		space, err := s.FS.Space()
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(st.Volumes, func(v roll.Volume) bool { return v.Name == space.Volume }) {
+			st.Volumes = append(st.Volumes, roll.Volume{Name: space.Volume, Total: space.Total, Free: space.Free})
+		}
+		st.Stores = append(st.Stores, r.store(s, space.Volume))
+	}
+	return st, nil
+}
+
+// store describes one stream.
+func (r *Roller) store(s Stream, volume string) roll.Store {
+	l := s.Limits()
+	one := roll.Store{
+		Stream: s.Name, Parent: s.Parent, Link: roll.Link(s.Link), HotVolume: volume, DropOldest: l.DropOldest,
+		Keep: roll.Keep{Files: l.Keep.Files, Bytes: l.Keep.Bytes},
+	}
+	if l.Keep.Age > 0 {
+		one.Keep.Since = r.o.Now().Add(-l.Keep.Age).UnixMicro()
+	}
+	if w := s.Journal.Watermark(); w.Roll != 0 && w.Link == string(s.Link) {
+		one.Watermark, one.HasMark = w.Below, true
+	}
+	// Marks before files: a sink that has got further meanwhile does no harm.
+	for sink, mark := range s.Journal.Sinks() {
+		one.Needs = append(one.Needs, roll.Need{Sink: sink, Seq: mark + 1})
+	}
+	slices.SortFunc(one.Needs, func(a, b roll.Need) int { return compare(a.Sink, b.Sink) })
+	for _, f := range s.Journal.Files() {
+		one.Files = append(one.Files, roll.Manifest{
+			Number: f.Number, Bytes: f.Bytes, Tier: roll.Hot, FirstSeq: f.FirstSeq, LastSeq: f.LastSeq, FirstTime: f.FirstTime, LastTime: f.LastTime,
+			FileTime: f.FileTime, FirstLink: f.Link.First, LastLink: f.Link.Last, Linked: f.Link.Rows > 0, Sealed: f.Sealed, Held: f.Held,
+		})
+	}
+	return one
+}
+
+func compare(a, b string) int {
+	if a < b {
+		return -1
+	}
+	if a > b {
+		return 1
+	}
+	return 0
+}
+
+// Result is what became of a message.
+type Result struct {
+	Plan   *roll.Plan
+	Serial uint64    // of the roll; 0: nothing was done
+	Until  time.Time // until when it can be undone; zero: it cannot
+}
+
+// Roll plans what a message asks, and, with apply set, carries that out.
+func (r *Roller) Roll(m roll.Message, by string, apply bool) (Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st, err := r.state()
+	if err != nil {
+		return Result{}, err
+	}
+	rule, err := m.Rule(st, r.o.Now())
+	if err != nil {
+		return Result{}, err
+	}
+	if m.Size != nil && m.Size.MaxSizeWarm > 0 {
+		return Result{}, fault.New(fault.FeatureNotSupported, "maxSizeWarm is not taken: no stream has a warm tier yet").WithHint("leave it out")
+	}
+	plan, err := roll.Make(st, rule)
+	if err != nil || !apply || len(plan.Steps) == 0 {
+		return Result{Plan: plan}, err
+	}
+	return r.carry(plan, by, r.o.Undo)
+}
+
+// MakeRoom lets the oldest of a stream go, with all that is tied to it, so
+// that lack bytes become free. drop says that rows may go that sinks need,
+// where that was chosen. It returns false where nothing may go.
+func (r *Roller) MakeRoom(stream string, lack int64, drop bool) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := slices.IndexFunc(r.streams, func(s Stream) bool { return s.Name == stream })
+	if at < 0 || r.broken != nil {
+		return false, nil // the streams are just being opened
+	}
+	st, err := r.state()
+	if err != nil {
+		return false, err
+	}
+	used := int64(0)
+	for _, f := range st.Stores[at].Files {
+		used += f.Bytes
+	}
+	if !drop {
+		for i := range st.Stores {
+			st.Stores[i].DropOldest = false
+		}
+	}
+	what := "room for " + stream
+	plan, err := roll.Make(st, roll.Rule{Text: what, Goals: []roll.Goal{{
+		What: what, Kind: roll.MaxBytes, Tier: roll.Hot, Limit: max(0, used-lack), UpTo: true, Stores: []int{at},
+	}}})
+	if err != nil {
+		return false, err
+	}
+	own := slices.ContainsFunc(plan.Steps, func(s roll.Step) bool { return s.Stream == stream })
+	if !own {
+		return false, nil
+	}
+	_, err = r.carry(plan, "the stream's limits", 0)
+	return err == nil, err
+}
+
+// carry carries a plan out.
+func (r *Roller) carry(plan *roll.Plan, by string, undo time.Duration) (Result, error) {
+	rec := r.begin(plan.Rule, by)
+	if undo > 0 {
+		rec.Until = r.o.Now().Add(undo).UnixMicro()
+	}
+	cuts := map[string]*journal.Cut{}
+	cut := func(stream string) *journal.Cut {
+		if cuts[stream] == nil {
+			cuts[stream] = &journal.Cut{Serial: rec.Serial, Until: rec.Until}
+		}
+		return cuts[stream]
+	}
+	for _, s := range plan.Steps {
+		if s.Act != roll.Remove {
+			return Result{}, fault.New(fault.FeatureNotSupported, "the plan moves segment %d of %q, and there is no tier but the hot one yet", s.Number, s.Stream)
+		}
+		c := cut(s.Stream)
+		c.Doomed = append(c.Doomed, s.Number)
+	}
+	for _, w := range plan.Watermarks {
+		if w.Link != "" && !w.Index {
+			cut(w.Stream).Mark = &segment.Watermark{Link: string(w.Link), Below: w.Below}
+		}
+	}
+	for _, g := range plan.Gaps {
+		cut(g.Stream).Drop = true
+	}
+	for _, c := range cuts {
+		slices.Sort(c.Doomed)
+	}
+	if err := r.run(rec, cuts); err != nil {
+		return Result{Plan: plan}, err
+	}
+	res := Result{Plan: plan, Serial: rec.Serial}
+	if rec.Until > 0 {
+		res.Until = time.UnixMicro(rec.Until)
+	}
+	return res, nil
+}
+
+// begin makes the next record.
+func (r *Roller) begin(rule, by string) *record {
+	rec := &record{Version: version, Serial: 1, Rule: rule, By: by, At: r.o.Now().UnixMicro(), Streams: map[string]share{}}
+	if r.last != nil {
+		rec.Serial = r.last.Serial + 1
+	}
+	for _, s := range r.streams { // a lost ROLL must not give a serial twice
+		serial, _ := s.Journal.Rolled()
+		rec.Serial = max(rec.Serial, serial+1)
+	}
+	return rec
+}
+
+// run commits and carries out cuts: prepare all, commit once, carry all out.
+func (r *Roller) run(rec *record, cuts map[string]*journal.Cut) error {
+	if r.broken != nil {
+		return fault.New(fault.IOError, "nothing is rolled until the next start").Because(r.broken)
+	}
+	var ready []*journal.Prepared
+	abandon := func(err error) error {
+		for _, p := range slices.Backward(ready) {
+			p.Abandon()
+		}
+		return err
+	}
+	for _, s := range r.streams { // the record before is overwritten next time, so all must know of it
+		if err := s.Journal.Settle(); err != nil {
+			return fmt.Errorf("roll stream %q: %w", s.Name, err)
+		}
+	}
+	for _, s := range r.streams { // always in the same order
+		c := cuts[s.Name]
+		if c == nil {
+			continue
+		}
+		c.ID = s.Journal.ID()
+		p, err := s.Journal.Prepare(*c)
+		if err != nil {
+			return abandon(err)
+		}
+		ready = append(ready, p)
+		one := share{Ranges: ranges(p.Cut.Doomed), Cut: p.Cut}
+		one.Doomed = nil
+		rec.Streams[s.Name] = one
+	}
+	if mutant.On(31) {
+		return errors.Join(carryAll(ready), commit(r.d, rec))
+	}
+	if err := commit(r.d, rec); err != nil {
+		// Nobody knows whether it stands there: no other may be written over it.
+		r.broken = err
+		r.o.Log.Error("a roll could not be committed; nothing is rolled until the next start", "roll", rec.Serial, "error", err)
+		return abandon(fault.New(fault.IOError, "the roll could not be committed").Because(err).WithHint("nothing was removed; look at the disk"))
+	}
+	r.last = rec
+	r.o.Done(Event{Serial: rec.Serial, Rule: rec.Rule, By: rec.By, At: time.UnixMicro(rec.At), Undo: rec.Undo})
+	if err := carryAll(ready); err != nil {
+		r.o.Log.Error("a roll is committed and not carried out yet; it is tried again", "roll", rec.Serial, "error", err)
+	}
+	return nil
+}
+
+func carryAll(ready []*journal.Prepared) error {
+	var errs []error
+	for _, p := range ready {
+		errs = append(errs, p.Carry())
+	}
+	return errors.Join(errs...)
+}
+
+// Undo takes back a roll whose files wait in the trash; 0 is the last one.
+func (r *Roller) Undo(serial uint64, by string) (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	in := map[uint64][]Stream{}
+	newest := uint64(0)
+	for _, s := range r.streams {
+		for _, n := range s.Journal.Undoable() {
+			in[n] = append(in[n], s)
+			newest = max(newest, n)
+		}
+	}
+	if serial == 0 {
+		serial = newest
+	}
+	if len(in[serial]) == 0 {
+		return 0, fault.New(fault.UndefinedObject, "there is no roll that can be undone").WithHint("a roll by message can be undone within its time (roll: {undo: ...} in the configuration), as long as its room is not needed")
+	}
+	rec := r.begin(fmt.Sprintf("undo roll %d", serial), by)
+	rec.Undo = serial
+	cuts := map[string]*journal.Cut{}
+	for _, s := range r.streams {
+		// A stream whose part was freed refuses, and so the whole is: no link may be half there.
+		if slices.ContainsFunc(in[serial], func(h Stream) bool { return h.Name == s.Name }) || s.Journal.HadRoll(serial) {
+			cuts[s.Name] = &journal.Cut{Serial: rec.Serial, Undo: serial}
+		}
+	}
+	return serial, r.run(rec, cuts)
+}
+
+// holdsDamaged is the hold on everything while HOLDS cannot be read.
+const holdsDamaged = "damaged-holds-file"
+
+// holdName is what a hold may be called.
+var holdName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$`)
+
+// maxHoldsNumber bounds how many holds there are.
+const maxHoldsNumber = 1000
+
+// Holds returns the holds, in the order in which they were added.
+func (r *Roller) Holds() []journal.Hold {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.holds)
+}
+
+// AddHold puts a hold into force. It is durable when AddHold returns, and no
+// roll is under way then that does not know of it.
+func (r *Roller) AddHold(h journal.Hold) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !holdName.MatchString(h.Name) {
+		return fault.New(fault.InvalidParameterValue, "hold %q has no name that can be used", h.Name).WithHint("use letters, digits, _, - and .")
+	}
+	if slices.ContainsFunc(r.holds, func(o journal.Hold) bool { return o.Name == h.Name }) {
+		return fault.New(fault.InvalidParameterValue, "hold %q is there already", h.Name).WithHint("give this one another name")
+	}
+	for _, name := range h.Streams {
+		if !slices.ContainsFunc(r.streams, func(s Stream) bool { return s.Name == name }) {
+			return fault.New(fault.UndefinedObject, "stream %q does not exist, or does not roll", name).WithHint("holdfast status lists the streams")
+		}
+	}
+	for _, one := range []*journal.Ends{h.Seqs, h.Times, h.Links} {
+		if one != nil && one.First > one.Last {
+			return fault.New(fault.InvalidParameterValue, "the range from %d to %d is empty", one.First, one.Last)
+		}
+	}
+	if len(r.holds) >= maxHoldsNumber {
+		return fault.New(fault.LimitExceeded, "there are %d holds already", len(r.holds)).WithHint("remove some, or make one of several")
+	}
+	h.Made = r.o.Now().UnixMicro()
+	return r.setHolds(append(slices.Clone(r.holds), h))
+}
+
+// RemoveHold lifts a hold.
+func (r *Roller) RemoveHold(name string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left := slices.DeleteFunc(slices.Clone(r.holds), func(h journal.Hold) bool { return h.Name == name })
+	if len(left) == len(r.holds) {
+		return fault.New(fault.UndefinedObject, "hold %q is not there", name).WithHint("holdfast hold list")
+	}
+	return r.setHolds(left)
+}
+
+// setHolds takes holds into force, those that are new before they are durable,
+// those that go after that.
+func (r *Roller) setHolds(all []journal.Hold) error {
+	if len(all) > len(r.holds) {
+		r.tell(all)
+	}
+	if err := writeHolds(r.d, all); err != nil {
+		r.tell(r.holds)
+		return err
+	}
+	r.holds = all
+	r.tell(all)
+	return nil
+}
+
+func (r *Roller) tell(all []journal.Hold) {
+	for _, s := range r.streams {
+		s.Journal.SetHolds(all)
+	}
+}

@@ -1,0 +1,304 @@
+package roller
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/journal"
+	"holdfast/internal/roll"
+)
+
+// opened opens a family, and closes it at the end of the test.
+func opened(t testing.TB, d disk.FS, s setup) *family {
+	t.Helper()
+	f, err := open(t, d, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+func (f *family) mustFill(t testing.TB, from, to int) {
+	t.Helper()
+	if err := f.fill(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// used returns what a message compares with its limit.
+func used(st *roll.State) (n int64) {
+	for _, s := range st.Stores {
+		for _, f := range s.Files {
+			n += f.Bytes
+		}
+	}
+	return n
+}
+
+// TestRoll rolls three linked streams: the plan alone changes nothing, and
+// what it removes is removed whole.
+func TestRoll(t *testing.T) {
+	f := opened(t, disk.NewMem(), setup{})
+	f.mustFill(t, 1, 100)
+	before := f.whole(t)
+	dry := must(f.r.Roll(message(t, roomy), "test", false))
+	if len(dry.Plan.Steps) == 0 || !dry.Plan.Met || dry.Serial != 0 || len(f.whole(t)) != len(before) {
+		t.Fatalf("a plan: %+v", dry)
+	}
+	done := must(f.r.Roll(message(t, roomy), "test", true))
+	after := f.whole(t)
+	if done.Serial != 1 || len(after) == 0 || after[0] == 1 || after[len(after)-1] != 100 {
+		t.Fatalf("roll %d leaves sessions %v", done.Serial, after)
+	}
+	if n := used(must(f.r.State())); n >= 1<<20 {
+		t.Errorf("%d bytes are left", n)
+	}
+	if again := must(f.r.Roll(message(t, roomy), "test", true)); again.Serial != 0 || len(again.Plan.Steps) > 0 {
+		t.Errorf("a second pass rolls %+v", again.Plan.Steps)
+	}
+	if err := f.close(); err != nil {
+		t.Fatal(err)
+	}
+	g := opened(t, f.d, setup{})
+	if got := g.whole(t); !slices.Equal(got, after) {
+		t.Errorf("after a restart there are %v, before it %v", got, after)
+	}
+}
+
+// TestLateRows holds that a row that comes after a roll is seen, though its
+// link lies below the watermark: it was acknowledged.
+func TestLateRows(t *testing.T) {
+	f := opened(t, disk.NewMem(), setup{})
+	f.mustFill(t, 1, 100)
+	must(f.r.Roll(message(t, roomy), "test", true))
+	for _, m := range members {
+		for range of[m.name].rows {
+			if err := f.add(m.name, 1, 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := f.whole(t); got[0] != 1 {
+		t.Errorf("a late session is hidden: there are %v", got)
+	}
+}
+
+// TestPinned holds that what a sink has not got stays, in every linked stream,
+// and that the second of two sinks counts as the first.
+func TestPinned(t *testing.T) {
+	f := opened(t, disk.NewMem(), setup{})
+	must(f.stream("meta").Register("fast"))
+	must(f.stream("meta").Register("slow"))
+	f.mustFill(t, 1, 100)
+	f.stream("meta").Mark("fast", f.stream("meta").End().Seq)
+	res := must(f.r.Roll(message(t, roomy), "test", true))
+	if res.Plan.Met || len(f.whole(t)) != 100 {
+		t.Fatalf("what a sink needs is gone: %v", f.whole(t))
+	}
+	if o := res.Plan.Obstacles; len(o) == 0 || !slices.ContainsFunc(o, func(o roll.Obstacle) bool { return o.Who == "slow" }) {
+		t.Errorf("the plan does not say who needs it: %v", o)
+	}
+	f.stream("meta").Mark("slow", f.stream("meta").End().Seq)
+	if res := must(f.r.Roll(message(t, roomy), "test", true)); !res.Plan.Met {
+		t.Errorf("it does not heal: %+v", res.Plan)
+	}
+	f.whole(t)
+}
+
+// TestHeld tries a hold against both ways in which linked rows go: a message,
+// and a budget. It is lifted then.
+func TestHeld(t *testing.T) {
+	limits := map[string]journal.Limits{"packet": {Budget: 1600 << 10, Wait: time.Minute}}
+	f := opened(t, disk.NewMem(), setup{limits: limits})
+	f.mustFill(t, 1, 10)
+	held := func() bool {
+		for _, s := range f.streams {
+			if !slices.ContainsFunc(s.Journal.Files(), func(f journal.File) bool { return f.Held && f.Link.First <= 4 }) {
+				return false
+			}
+		}
+		return true
+	}
+	if err := f.r.AddHold(journal.Hold{Name: "case-1", Note: "court", Links: &journal.Ends{First: 3, Last: 4}}); err != nil {
+		t.Fatal(err)
+	}
+	if f.r.AddHold(journal.Hold{Name: "case-1"}) == nil || f.r.AddHold(journal.Hold{Name: "../x"}) == nil || f.r.AddHold(journal.Hold{Name: "x", Streams: []string{"y"}}) == nil {
+		t.Error("a hold that cannot be is added")
+	}
+	f.mustFill(t, 11, 100) // over the budget of packet, several times
+	if !held() {
+		t.Fatal("a budget has removed held segments")
+	}
+	if n := len(f.stream("packet").Files()); n > 40 {
+		t.Fatalf("the budget has removed nothing: %d segments", n)
+	}
+	must(f.r.Roll(message(t, "type=session,meta,packet maxSize=0.1MB"), "test", true))
+	if !held() {
+		t.Fatal("a message has removed held segments")
+	}
+	if err := f.close(); err != nil {
+		t.Fatal(err)
+	}
+	f = opened(t, f.d, setup{limits: limits})
+	if !held() {
+		t.Fatal("a start has removed held segments, or forgotten the hold")
+	}
+	if _, err := f.visibleParents(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.r.RemoveHold("case-1"); err != nil || f.r.RemoveHold("case-1") == nil {
+		t.Fatal("a hold is not lifted once", err)
+	}
+	must(f.r.Roll(message(t, "type=session,meta,packet maxSize=0.1MB"), "test", true))
+	for _, s := range f.streams {
+		if all := s.Journal.Files(); all[0].Link.First <= 4 {
+			t.Errorf("%s: the segment stays when its hold is lifted", s.Name)
+		}
+	}
+}
+
+// visibleParents holds that no child is visible without its session.
+func (f *family) visibleParents() (int, error) {
+	all, err := f.visible()
+	if err != nil && !strings.Contains(err.Error(), "rows of packet") { // packets alone may be gone
+		return 0, err
+	}
+	return len(all), nil
+}
+
+// TestUndo takes a roll back within its time, over a restart as well, and not
+// after its room was needed.
+func TestUndo(t *testing.T) {
+	now := time.Now()
+	s := setup{roller: Options{Undo: time.Hour}, now: func() time.Time { return now }}
+	f := opened(t, disk.NewMem(), s)
+	f.mustFill(t, 1, 100)
+	files := f.files(t)
+	res := must(f.r.Roll(message(t, roomy), "test", true))
+	if len(f.whole(t)) == 100 || f.trash(t) == 0 || res.Until.IsZero() {
+		t.Fatalf("rolled: %+v, %d files in the trash", res, f.trash(t))
+	}
+	if err := f.close(); err != nil {
+		t.Fatal(err)
+	}
+	f = opened(t, f.d, s)
+	if n, err := f.r.Undo(0, "test"); n != 1 || err != nil {
+		t.Fatalf("undo: %d, %v", n, err)
+	}
+	if got := f.whole(t); len(got) != 100 || fmt.Sprint(f.files(t)) != fmt.Sprint(files) || f.trash(t) != 0 {
+		t.Fatalf("undone: %d sessions, %v files, were %v", len(got), f.files(t), files)
+	}
+	if _, err := f.r.Undo(0, "test"); err == nil {
+		t.Error("it is undone twice")
+	}
+	must(f.r.Roll(message(t, roomy), "test", true))
+	now = now.Add(2 * time.Hour)
+	for n := 0; n < 6000 && f.trash(t) > 0; n++ { // the keeper comes by
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := f.trash(t); n != 0 {
+		t.Errorf("%d files stay in the trash when their time is over", n)
+	}
+	if _, err := f.r.Undo(0, "test"); err == nil {
+		t.Error("it is undone when its time is over")
+	}
+	f.whole(t)
+}
+
+// TestCrash crashes at every step of a roll and of an undo. Afterwards either
+// nothing has happened or all of it, every row is in one place, and what is
+// left to do is done.
+func TestCrash(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	now := time.Now()
+	s := setup{roller: Options{Undo: time.Hour}, now: func() time.Time { return now }}
+	long := os.Getenv("HOLDFAST_LONG") == "1"
+	const half = "type=session,meta,packet maxSize=0.7MB"
+	for _, undo := range []bool{false, true} {
+		mem := disk.NewMem()
+		faulty := disk.NewFaulty(mem)
+		f, err := open(t, faulty, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.mustFill(t, 1, 50)
+		before := f.whole(t)
+		if undo {
+			must(f.r.Roll(message(t, half), "test", true))
+			before = f.whole(t)
+		}
+		var states []*disk.Mem
+		faulty.OnCall(func(disk.Call) {
+			if long || rnd.IntN(2) == 0 {
+				states = append(states, mem.Kill())
+			}
+			if n := len(states); long || n == 0 || rnd.IntN(4) > 0 {
+				states = append(states, mem.Crash(rnd.Uint64()))
+			}
+		})
+		if undo {
+			must(f.r.Undo(0, "test"))
+		} else {
+			must(f.r.Roll(message(t, half), "test", true))
+		}
+		faulty.OnCall(nil)
+		after := f.whole(t)
+		if err := f.close(); err != nil {
+			t.Fatal(err)
+		}
+		if len(states) < 20 || slices.Equal(before, after) {
+			t.Fatalf("%d states, from %d to %d sessions", len(states), len(before), len(after))
+		}
+		t.Logf("undo %t: %d crashed disks", undo, len(states))
+		for i, d := range states {
+			afterCrash(t, fmt.Sprintf("undo %t, state %d", undo, i), d, s, before, after)
+		}
+	}
+}
+
+// afterCrash starts on a crashed disk, twice.
+func afterCrash(t *testing.T, what string, d *disk.Mem, s setup, before, after []int) {
+	t.Helper()
+	for life := range 2 {
+		f, err := open(t, d, s)
+		if err != nil {
+			t.Fatalf("%s, life %d: %v", what, life, err)
+		}
+		got, err := f.visible()
+		if err != nil {
+			t.Fatalf("%s, life %d: %v", what, life, err)
+		}
+		if !slices.Equal(got, before) && !slices.Equal(got, after) {
+			t.Fatalf("%s, life %d: %d sessions are neither the %d before nor the %d after", what, life, len(got), len(before), len(after))
+		}
+		before = got // the second start finds what the first one did
+		after = got
+		for _, s := range f.streams {
+			if d := s.Journal.Recovery().Damage; len(d) > 0 {
+				t.Fatalf("%s, life %d: %s: %+v", what, life, s.Name, d)
+			}
+		}
+		if life == 1 {
+			must(f.r.Roll(message(t, "type=session,meta,packet maxSize=0.4MB"), "test", true))
+			if _, err := f.visible(); err != nil {
+				t.Fatalf("%s, rolled again: %v", what, err)
+			}
+		}
+		if err := f.close(); err != nil {
+			t.Fatalf("%s, life %d: %v", what, life, err)
+		}
+	}
+}
