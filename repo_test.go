@@ -157,7 +157,7 @@ var arrows = []arrow{
 	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects", "internal/sources", "internal/dedupe", "internal/roll", "internal/roller"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
 	{"internal/bench", []string{".", "row", "sink", "sink/sqlite", "sink/postgres", "sink/mysql", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi", "internal/throwaway", "internal/volume"}, "the bench measures each layer by itself, and speaks as a client"},
-	{"internal/cli", []string{".", "row", "archive", "archive/dialect", "archive/closing", "internal/auth", "internal/bench", "internal/daemon", "internal/config", "internal/doctor", "internal/profile", "internal/httpapi", "internal/journal", "internal/roll", "internal/disk", "internal/mcache" go through the server, the library or the daemon"},
+	{"internal/cli", []string{".", "row", "archive", "archive/dialect", "archive/closing", "internal/auth", "internal/bench", "internal/daemon", "internal/config", "internal/doctor", "internal/profile", "internal/httpapi", "internal/journal", "internal/roll", "internal/disk", "internal/mcache"}, "verbs go through the server, the library or the daemon"},
 	{"cmd/holdfast", []string{"internal/cli"}, "main only hands over to the verbs"},
 	{"test/tally", nil, "what is counted does not matter to the counter"},
 	{"test/tally/check", []string{"test/tally"}, "it prints what was counted"},
