@@ -215,10 +215,12 @@ func (j *Journal) finish() error {
 		j.active = nil
 		empty := s.w.Empty()
 		s.w = nil
-		j.hashOne(new(hashBuffers))
 		if empty {
 			errs = append(errs, s.file.Close(), j.drop(s))
 		}
+	}
+	var buf hashBuffers
+	for j.hashOne(&buf) { // the hasher may have ended before it knew of the last segments
 	}
 	errs = append(errs, j.sealRetired())
 	j.mu.Lock()
