@@ -124,6 +124,8 @@ func (s *stream) recoverKeys(ctx context.Context, end uint64, db *DB) {
 	if err != nil && ctx.Err() == nil {
 		why = "rows that were received within the window cannot be read: " + err.Error()
 		db.o.Log.Error("read back the keys of rows, to tell repeats", "stream", s.Name, "error", err)
+	} else if why != "" && len(s.guard.States()) == 0 {
+		db.o.Log.Info("keys of requests may be unknown that are older than the oldest row kept", "stream", s.Name)
 	} else if why != "" {
 		db.o.Log.Warn("repeats of rows that were received before the start may be stored twice", "stream", s.Name, "why", why)
 	}

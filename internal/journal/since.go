@@ -34,6 +34,7 @@ func (j *Journal) Ranges(at int64, want func(table string) bool) (all []Range, w
 				wanted = wanted || want(d.Table)
 			}
 		}
+		s.forgetLocked()
 		j.mu.Unlock()
 		if wanted && r.First <= r.Last {
 			all = append(all, r)
