@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -26,14 +28,15 @@ var mounted = map[string][]string{
 // campaign is many power cuts of one volume, whose history goes on from each
 // to the next.
 type campaign struct {
-	t    *testing.T
-	rnd  *rand.Rand
-	v    *volume
-	o    *oracle
-	cuts int
-	wrap func(disk.FS) disk.FS // put between journal and volume
-	how  string                // of the cut and the start that are under way, for a failure's message
-	d    disk.FS
+	t      *testing.T
+	rnd    *rand.Rand
+	v      *volume
+	o      *oracle
+	cuts   int
+	wrap   func(disk.FS) disk.FS // put between journal and volume
+	how    string                // of the cut and the start that are under way, for a failure's message
+	before string                // the same of the life before
+	d      disk.FS
 }
 
 // TestPowerCutsExt4 cuts the power of ext4 under a journal.
@@ -49,10 +52,12 @@ func powerCuts(t *testing.T, kind, name string) {
 	begun := time.Now()
 	for want := tally.Want(t, name); c.cuts < want; {
 		if err := c.life(); err != nil {
-			t.Fatalf("cut %d, %s: %v\nreplay: %s", c.cuts, c.how, err, replay(t, seed))
+			kept := filepath.Join(os.TempDir(), fmt.Sprintf("holdfast-power-%s-%d.img", kind, seed))
+			mounts.Run(t, "cp", "--sparse=always", c.v.image, kept) // as the start under judgement left it
+			t.Fatalf("cut %d, %s, after a life %s: %v\nreplay: %s; the file system is in %s", c.cuts, c.how, c.before, err, replay(t, seed), kept)
 		}
 	}
-	t.Logf("%d acks, up to seq %d; %v per cut", c.o.acks, c.o.flushed, time.Since(begun)/time.Duration(c.cuts))
+	t.Logf("%d acks, up to seq %d; %d rows were acked after a cut had begun, %d of them are not there; %v per cut", c.o.acks, c.o.flushed, c.o.lates, c.o.untrue, time.Since(begun)/time.Duration(c.cuts))
 	tally.Done(t, name, c.cuts, replay(t, seed))
 }
 
@@ -111,6 +116,7 @@ func newCampaign(t *testing.T, kind string, rnd *rand.Rand) *campaign {
 // life starts the journal on what the last cut left, judges it, lets it be
 // written and read, and cuts the power.
 func (c *campaign) life() error {
+	c.before = c.how
 	c.mount()
 	defer c.unmount()
 	for range 3 { // cuts while it recovers from the cut before
@@ -174,6 +180,7 @@ func (c *campaign) mount() {
 	buffered := c.rnd.IntN(3) != 0
 	c.how = fmt.Sprintf("mounted with %q, buffered %v, %s", options, buffered, c.how[strings.LastIndexByte(c.how, ' ')+1:])
 	c.v.mount(options)
+	c.o.goDark(false)
 	c.d = c.wrap(c.v.open(buffered))
 }
 
@@ -194,6 +201,7 @@ func (c *campaign) cutSoon(do func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		time.Sleep(after)
+		c.o.goDark(true)
 		c.v.cut(how)
 	})
 	do()
