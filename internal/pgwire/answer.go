@@ -109,13 +109,13 @@ func (s *session) report(severity string, err error) {
 	f := fault.Of(err)
 	m := pgproto3.ErrorResponse{
 		Severity: severity, SeverityUnlocalized: severity,
-		Code: f.Code, Message: clean(f.Message), Detail: clean(f.Detail), Hint: clean(f.Hint),
+		Code: f.Code, Message: s.said(f.Message), Detail: s.said(f.Detail), Hint: s.said(f.Hint),
 	}
 	if f.Err != nil {
-		m.Message += ": " + clean(f.Err.Error())
+		m.Message += ": " + s.said(f.Err.Error())
 	}
 	if p := (*placed)(nil); errors.As(err, &p) {
-		m.Position, m.Where = int32(p.pos), clean(p.where)
+		m.Position, m.Where = int32(p.pos), s.said(p.where)
 	}
 	s.srv.stats.failed(f.Code)
 	s.send(&m)
@@ -124,10 +124,13 @@ func (s *session) report(severity string, err error) {
 // notice adds a NoticeResponse.
 func (s *session) notice(severity, code, message string) {
 	m := pgproto3.NoticeResponse{
-		Severity: severity, SeverityUnlocalized: severity, Code: code, Message: clean(message),
+		Severity: severity, SeverityUnlocalized: severity, Code: code, Message: s.said(message),
 	}
 	s.send(&m)
 }
+
+// said is text in the client's encoding.
+func (s *session) said(text string) string { return s.settings.text.own(clean(text)) }
 
 // clean keeps text that came from a client within what a message may carry: no
 // NUL, which would end a field, and nothing that is not UTF-8.

@@ -56,7 +56,11 @@ func (s *session) readParameters(p *portal, w *wire, name string) error {
 			return w.end("Bind")
 		}
 		mark := len(p.arena)
-		if err := p.parameter(data, p.st.oids[i], format); err != nil {
+		data, err := s.settings.text.parameter(data, p.st.oids[i], format)
+		if err == nil {
+			err = p.parameter(data, p.st.oids[i], format)
+		}
+		if err != nil {
 			return &placed{err: err, where: "parameter $" + strconv.Itoa(i+1)}
 		}
 		if len(p.arena) > maxBound {

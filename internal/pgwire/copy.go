@@ -139,6 +139,14 @@ func (st *copyStatement) run(s *session, _ *portal) error {
 	default:
 		r = newLineReader(c, textFields)
 	}
+	if st.encoding == "" {
+		st.encoding, _ = s.settings.get("client_encoding")
+	}
+	from := new(converter)
+	if from.use(st.encoding); from.charset != nil && format == 1 {
+		return fault.New(fault.CharacterNotInRepertoire, "COPY in binary form is taken with text in UTF8 only, not %q", st.encoding)
+	}
+	r = converted{r, from}
 	m := pgproto3.CopyInResponse{OverallFormat: format, ColumnFormatCodes: make([]uint16, t.width)}
 	for i := range m.ColumnFormatCodes {
 		m.ColumnFormatCodes[i] = uint16(format)

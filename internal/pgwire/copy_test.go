@@ -77,7 +77,8 @@ func TestCopy(t *testing.T) {
 		{"copy k from stdin (delimiter '\\')", "", `ERROR 22023 COPY delimiter cannot be "\\"; ready I`, ""},
 		{"copy k from stdin (quote 'x')", "", "ERROR 22023 COPY QUOTE and ESCAPE are available only in CSV mode; add FORMAT csv; ready I", ""},
 		{"copy k from stdin (format binary, header)", "", "ERROR 22023 COPY BINARY takes neither DELIMITER, NULL, HEADER, QUOTE nor ESCAPE; ready I", ""},
-		{"copy k from stdin (encoding 'latin1')", "", `ERROR 22023 invalid value for parameter "client_encoding": "latin1"; ready I`, ""},
+		{"copy k from stdin (encoding 'sjis')", "", `ERROR 22021 text in encoding "sjis" is not taken; ready I`, ""},
+		{"copy k from stdin (encoding 'latin')", "", `ERROR 22023 invalid value for parameter "client_encoding": "latin"; ready I`, ""},
 		{"copy k(a,a) from stdin", "", `ERROR 42701 at 10 column "a" specified more than once; ready I`, ""},
 		{"copy k from stdin (nonsense)", "", `ERROR 42601 at 20 syntax error at or near "nonsense"; ready I`, ""},
 	} {

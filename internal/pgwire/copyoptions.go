@@ -19,6 +19,7 @@ type copyOptions struct {
 	escape     byte
 	usedQuote  bool
 	usedEscape bool
+	encoding   string // of the data; "": the session's
 }
 
 // options reads "(FORMAT csv, HEADER)".
@@ -43,7 +44,7 @@ func (o *copyOptions) options(l *lexer) error {
 				_, err = l.settingValue()
 			}
 		case "encoding":
-			err = l.encoding()
+			o.encoding, err = l.encoding()
 		default:
 			l.pos = at
 			err = o.valueOption(l, w)
@@ -132,7 +133,7 @@ func (o *copyOptions) oldOptions(l *lexer) error {
 			l.pos += len(w)
 		case "encoding":
 			l.pos += len(w)
-			err = l.encoding()
+			o.encoding, err = l.encoding()
 		default:
 			err = o.valueOption(l, w)
 		}
@@ -163,15 +164,17 @@ func (l *lexer) oneByte(what string) (byte, error) {
 	return v[0], nil
 }
 
-func (l *lexer) encoding() error {
+// encoding reads the name of an encoding.
+func (l *lexer) encoding() (string, error) {
 	v, err := l.optionText()
 	if err != nil {
-		return err
+		return "", err
 	}
-	if _, f := checkEncoding(v); f != nil {
-		return f
+	name, f := checkEncoding(v)
+	if f != nil {
+		return "", f
 	}
-	return nil
+	return name, nil
 }
 
 // complete sets what was left open, and refuses options that do not go

@@ -107,7 +107,11 @@ func (s *session) onParse(w *wire) error {
 	if err := checkText(name); err != nil {
 		return err
 	}
-	if err := checkText(src); err != nil {
+	src, err := s.settings.text.utf8(src)
+	if err == nil {
+		err = checkText(src)
+	}
+	if err != nil {
 		return err
 	}
 	if len(name) > 0 && s.prepared[string(name)] != nil {

@@ -49,7 +49,7 @@ func TestStartUp(t *testing.T) {
 		{version3 + 2, []string{"user", "u"}, "negotiate 196608 []; " + hello},
 		{version3, []string{"user", "u", "_pq_.x", "1"}, "negotiate 196608 [_pq_.x]; " + hello},
 		{version3, []string{"user", "u", "client_encoding", "'utf-8'"}, `FATAL 22023 invalid value for parameter "client_encoding": "'utf-8'"; closed`},
-		{version3, []string{"user", "u", "client_encoding", "LATIN1"}, `FATAL 22023 invalid value for parameter "client_encoding": "LATIN1"; closed`},
+		{version3, []string{"user", "u", "client_encoding", "EUC_JP"}, `FATAL 22021 text in encoding "EUC_JP" is not taken; closed`},
 		{version3, []string{"user", "u", "datestyle", "ISO, MDY", "client_encoding", "UTF8", "options", "-c standard_conforming_strings=on"}, hello},
 		{version3, []string{"user", "u", "options", "-c standard_conforming_strings=off"}, `FATAL 22023 invalid value for parameter "standard_conforming_strings": "off"; closed`},
 		{version3, []string{"user", "u", "nonsense", "1"}, `FATAL 42704 unrecognized configuration parameter "nonsense"; closed`},

@@ -152,6 +152,9 @@ func (s *session) tidy() {
 	if cap(s.text) > bufferKept {
 		s.text = nil
 	}
+	if cap(s.settings.text.text) > bufferKept {
+		s.settings.text.text, s.parser.src = nil, nil
+	}
 	if cap(s.parser.scratch) > bufferKept {
 		s.parser.scratch = nil
 	}

@@ -104,17 +104,6 @@ func parseBool(v string) (on, ok bool) {
 	return false, false
 }
 
-// checkEncoding takes UTF8, and SQL_ASCII, whose bytes are held to be UTF-8.
-func checkEncoding(v string) (string, *fault.Error) {
-	switch strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(v)) {
-	case "utf8", "unicode":
-		return "UTF8", nil
-	case "sqlascii":
-		return "SQL_ASCII", nil
-	}
-	return "", badValue("client_encoding", v).WithHint("text is taken as UTF8 only: set client_encoding to UTF8 and convert in the client")
-}
-
 // checkDateStyle refuses orders in which 01/02/2026 would mean another day
 // than it means to the sinks.
 func checkDateStyle(v string) (string, *fault.Error) {
@@ -171,6 +160,7 @@ func zoneOf(v string) (*time.Location, error) {
 
 // settings are a session's parameters.
 type settings struct {
+	text  converter         // of what the client sends
 	set   map[string]string // what differs from the default, by lower-case name
 	start map[string]string // what RESET goes back to
 
@@ -313,6 +303,8 @@ const unset = "\x00"
 // refresh derives what the hot path asks for.
 func (g *settings) refresh() {
 	g.async = g.is("synchronous_commit", "off")
+	encoding, _ := g.get("client_encoding")
+	g.text.use(encoding)
 	v, _ := g.get("timezone")
 	zone, err := zoneOf(v)
 	if err != nil {

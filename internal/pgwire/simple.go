@@ -37,6 +37,10 @@ func (s *session) query(body []byte) error {
 
 // statements runs the statements of a query up to the first error.
 func (s *session) statements(body []byte) error {
+	body, err := s.settings.text.utf8(body)
+	if err != nil {
+		return err
+	}
 	src, err := queryText(body)
 	if err != nil {
 		return err

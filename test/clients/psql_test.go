@@ -20,8 +20,8 @@ func psqlClients() []client {
 			tables: []string{"psql", "psql_keyed", "psql_ten", "psql_many", "psql_clock"}, masked: []string{"at1", "at2", "at3", "any_id"},
 			known: map[string]string{
 				"DEFAULT VALUES": "0A000: name a column, with DEFAULT", "AS alias": "0A000",
-				"COPY FORCE_NULL": "0A000", "COPY ENCODING": "22023: UTF8 is the only one",
-				"PREPARE": "0A000: only drivers prepare", "client_encoding": "22023: UTF8 is the only one", "DateStyle": "22023: ISO is the only one",
+				"COPY FORCE_NULL": "0A000",
+				"PREPARE": "0A000: only drivers prepare", "DateStyle": "22023: ISO is the only one",
 				"INSERT ... SELECT": noReading, "COPY TO": noReading, "\\d": noReading, "TRUNCATE": noChanging,
 				"RETURNING": noReturning, "SELECT": noReading, "UPDATE": noChanging, "DELETE": noChanging,
 				"duplicate key": laterJudged, "check": laterJudged,
