@@ -21,7 +21,7 @@ func psqlClients() []client {
 			known: map[string]string{
 				"DEFAULT VALUES": "0A000: name a column, with DEFAULT", "AS alias": "0A000",
 				"COPY FORCE_NULL": "0A000",
-				"PREPARE": "0A000: only drivers prepare", "DateStyle": "22023: ISO is the only one",
+				"PREPARE":         "0A000: only drivers prepare", "DateStyle": "22023: ISO is the only one",
 				"INSERT ... SELECT": noReading, "COPY TO": noReading, "\\d": noReading, "TRUNCATE": noChanging,
 				"RETURNING": noReturning, "SELECT": noReading, "UPDATE": noChanging, "DELETE": noChanging,
 				"duplicate key": laterJudged, "check": laterJudged,
