@@ -144,12 +144,21 @@ func (d *Deliverer) Pause() {
 // thereby. Otherwise Resume only ends the wait between two attempts: it never
 // attaches where nobody needed to look.
 func (d *Deliverer) Resume(how Resumption) {
-	d.mu.Lock()
-	if r := d.status.Reason; r.waits() || r == Gap {
-		d.resume = &resumed{how, r}
-	}
-	d.paused = false
-	d.mu.Unlock()
+	d.update(func(s *Status) {
+		r := s.Reason
+		if d.resume != nil { // resumed twice before it was taken up: the last word counts
+			r = d.resume.reason
+		}
+		if r.waits() || r == Gap {
+			d.resume = &resumed{how, r}
+		}
+		d.paused = false
+		// From here on, and not only once the goroutine has come to it: who resumes
+		// and then drains must not be told that it is halted.
+		if s.State == Halted || s.State == Paused {
+			s.State, s.Reason = Connecting, ""
+		}
+	})
 	d.nudge()
 }
 

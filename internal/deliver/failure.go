@@ -91,7 +91,11 @@ func (d *Deliverer) rest(ctx context.Context) bool {
 			return true
 		}
 		if d.Status().State != Paused {
-			d.update(func(s *Status) { s.State = Paused })
+			d.update(func(s *Status) {
+				if d.paused { // and not resumed meanwhile
+					s.State = Paused
+				}
+			})
 			d.failures = 0
 		}
 		if called {

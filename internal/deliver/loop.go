@@ -192,9 +192,9 @@ func (d *Deliverer) follow(ctx context.Context, r Reader, at row.Position) error
 		d.window = b.aside.window.next()
 		d.out.forget(at.Seq)
 		d.ahead = nil
-		d.reached(at, b.count-b.aside.late, b.last)
 		d.setAside(b.aside)
 		d.passed(b.gaps)
+		d.reached(at, b.count-b.aside.late, b.last)
 		if b.later != nil {
 			return b.later
 		}
@@ -339,8 +339,11 @@ func (d *Deliverer) begins(first *row.Block) {
 	})
 }
 
-// reached notes what the sink has committed: up to at, of which rows are new.
+// reached notes what the sink has committed: up to at, of which rows are new. The
+// mark comes first: who sees by Status or Drain that a row is delivered finds it
+// marked, so that the sink can be retired.
 func (d *Deliverer) reached(at row.Position, rows uint64, last int64) {
+	d.cfg.Marked(at.Seq)
 	end := d.cfg.Stream.End().Seq
 	d.update(func(s *Status) {
 		s.Seq = at.Seq
@@ -356,7 +359,6 @@ func (d *Deliverer) reached(at row.Position, rows uint64, last int64) {
 	if rows > 0 {
 		d.works()
 	}
-	d.cfg.Marked(at.Seq)
 }
 
 // setAside tells how many rows were set aside, now that the cursor is behind them.
