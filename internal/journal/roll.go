@@ -297,7 +297,7 @@ func (j *Journal) finishGoneLocked() error {
 	j.mu.Lock()
 	var todo []*seg
 	for _, s := range j.gone {
-		if s.until <= now || !s.trashed {
+		if s.until <= now && j.keptLocked(s, s.lost) == "" || !s.trashed { // a hold keeps what is in the trash as well
 			todo = append(todo, s)
 		}
 	}
@@ -344,15 +344,15 @@ func (j *Journal) removed(s *seg, to fate) {
 	})
 }
 
-// purge frees the oldest file in the trash: room is needed now. The roll that
-// put it there cannot be undone any more.
+// purge frees the oldest file in the trash that nothing keeps there: room is
+// needed now. The roll that put it there cannot be undone any more.
 func (j *Journal) purge() (bool, error) {
 	j.trim.Lock()
 	defer j.trim.Unlock()
 	j.mu.Lock()
 	var s *seg
-	if len(j.gone) > 0 {
-		s = j.gone[0]
+	if at := slices.IndexFunc(j.gone, func(g *seg) bool { return j.keptLocked(g, g.lost) == "" }); at >= 0 {
+		s = j.gone[at]
 		for i := range j.undo {
 			if j.undo[i].Roll == s.roll {
 				j.undo[i].Freed = true

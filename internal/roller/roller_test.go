@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -220,8 +221,11 @@ func TestUndo(t *testing.T) {
 // nothing has happened or all of it, every row is in one place, and what is
 // left to do is done.
 func TestCrash(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed, err := strconv.ParseUint(os.Getenv("HOLDFAST_SEED"), 10, 64)
+	if err != nil {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("again with HOLDFAST_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	now := time.Now()
 	s := setup{roller: Options{Undo: time.Hour}, now: func() time.Time { return now }}
