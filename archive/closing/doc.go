@@ -6,6 +6,8 @@
 //	prepared   twins are there, nothing has moved      the next run drops them
 //	switched   twins are in place, rows are being      the next run goes on
 //	           sorted, the catalogue knows nothing
+//	filling    an archive that lacked tables is    the next run or backfill goes on
+//	           being completed
 //	closed     the catalogue lists the archive         done
 //
 // The state stands in table holdfast_archive_runs, what each archived table

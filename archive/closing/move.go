@@ -20,6 +20,9 @@ type mover struct {
 	looker
 	tables []*dialect.Table // as they were before the swap, in the family's order
 	stamp  int64
+
+	only []archive.Table // that are archived; nil: all of the family
+	into int64           // the archive that they belong to; 0: a new one
 }
 
 func (m mover) table(name string) *dialect.Table {

@@ -187,7 +187,7 @@ func (p *Plan) putBack(l looker) (all []string) {
 		a, b := l.s.Still(t)
 		still, again = append(still, a...), append(again, b...)
 	}
-	m := mover{l, p.tables, p.stamp}
+	m := mover{looker: l, tables: p.tables, stamp: p.stamp}
 	for _, t := range l.f.Tables {
 		if t.Parent != "" {
 			continue

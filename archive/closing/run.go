@@ -52,6 +52,10 @@ func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) 
 		result.Resumed = true
 		return result, j.finish(ctx, *r)
 	}
+	if r != nil && r.state == stateFilling {
+		result.Resumed = true
+		return result, j.resume(ctx)
+	}
 	if r != nil {
 		if err := undo(ctx, s, f, *r); err != nil {
 			return nil, err
@@ -213,7 +217,7 @@ func (j job) finish(ctx context.Context, r run) error {
 	if err != nil {
 		return err
 	}
-	m := mover{l, described, r.stamp}
+	m := mover{looker: l, tables: described, stamp: r.stamp}
 	if err := m.behind(ctx, false); err != nil {
 		return err
 	}
@@ -276,15 +280,7 @@ func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result
 	if err := step("read-only"); err != nil {
 		return err
 	}
-	err := m.s.In(ctx, func(q dialect.Querier) error {
-		for _, t := range m.tables {
-			if err := each(ctx, q, m.s.ReadOnly(t, dialect.Archived(t.Name, m.stamp))); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := m.seal(ctx); err != nil {
 		return err
 	}
 	if err := step("verify"); err != nil {
@@ -301,7 +297,7 @@ func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result
 	}
 	kept := map[string]archive.Kept{}
 	var broken []archive.Broken
-	err = snapshot(ctx, m.s, m.f, func(l looker) error {
+	err := snapshot(ctx, m.s, m.f, func(l looker) error {
 		found, err := l.found(ctx, entries, shallow)
 		if err != nil {
 			return err
@@ -333,6 +329,18 @@ func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result
 	return m.enter(ctx, result, kept)
 }
 
+// seal makes the archived tables read-only.
+func (m mover) seal(ctx context.Context) error {
+	return m.s.In(ctx, func(q dialect.Querier) error {
+		for _, t := range m.tables {
+			if err := each(ctx, q, m.s.ReadOnly(t, dialect.Archived(t.Name, m.stamp))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // enter lists the archive, writes down what it holds, and ends the run.
 func (m mover) enter(ctx context.Context, result *Result, kept map[string]archive.Kept) error {
 	return m.s.In(ctx, func(q dialect.Querier) error {
@@ -346,13 +354,16 @@ func (m mover) enter(ctx context.Context, result *Result, kept map[string]archiv
 		if err != nil {
 			return err
 		}
-		result.Archive = *n[0]
+		members := m.only
+		if result.Archive = m.into; m.into == 0 {
+			result.Archive, members = *n[0], m.f.Tables
+		}
 		t, err := m.s.Table(ctx, q, m.f.Catalogue)
 		if err != nil {
 			return err
 		}
 		var statements []string
-		for i, one := range m.f.Tables {
+		for i, one := range members {
 			column, id := "", ""
 			if !t.Numbers("id") {
 				column, id = "id, ", fmt.Sprintf("%d, ", *n[1]+int64(i)+1)

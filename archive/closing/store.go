@@ -19,6 +19,7 @@ const (
 const (
 	statePrepared = "prepared"
 	stateSwitched = "switched"
+	stateFilling  = "filling" // an archive that lacked tables is being completed
 	stateClosed   = "closed"
 )
 
@@ -27,6 +28,8 @@ type run struct {
 	stamp int64
 	state string
 	end   int64
+
+	archive int64 // that is being completed
 }
 
 // tables returns the statements that make what a family needs beside its own
@@ -49,7 +52,7 @@ func unfinished(ctx context.Context, s *dialect.Session, q dialect.Querier, f *a
 	if err != nil || t == nil {
 		return nil, err
 	}
-	rows, err := dialect.Rows(ctx, q, fmt.Sprintf("SELECT stamp, state, end_date FROM %s WHERE family = %s AND state <> '%s' ORDER BY stamp", s.Quote(runsTable), s.Text(f.Name), stateClosed))
+	rows, err := dialect.Rows(ctx, q, fmt.Sprintf("SELECT stamp, state, end_date, archive_id FROM %s WHERE family = %s AND state <> '%s' ORDER BY stamp", s.Quote(runsTable), s.Text(f.Name), stateClosed))
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
@@ -57,7 +60,13 @@ func unfinished(ctx context.Context, s *dialect.Session, q dialect.Querier, f *a
 	if r.stamp, err = strconv.ParseInt(rows[0][0], 10, 64); err != nil {
 		return nil, err
 	}
-	if r.end, err = strconv.ParseInt(rows[0][2], 10, 64); err != nil || r.state != statePrepared {
+	if r.end, err = strconv.ParseInt(rows[0][2], 10, 64); err != nil {
+		return nil, err
+	}
+	if r.state == stateFilling {
+		r.archive, err = strconv.ParseInt(rows[0][3], 10, 64)
+	}
+	if r.state != statePrepared {
 		return &r, err
 	}
 	// A run may have been killed between a swap that committed by itself and the
@@ -84,7 +93,11 @@ func fresh(ctx context.Context, s *dialect.Session, now int64) (int64, error) {
 }
 
 func (r run) insert(s *dialect.Session, f *archive.Family) string {
-	return fmt.Sprintf("INSERT INTO %s (family, stamp, state, end_date, changed) VALUES (%s, %d, '%s', %d, %d)", s.Quote(runsTable), s.Text(f.Name), r.stamp, r.state, r.end, r.stamp)
+	id := "NULL"
+	if r.state == stateFilling {
+		id = strconv.FormatInt(r.archive, 10)
+	}
+	return fmt.Sprintf("INSERT INTO %s (family, stamp, state, end_date, archive_id, changed) VALUES (%s, %d, '%s', %d, %s, %d)", s.Quote(runsTable), s.Text(f.Name), r.stamp, r.state, r.end, id, r.stamp)
 }
 
 func (r run) update(s *dialect.Session, f *archive.Family, set string) string {

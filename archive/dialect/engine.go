@@ -13,7 +13,7 @@ import (
 type engine interface {
 	words
 	describer
-	scripter
+	writer
 	keeper
 	locker
 }
@@ -44,6 +44,27 @@ type describer interface {
 	CheckViews(ctx context.Context, q Querier, tables []*Table) error
 	// IsReadOnly reports whether ReadOnly holds for an archived table.
 	IsReadOnly(ctx context.Context, q Querier, archived string) (bool, error)
+}
+
+// writer makes statements.
+type writer interface {
+	scripter
+	filler
+}
+
+// filler makes the statements that complete an archive which lacks tables.
+type filler interface {
+	// Blank returns the statements that make an empty table like t, with its
+	// columns and indexes, for an archive. References to tables of the family that
+	// it keeps lead to those that archived names. An engine that commits by itself
+	// may run them again.
+	Blank(t *Table, name string, archived map[string]string) []string
+	// View returns the statements that make the view over a table and its archives
+	// anew.
+	View(t *Table, archived []string) []string
+	// Quiet returns the statements that have the triggers of users overlook the
+	// moves of a session on a current table, until the last of Behind is run.
+	Quiet(t *Table) []string
 }
 
 // scripter makes the statements of a closing.

@@ -50,5 +50,21 @@ func TestArchiveRehearse(t *testing.T) {
 	do(3, "window: no row is dated from", "1 broken rule", "rehearse", "--on", "sqlite:"+copied, "--profile", family, "--until", "1700000004")
 	do(0, "archive 1: 2023-11-14 22:13:20 to 2023-11-14 22:13:24 UTC, 2 tables, 10 rows; ", "", "run", "--url", "sqlite:"+file, "--profile", family, "--until", "1700000004", "--no-backup", "--apply")
 	do(0, "2 archived tables: every rule holds\n", "", "verify", "--url", "sqlite:"+file, "--profile", family)
+	do(0, "no archive lacks a table\n", "", "backfill", "--url", "sqlite:"+file, "--profile", family, "--no-backup", "--apply")
+	exec("CREATE TABLE note (id INTEGER PRIMARY KEY AUTOINCREMENT, at integer)")
+	exec("INSERT INTO note (at) SELECT at FROM call_all ORDER BY at")
+	more := strings.TrimSuffix(family, ".json") + "2.json"
+	if err := os.WriteFile(more, []byte(strings.TrimSuffix(callsFamily, "]}")+`, {"type": 3, "name": "note", "date": "at", "id_order": true}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	on := []string{"--url", "sqlite:" + file, "--profile", more}
+	with := func(words ...string) []string { return append(words, on...) }
+	do(2, "", "one of --backup and --no-backup", with("backfill", "--apply")...)
+	do(3, "together: note: archive 1 lists it 0 times\n", "", with("verify")...)
+	do(0, "nothing was done: --apply does it\n", "", with("backfill", "--no-backup")...)
+	do(3, "together: note", "", with("verify")...)
+	do(0, `"filed":5,`, "", with("backfill", "--no-backup", "--json")...)
+	do(0, "1 archive completed\n", "", with("backfill", "--no-backup", "--apply")...)
+	do(0, "3 archived tables: every rule holds\n", "", with("verify")...)
 	do(1, "", "unable to open database file", "list", "--url", "sqlite:"+filepath.Join(dir, "none.db"), "--profile", family)
 }
