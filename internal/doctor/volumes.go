@@ -111,7 +111,8 @@ func (x *exam) options(on []*place, m volume.Mount) {
 		found(Warning, "data=journal", "every row is written twice, and not past the page cache", "mount it with data=ordered"+fstab)
 	}
 	if m.Has("data=writeback") {
-		found(Note, "data=writeback", "fine for Holdfast, which flushes what it needs; other files may hold old blocks after a power cut", "")
+		found(Critical, "data=writeback", "ext4 gives blocks of a removed or replaced file away before the removal is on disk: after a power cut the old file is back with other bytes in it",
+			"mount it with data=ordered, the default"+fstab)
 	}
 	if m.Has("errors=continue") {
 		found(Warning, "errors=continue", "the file system goes on writing when it finds itself damaged", "let it stop"+fstab, remount("errors=remount-ro"))

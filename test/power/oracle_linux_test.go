@@ -187,6 +187,10 @@ func readOnce(j *journal.Journal) (first uint64, values []string, err error) {
 	}
 }
 
+// remembered is for how many seqs behind the oldest the oracle knows the rows: more
+// than the removals that one cut can undo.
+const remembered = 50_000
+
 // judge holds what j has after a start against what was promised: every row
 // that was acked after a flush, or shown, is there at its seq; every other one
 // was at least tried, is there once, and its transaction whole. What it finds
@@ -208,10 +212,12 @@ func (o *oracle) judge(j *journal.Journal) error {
 		return fmt.Errorf("rows up to %d are removed, the sink has committed up to %d", first-1, o.marked)
 	}
 	for seq, want := range o.kept {
-		if seq < first {
-			delete(o.kept, seq)
+		if seq < first { // removed; a cut may undo the removal, and the rows are back
+			if first-seq > remembered {
+				delete(o.kept, seq)
+			}
 		} else if seq >= first+uint64(len(values)) {
-			return fmt.Errorf("lost: seq %d, %.60q, was acked or shown before the cut began; %d rows from %d on are left, the last that was acked as flushed is %d", seq, want, len(values), first, o.flushed)
+			return fmt.Errorf("lost: seq %d, %.60q, was acked or shown before the cut began; %d rows from %d on are left, the last that was acked as flushed is %d; %s", seq, want, len(values), first, o.flushed, found(j))
 		} else if got := values[seq-first]; got != want {
 			return fmt.Errorf("lost: seq %d was %.60q, is %.60q", seq, want, got)
 		}
@@ -232,6 +238,9 @@ func (o *oracle) judge(j *journal.Journal) error {
 	clear(o.tried)
 	return nil
 }
+
+// found tells what a start has made of what it found, for a failure's message.
+func found(j *journal.Journal) string { return fmt.Sprintf("recovery %+v", j.Recovery()) }
 
 // whole checks the rows that nobody was promised.
 func (o *oracle) whole(first uint64, values []string) error {
