@@ -143,6 +143,7 @@ var arrows = []arrow{
 	{"internal/certs", nil, "a certificate is files, whatever door shows it"},
 	{"internal/gate", nil, "who waits at a door depends on no door"},
 	{"internal/pgwire", []string{"row", "internal/typing", "internal/auth", "internal/certs", "internal/gate"}, "a source declares the interface that it appends to"},
+	{"internal/mywire", []string{"row", "internal/auth", "internal/certs", "internal/gate"}, "a source declares the interface that it appends to"},
 	{"internal/httpapi", []string{"row", "internal/auth", "internal/certs", "internal/gate"}, "a source declares the interface that it appends to"},
 	{"internal/sources", []string{"internal/disk"}, "how far a source was read depends on no source and no row"},
 	{"internal/dedupe", []string{"row"}, "whether a row came before depends on its values alone; the database says what became of it"},

@@ -19,6 +19,8 @@ type User struct {
 	Certificate string
 	Grants      []string // tables that it may write to, as path.Match has patterns
 	Console     bool     // whether it may see how the server is
+
+	twice twice // of Password
 }
 
 // Token is one who may use HTTP.
@@ -49,6 +51,7 @@ func NewPolicy(secret []byte, users []User, tokens []Token) (*Policy, error) {
 				return nil, err
 			}
 			u.Verifier = v
+			u.twice = twiceOf(u.Password)
 		}
 		u.Password = ""
 		p.users[u.Name] = &u

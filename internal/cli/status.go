@@ -96,6 +96,9 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 	} else {
 		fmt.Fprintf(w, "holdfast %s on %s, up %s; pg %s, http %s\n", st.Version, st.Data, ago(now.Sub(st.Started)),
 			first(st.Listen.PG, "closed"), first(st.Listen.HTTP, "closed"))
+		if st.Listen.MySQL != "" {
+			fmt.Fprintf(w, "mysql %s\n", st.Listen.MySQL)
+		}
 		fmt.Fprintf(w, "%s, %s resident, at most %s\n", plural(st.Connections, "connection"), bytesOf(st.ResidentBytes), bytesOf(st.PeakResidentBytes))
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -53,6 +53,8 @@ type Config struct {
 type Listen struct {
 	PG   Address `yaml:"pg" doc:"PostgreSQL wire."`
 	HTTP Address `yaml:"http" doc:"HTTP: rows, health, metrics, status."`
+
+	MySQL Address `yaml:"mysql" omit:"zero" doc:"MySQL's protocol; off when left out."`
 }
 
 // Tables says how tables come to be known.

@@ -135,6 +135,9 @@ func (c *Config) judge() (out Problems) {
 	if c.Listen.PG == c.Listen.HTTP && !strings.HasSuffix(string(c.Listen.PG), ":0") {
 		add("listen.http", "give each its own port", "pg and http cannot both listen on %q", string(c.Listen.HTTP))
 	}
+	if m := c.Listen.MySQL; (m == c.Listen.PG || m == c.Listen.HTTP) && !strings.HasSuffix(string(m), ":0") {
+		add("listen.mysql", "give each its own port", "mysql cannot listen on %q, where another door does", string(m))
+	}
 	if strings.ContainsAny(c.Data, "=;") {
 		add("data", "choose a path without = and ;", "data %q holds a character that means something else in hot", c.Data)
 	}

@@ -119,6 +119,9 @@ func (c *Config) judgeAccess(add report) {
 	if !c.Listen.PG.loopback() && len(c.Users) == 0 {
 		add("listen.pg", `add "users:" (holdfast config verifier), or listen on 127.0.0.1`, outside+"there are no users", string(c.Listen.PG))
 	}
+	if c.Listen.MySQL != "" && !c.Listen.MySQL.loopback() && len(c.Users) == 0 {
+		add("listen.mysql", `add "users:" (holdfast config verifier), or listen on 127.0.0.1`, outside+"there are no users", string(c.Listen.MySQL))
+	}
 	switch {
 	case c.Listen.HTTP.loopback():
 	case len(c.Users) == 0 && len(c.Tokens) == 0:

@@ -84,7 +84,7 @@ func Run(ctx context.Context, o Config) error {
 	}
 	signals := listenToSignals()
 	defer signal.Stop(signals)
-	s.log.Info("ready", "pg", s.doors.addresses.PG, "http", s.doors.addresses.HTTP, "data", s.cfg.Data,
+	s.log.Info("ready", "pg", s.doors.addresses.PG, "http", s.doors.addresses.HTTP, "mysql", s.doors.addresses.MySQL, "data", s.cfg.Data,
 		"version", o.Version, "took", time.Since(s.started).String())
 	s.notify(systemd.SdNotifyReady)
 	broken := s.live(ctx, signals)

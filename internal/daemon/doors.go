@@ -17,6 +17,7 @@ import (
 	"holdfast/internal/fault"
 	"holdfast/internal/gate"
 	"holdfast/internal/httpapi"
+	"holdfast/internal/mywire"
 	"holdfast/internal/pgwire"
 )
 
@@ -34,6 +35,7 @@ const (
 type doors struct {
 	addresses httpapi.Listen
 	pg        *pgwire.Server
+	my        *mywire.Server // nil where it is off
 	web       *http.Server
 	admin     *http.Server
 	registry  *prometheus.Registry
@@ -45,12 +47,12 @@ type doors struct {
 	wg        sync.WaitGroup // one goroutine per listener
 }
 
-// listeners are three sockets that are bound.
-type listeners struct{ pg, web, admin net.Listener }
+// listeners are the sockets that are bound; my is nil where MySQL's is off.
+type listeners struct{ pg, web, my, admin net.Listener }
 
 func (l *listeners) close() error {
 	var errs []error
-	for _, one := range []net.Listener{l.pg, l.web, l.admin} {
+	for _, one := range []net.Listener{l.pg, l.web, l.my, l.admin} {
 		if one != nil {
 			errs = append(errs, one.Close())
 		}
@@ -62,6 +64,9 @@ func (l *listeners) close() error {
 func (s *server) listen() (l listeners, err error) {
 	if l.pg, err = net.Listen("tcp", string(s.cfg.Listen.PG)); err == nil {
 		l.web, err = net.Listen("tcp", string(s.cfg.Listen.HTTP))
+	}
+	if err == nil && s.cfg.Listen.MySQL != "" {
+		l.my, err = net.Listen("tcp", string(s.cfg.Listen.MySQL))
 	}
 	if err != nil {
 		return l, errors.Join(fault.New(fault.CannotConnectNow, "a door cannot be opened").Because(err).
@@ -108,7 +113,7 @@ func (s *server) openDoors() error {
 	}
 	d := &doors{
 		addresses: httpapi.Listen{PG: l.pg.Addr().String(), HTTP: l.web.Addr().String()},
-		broken:    make(chan error, 3),
+		broken:    make(chan error, 4),
 	}
 	s.doors = d
 	s.showConfig()
@@ -132,6 +137,7 @@ func (s *server) openDoors() error {
 	d.web = httpapi.Server(ctx, api.Public(), s.log)
 	d.web.ReadHeaderTimeout = time.Duration(s.cfg.Limits.Login)
 	d.admin = httpapi.Server(ctx, api.Private(), s.log)
+	s.openMySQL(l.my)
 	d.serve("pg", func() error { return d.pg.Serve(context.Background(), l.pg) })
 	d.serve("http", func() error {
 		return d.web.Serve(s.access.web(httpapi.Guarded(l.web, d.gate)))
@@ -192,6 +198,9 @@ func (d *doors) close(ctx context.Context) {
 	var wg sync.WaitGroup
 	// That some clients had to be cut off is no error of the stop.
 	wg.Go(func() { _ = d.pg.Shutdown(ctx) })
+	if d.my != nil {
+		wg.Go(func() { _ = d.my.Shutdown(ctx) })
+	}
 	for _, h := range []*http.Server{d.web, d.admin} {
 		wg.Go(func() {
 			if h.Shutdown(ctx) != nil {

@@ -30,8 +30,9 @@ type Status struct {
 // Listen holds the addresses that the doors really have; empty where a door is
 // closed.
 type Listen struct {
-	PG   string `json:"pg"`
-	HTTP string `json:"http"`
+	PG    string `json:"pg"`
+	HTTP  string `json:"http"`
+	MySQL string `json:"mysql,omitempty"`
 }
 
 // StreamStatus is one stream.
