@@ -41,6 +41,9 @@ catalogue lists once every rule holds.`,
 type archiver struct {
 	url, urlFile, profile string
 	json                  bool
+
+	config, name string // of the configuration, and of a family in it
+	backup       string // that the configuration names
 }
 
 func (a *archiver) flags(cmd *cobra.Command) {
@@ -48,6 +51,7 @@ func (a *archiver) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.urlFile, "url-file", "", "`file` that holds the URL, so that no password shows in the list of processes")
 	cmd.Flags().StringVar(&a.profile, "profile", "", "`family`: "+strings.Join(archive.Profiles(), ", ")+", or a file that ends in .json")
 	cmd.Flags().BoolVar(&a.json, "json", false, "JSON")
+	a.takesFamily(cmd)
 }
 
 // family returns the family that is named.
@@ -76,6 +80,9 @@ func (a *archiver) family() (*archive.Family, error) {
 
 // with opens the database and hands it over with the family.
 func (a *archiver) with(env *Env, do func(ctx context.Context, s *dialect.Session, f *archive.Family) error) error {
+	if err := a.settle(env); err != nil {
+		return err
+	}
 	f, err := a.family()
 	if err != nil {
 		return err
@@ -107,7 +114,7 @@ func newArchivePlan(env *Env) *cobra.Command {
 	var a archiver
 	var until string
 	cmd := &cobra.Command{
-		Use:   "plan (--url URL | --url-file FILE) --profile FAMILY [--until TIME] [--json]",
+		Use:   "plan ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) [--until TIME] [--json]",
 		Short: "print what run would do, each statement, and what stands against it",
 		Long: `plan changes nothing. It prints the window, how many rows go and stay, and each
 statement that run would run, and exits with 3 where a rule is broken.`,
@@ -219,7 +226,7 @@ func newArchiveRun(env *Env) *cobra.Command {
 	var until, backup string
 	var noBackup, apply bool
 	cmd := &cobra.Command{
-		Use:   "run (--url URL | --url-file FILE) --profile FAMILY [--until TIME] (--backup FILE | --no-backup) [--apply] [--json]",
+		Use:   "run ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) [--until TIME] (--backup FILE | --no-backup) [--apply] [--json]",
 		Short: "close a period of a family, or finish a run that was interrupted",
 		Long: `run closes the period since the last archive. Without --apply it only prints the
 plan. It wants to be shown a backup that is not empty and at most a day old, or to
@@ -231,7 +238,7 @@ be told that there is none. A run that was interrupted is finished or undone fir
 			if err != nil {
 				return err
 			}
-			if err := proof(backup, noBackup); err != nil {
+			if err := a.proof(env, backup, noBackup); err != nil {
 				return err
 			}
 			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {
@@ -307,7 +314,7 @@ func runArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags) 
 func newArchiveVerify(env *Env) *cobra.Command {
 	var a archiver
 	cmd := &cobra.Command{
-		Use:   "verify (--url URL | --url-file FILE) --profile FAMILY [--json]",
+		Use:   "verify ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) [--json]",
 		Short: "hold the family and its archives against every rule",
 		Long: `verify reads every archive. It prints a line for each broken rule, with keys of rows
 that break it, and exits with 3 where there is any. It changes nothing.`,
@@ -343,7 +350,7 @@ that break it, and exits with 3 where there is any. It changes nothing.`,
 func newArchiveList(env *Env) *cobra.Command {
 	var a archiver
 	cmd := &cobra.Command{
-		Use:     "list (--url URL | --url-file FILE) --profile FAMILY [--json]",
+		Use:     "list ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) [--json]",
 		Short:   "list the archived tables of a family",
 		Example: "  holdfast archive list --url postgres://billing@db/utm5 --profile utm5 --json",
 		Args:    noArgs,

@@ -18,7 +18,7 @@ func newArchiveBackfill(env *Env) *cobra.Command {
 	var a archiver
 	var p prover
 	cmd := &cobra.Command{
-		Use:   "backfill (--url URL | --url-file FILE) --profile FAMILY (--backup FILE | --no-backup) [--apply] [--json]",
+		Use:   "backfill ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) (--backup FILE | --no-backup) [--apply] [--json]",
 		Short: "complete archives that lack tables of the family",
 		Long: `backfill completes archives that were made when the family had fewer tables, as UTM5
 before 5.2.1-007 made them: each table that an archive lacks is made, with the rows of
@@ -28,7 +28,7 @@ nothing, names the rule and exits with 3. One that was interrupted is gone on wi
 		Example: "  holdfast archive backfill --url-file /run/secrets/utm5 --profile utm5 --backup /backup/utm5.dump --apply",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if err := p.proof(); err != nil {
+			if err := a.proof(env, p.backup, p.none); err != nil {
 				return err
 			}
 			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {
@@ -52,8 +52,6 @@ func (p *prover) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&p.none, "no-backup", false, "there is no backup, and none is wanted")
 	cmd.Flags().BoolVar(&p.apply, "apply", false, "do it")
 }
-
-func (p *prover) proof() error { return proof(p.backup, p.none) }
 
 type backfillFlags struct {
 	f           *archive.Family

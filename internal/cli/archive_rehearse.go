@@ -16,7 +16,7 @@ func newArchiveRehearse(env *Env) *cobra.Command {
 	var a archiver
 	var on, onFile, until string
 	cmd := &cobra.Command{
-		Use:   "rehearse (--on URL | --on-file FILE) --profile FAMILY [--until TIME] [--url URL | --url-file FILE] [--json]",
+		Use:   "rehearse (--on URL | --on-file FILE) ([--config FILE] FAMILY | --profile FAMILY [--url-file FILE]) [--until TIME] [--json]",
 		Short: "close a period on a restored copy: plan, run and verify",
 		Long: `rehearse does on a copy of the database, restored from a backup, what run would do on
 the database itself, and holds every rule against what came of it. It asks for no
@@ -27,6 +27,9 @@ reached in the same way is refused.`,
 		RunE: func(*cobra.Command, []string) error {
 			end, err := second(until)
 			if err != nil {
+				return err
+			}
+			if err := a.settle(env); err != nil {
 				return err
 			}
 			copied := archiver{url: on, urlFile: onFile, profile: a.profile, json: a.json}

@@ -66,5 +66,17 @@ func TestArchiveRehearse(t *testing.T) {
 	do(0, `"filed":5,`, "", with("backfill", "--no-backup", "--json")...)
 	do(0, "1 archive completed\n", "", with("backfill", "--no-backup", "--apply")...)
 	do(0, "3 archived tables: every rule holds\n", "", with("verify")...)
+	named := filepath.Join(dir, "holdfast.yaml")
+	if err := os.WriteFile(named, []byte(fmt.Sprintf("families:\n  calls: {profile: %q, url: %q, backup: %q}\n", more, "sqlite:"+file, copied)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do(0, "3 archived tables: every rule holds\n", "", "verify", "--config", named, "calls")
+	do(0, "archive 2: 2023-11-14 22:13:25 to 2023-11-14 22:13:26 UTC, 3 tables, 6 rows; ", "", "run", "calls", "--config", named, "--until", "1700000006", "--apply")
+	do(2, "", "names the database itself", "rehearse", "--on", "sqlite:"+file, "--config", named, "calls")
+	do(2, "", "it has: calls", "list", "--config", named, "others")
+	do(2, "", "no family", "list", "--config", named)
+	do(2, "", "no configuration", "list", "calls")
+	do(2, "", "not for a family that is named", "list", "--config", named, "calls", "--profile", "utm5")
+	do(2, "", "is not taken", "list", "--config", named, "calls", "more")
 	do(1, "", "unable to open database file", "list", "--url", "sqlite:"+filepath.Join(dir, "none.db"), "--profile", family)
 }

@@ -17,5 +17,8 @@ func (c *Config) SecretFiles() map[string]string {
 			put("sinks."+name+"."+key, file)
 		}
 	}
+	for name, f := range c.Families {
+		put("families."+name+".url_file", f.URLFile)
+	}
 	return all
 }

@@ -51,6 +51,7 @@ const (
 // settle fills in what was not given and depends on other values. It can run
 // again after those change.
 func (c *Config) settle() {
+	c.settleFamilies()
 	if c.Streams == nil {
 		c.Streams = map[string]*Stream{}
 	}
@@ -150,6 +151,7 @@ func (c *Config) judge() (out Problems) {
 	c.judgeRolls(add)
 	c.judgeSinks(add)
 	c.judgeSources(add)
+	c.judgeFamilies(add)
 	return out
 }
 

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/internal/config"
+)
+
+// takesFamily has a verb take the name of a family of the configuration in
+// place of --url and --profile.
+func (a *archiver) takesFamily(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.config, "config", "", "configuration `file` (HOLDFAST_CONFIG) that names FAMILY, in place of --url and --profile")
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return noArgs(cmd, args[1:])
+		}
+		if len(args) == 1 {
+			a.name = args[0]
+		}
+		return nil
+	}
+}
+
+// settle fills in what the configuration says of the family that is named.
+func (a *archiver) settle(env *Env) error {
+	file := first(a.config, env.Getenv("HOLDFAST_CONFIG"))
+	switch {
+	case a.name == "" && a.config != "":
+		return usage("name a family that the file has, like archive plan utm5", "--config is given, and no family")
+	case a.name == "":
+		return nil
+	case a.profile != "" || a.url != "" || a.urlFile != "":
+		return usage("the configuration says where family "+a.name+" is", "--profile, --url and --url-file are not for a family that is named")
+	case file == "":
+		return usage("--config FILE, or --url and --profile in place of the name", "family %q is named, and no configuration", a.name)
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		return err
+	}
+	f := c.Families[a.name]
+	if f == nil {
+		return usage("it has: "+first(strings.Join(c.FamilyNames(), ", "), "none"), "%q has no family %q", file, a.name)
+	}
+	a.profile, a.url, a.urlFile, a.backup = f.Profile, string(f.URL), f.URLFile, f.Backup
+	a.name, a.config = "", ""
+	return nil
+}
+
+// proof checks what stands for a backup: what is said, or what the
+// configuration names.
+func (a *archiver) proof(env *Env, backup string, none bool) error {
+	if err := a.settle(env); err != nil {
+		return err
+	}
+	if !none {
+		backup = first(backup, a.backup)
+	}
+	return proof(backup, none)
+}
