@@ -24,6 +24,7 @@ type put struct {
 	format  string
 	columns []string
 	batch   int
+	spool   string
 
 	rows  atomic.Int64
 	lines atomic.Int64 // whose rows are stored
@@ -32,7 +33,7 @@ type put struct {
 func newPut(env *Env) *cobra.Command {
 	p := &put{}
 	cmd := &cobra.Command{
-		Use:   "put [--http ADDR | --data DIR] --table T --format flat|csv|ndjson [--columns a,b,c] < lines",
+		Use:   "put [--http ADDR | --data DIR | --spool DIR] --table T --format flat|csv|ndjson [--columns a,b,c] < lines",
 		Short: "store lines from standard input as rows",
 		Long: `put stores lines from standard input as rows of one table, in batches. A batch
 is stored whole or not at all; where one is refused, the message names the line
@@ -45,15 +46,21 @@ object per line.
 
 Rows go to the server at --http, or to the one that has --data open; where none
 has, straight into the directory. Without both they go to the server that has
-the default data directory open, or else to 127.0.0.1:8433.`,
+the default data directory open, or else to 127.0.0.1:8433.
+
+With --spool they are written, as they are, to one file in that spool directory,
+below the table's name, which is on disk when put ends: for when the server is
+away. The server reads them as its source of that directory is configured to.`,
 		Example: `  holdfast put --table calls --format csv < calls.csv
-  holdfast put --http 127.0.0.1:8433 --table acc --format flat --columns method,callid,time < acc_1.log`,
+  holdfast put --http 127.0.0.1:8433 --table acc --format flat --columns method,callid,time < acc_1.log
+  holdfast put --spool /var/spool/holdfast --table calls --format ndjson < calls.ndjson`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(env) },
 	}
 	p.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&p.http, "http", "", "`address` of the server's HTTP door")
+	f.StringVar(&p.spool, "spool", "", "spool `directory` that one file is written to")
 	f.StringVar(&p.table, "table", "", "`table` that the rows go to")
 	f.StringVar(&p.format, "format", "", "format of the lines: flat, csv or ndjson")
 	f.StringSliceVar(&p.columns, "columns", nil, "`names` of the columns, in the order of the fields")
@@ -63,6 +70,9 @@ the default data directory open, or else to 127.0.0.1:8433.`,
 
 func (p *put) check() error {
 	hint := "see holdfast put --help"
+	if p.spool != "" {
+		return p.checkSpool()
+	}
 	switch {
 	case p.table == "":
 		return usage(hint, "--table is missing")
@@ -109,6 +119,9 @@ func (p *put) connect(env *Env) (Database, error) {
 func (p *put) run(env *Env) error {
 	if err := p.check(); err != nil {
 		return err
+	}
+	if p.spool != "" {
+		return p.intoSpool(env)
 	}
 	db, err := p.connect(env)
 	if err != nil {

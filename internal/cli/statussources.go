@@ -34,6 +34,9 @@ func printSources(w io.Writer, all []httpapi.SourceStatus) error {
 		if s.Lost > 0 {
 			fmt.Fprintf(w, "source %s has lost %d messages since the start: they came by UDP while rows could not be stored, or the server stopped\n", s.Name, s.Lost)
 		}
+		if s.BadFiles > 0 {
+			fmt.Fprintf(w, "source %s has set %d files aside since the start: they are in its directory bad/, each with the reason beside\n", s.Name, s.BadFiles)
+		}
 		for _, text := range s.Notes {
 			fmt.Fprintf(w, "source %s: %s\n", s.Name, oneLine(text))
 		}

@@ -15,9 +15,9 @@ import (
 // keys there are depends on its type: see onlySource.
 type Source struct {
 	Type     SourceType       `yaml:"type" doc:"Kind of source."`
-	URL      URL              `yaml:"url" doc:"Where the source is: flatstore:DIRECTORY."`
+	URL      URL              `yaml:"url" doc:"Where the source is: flatstore:DIRECTORY or spool:DIRECTORY; spool:DIRECTORY== where a volume must be mounted there."`
 	Suffix   Suffix           `yaml:"suffix" doc:"How names of followed files end, behind the table and the writer's number."`
-	Columns  map[string]Names `yaml:"columns" omit:"zero" doc:"Columns in the order of the lines, by table; left out, those of the declared table without the one that the database numbers."`
+	Columns  map[string]Names `yaml:"columns" omit:"zero" doc:"Columns in the order of flat lines, by table; left out, those of the declared table without the one that the database numbers."`
 	Decode   Decode           `yaml:"decode" doc:"What is undone in values: nothing, or what Kamailio's flatstore does to a bar, which makes a bar of a literal %7C too."`
 	Start    Start            `yaml:"start" doc:"Where a new source begins: with all that its files hold, or with what is appended from now on."`
 	Olddir   string           `yaml:"olddir" doc:"A directory on the same file system that others move rotated files to: files that were followed are followed there."`
@@ -27,10 +27,15 @@ type Source struct {
 	Poll     Duration         `yaml:"poll" omit:"zero" doc:"How often files are looked at where the system does not tell of a change."`
 
 	Listen         []Endpoint `yaml:"listen" omit:"zero" doc:"Where syslog comes in: udp:, tcp: or tls:, and an address; port 0 lets the system choose."`
-	Table          Name       `yaml:"table" omit:"zero" doc:"Table that messages of syslog go to; it is declared where it is not yet."`
+	Table          Name       `yaml:"table" omit:"zero" doc:"Table that rows go to. That of syslog is declared where it is not yet; a spool without one has a sub-directory per table."`
 	Allow          []Network  `yaml:"allow" omit:"zero" doc:"Networks that may send syslog; all when left out, which only addresses of this machine may be."`
 	MaxLine        Size       `yaml:"max_line" omit:"zero" doc:"Longest message of syslog; of a longer one only the beginning is kept, as a reject."`
 	MaxConnections int        `yaml:"max_connections" omit:"zero" doc:"Connections of syslog at the same time."`
+
+	Layout   Layout      `yaml:"layout" omit:"zero" doc:"Where complete files of a spool are: plain, in any of its directories without a leading dot or .tmp at the end of the name; maildir, in directories called new."`
+	Format   SpoolFormat `yaml:"format" omit:"zero" doc:"Format of the files of a spool."`
+	Symlinks Symlinks    `yaml:"symlinks" omit:"zero" doc:"What a symbolic link in a spool is: refused, or its text is taken as a file's content. It is never followed."`
+	MaxFile  Size        `yaml:"max_file" omit:"zero" doc:"Largest file of a spool; larger ones are set aside."`
 }
 
 // SourceRotate says how a source's files are rotated.
@@ -44,28 +49,34 @@ type SourceRotate struct {
 // onlySource names the keys that some types of sources have; all others have
 // them all.
 var onlySource = map[string][]SourceType{
-	"url":      {Flatstore},
+	"url":      {Flatstore, Spool},
 	"suffix":   {Flatstore},
 	"decode":   {Flatstore},
-	"columns":  {Flatstore},
+	"columns":  {Flatstore, Spool},
 	"start":    {Flatstore},
 	"olddir":   {Flatstore},
 	"rotate":   {Flatstore},
 	"finished": {Flatstore},
 	"archive":  {Flatstore},
-	"poll":     {Flatstore},
+	"poll":     {Flatstore, Spool},
 
 	"listen":          {Syslog},
-	"table":           {Syslog},
+	"table":           {Syslog, Spool},
 	"allow":           {Syslog},
 	"max_line":        {Syslog},
 	"max_connections": {Syslog},
+
+	"layout":   {Spool},
+	"format":   {Spool},
+	"symlinks": {Spool},
+	"max_file": {Spool},
 }
 
 // sourceSchemes are how the url of each type of source begins, and what one
 // looks like.
 var sourceSchemes = map[SourceType]struct{ prefix, example string }{
 	Flatstore: {"flatstore:", "flatstore:/var/log/kamailio/acc"},
+	Spool:     {"spool:", "spool:/var/spool/holdfast"},
 }
 
 // SourceType is a kind of source.
@@ -74,10 +85,11 @@ type SourceType string
 // The kinds of sources.
 const (
 	Flatstore SourceType = "flatstore" // flat files of Kamailio or OpenSIPS, followed
+	Spool     SourceType = "spool"     // a directory that files are dropped in
 	Syslog    SourceType = "syslog"    // RFC 5424 and 3164, over UDP, TCP and TLS
 )
 
-var sourceTypes = []string{string(Flatstore), string(Syslog)}
+var sourceTypes = []string{string(Flatstore), string(Spool), string(Syslog)}
 
 func (t *SourceType) scan(text string) error {
 	err := pick("source type", text, sourceTypes)
@@ -169,6 +181,9 @@ func (c *Config) settleSource(key string, s *Source) {
 	if s.Type == Syslog {
 		settleSyslog(s)
 	}
+	if s.Type == Spool {
+		c.settleSpool(key, s)
+	}
 	if s.Type != Flatstore {
 		return
 	}
@@ -197,7 +212,7 @@ func (c *Config) SourceNames() []string { return names(c.Sources) }
 
 // Directory returns where the source is, where that is a directory.
 func (s *Source) Directory() string {
-	return strings.TrimPrefix(string(s.URL), sourceSchemes[s.Type].prefix)
+	return strings.TrimSuffix(strings.TrimPrefix(string(s.URL), sourceSchemes[s.Type].prefix), s.mounted())
 }
 
 func (c *Config) judgeSources(add report) {
@@ -205,7 +220,7 @@ func (c *Config) judgeSources(add report) {
 	for _, name := range c.SourceNames() {
 		s, key := c.Sources[name], "sources."+name
 		if s.Type == "" {
-			add(key, `add "type: flatstore" or "type: syslog"`, "source %q has no type", name)
+			add(key, `add "type: flatstore", "type: spool" or "type: syslog"`, "source %q has no type", name)
 			continue
 		}
 		for _, k := range slices.Sorted(maps.Keys(onlySource)) {
@@ -216,6 +231,8 @@ func (c *Config) judgeSources(add report) {
 		switch s.Type {
 		case Flatstore:
 			c.judgeFlatstore(add, key, name, places)
+		case Spool:
+			c.judgeSpool(add, key, name, places)
 		case Syslog:
 			c.judgeSyslog(add, key, name)
 		}
@@ -298,7 +315,7 @@ func numbered(kind string) bool {
 
 // check looks at the paths that the source names.
 func (s *Source) check(bad report) {
-	if s.Type != Flatstore {
+	if s.Type == Syslog {
 		return
 	}
 	for key, dir := range map[string]string{"url": s.Directory(), "olddir": s.Olddir, "archive": s.Archive} {

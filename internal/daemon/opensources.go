@@ -31,6 +31,7 @@ type rotator interface {
 // openSource opens a source of its kind.
 var openSource = map[config.SourceType]func(s *server, name string, c *config.Source) (source, error){
 	config.Flatstore: openFlatstore,
+	config.Spool:     openSpool,
 	config.Syslog:    openSyslog,
 }
 

@@ -27,6 +27,7 @@ import (
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
+	"holdfast/internal/notice"
 	"holdfast/row"
 )
 
@@ -283,7 +284,7 @@ func (f *Follower) open() error {
 // watch begins to be told of changes; where that is not possible files are
 // polled.
 func (f *Follower) watch() (changed <-chan struct{}, stop func()) {
-	changed, stop, err := watch(f.dirs)
+	changed, stop, err := notice.Dirs(f.dirs)
 	if err != nil {
 		f.o.Log.Warn("the system tells of no changes, so files are looked at now and then", "dir", f.o.Dir, "every", f.o.Poll.String(), "error", err)
 		return nil, func() {}

@@ -11,7 +11,7 @@ import (
 type SourceStatus struct {
 	Name           string   `json:"name"`
 	Type           string   `json:"type"`
-	State          string   `json:"state"`                // "starting", "following" (all that is complete is stored), "listening", "waiting" (for the next attempt), "held" (something is not read until somebody looked)
+	State          string   `json:"state"`                // "starting", "following" (all that is complete is stored), "taking" (files are being stored), "listening", "waiting" (for the next attempt), "held" (something is not read until somebody looked)
 	LastError      string   `json:"last_error,omitempty"` // why it waits
 	Notes          []string `json:"notes,omitempty"`      // what somebody should look at
 	Rows           uint64   `json:"rows"`                 // stored since the start
@@ -21,6 +21,7 @@ type SourceStatus struct {
 	PendingSeconds float64  `json:"pending_seconds"`      // age of the oldest of them
 	Files          int      `json:"files"`                // that are followed, or wait
 	OpenFiles      int      `json:"open_files"`           // of them; connections, where a source has these
+	BadFiles       uint64   `json:"bad_files,omitempty"`  // that were set aside since the start
 	Listen         []string `json:"listen,omitempty"`     // where it takes messages
 	Lost           uint64   `json:"lost,omitempty"`       // messages that came in and could not be kept, since the start
 	Refused        uint64   `json:"refused,omitempty"`    // connections closed for what they sent or who they were, since the start
@@ -45,6 +46,7 @@ var (
 	descSourceOpen    = desc("source_open_files", "Files of the source that are open.", perSource)
 	descSourceLost    = desc("source_lost_total", "Messages that came in and could not be kept since the start.", perSource)
 	descSourceRefused = desc("source_refused_total", "Connections closed for what they sent or who they were, since the start.", perSource)
+	descSourceBad     = desc("source_bad_files_total", "Files of the source that were set aside since the start.", perSource)
 	descSourceOK      = desc("source_ok", "1 while all that the source has is taken.", perSource)
 )
 
@@ -62,6 +64,7 @@ func collectSources(all []SourceStatus, out chan<- prometheus.Metric) {
 		send(descSourceFiles, prometheus.GaugeValue, float64(s.Files))
 		send(descSourceOpen, prometheus.GaugeValue, float64(s.OpenFiles))
 		send(descSourceOK, prometheus.GaugeValue, yes(s.State == "following" || s.State == "listening"))
+		send(descSourceBad, prometheus.CounterValue, float64(s.BadFiles))
 		send(descSourceLost, prometheus.CounterValue, float64(s.Lost))
 		send(descSourceRefused, prometheus.CounterValue, float64(s.Refused))
 	}

@@ -1,0 +1,257 @@
+// Package spool takes in the files of a spool directory: other programs put
+// one there per row, or per batch of rows, and each is removed once its rows are
+// durable.
+//
+// Each row is stored once. Before a batch is committed a list of its files is
+// written (see batch); the store remembers the digest of that list with the
+// rows. After a crash files of a list whose digest the store has are removed,
+// and not stored again. Whatever is no row is set aside with the reason, in
+// bad/ or as a malformed line; nothing is lost.
+//
+// What lies in the directory is others' and not trusted: names are resolved one
+// by one below open directories, no link is followed, and only plain files are
+// read. One goroutine reads one spool. It holds the names of one piece of a
+// directory and one batch in memory, however many files wait.
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/fault"
+	"holdfast/internal/volume"
+	"holdfast/row"
+)
+
+// Store is where rows go.
+type Store interface {
+	// Position returns where a source stands; "" where it never moved.
+	Position(source string) (string, error)
+	// Begin returns a transaction that moves the source with its commit: both
+	// happen or none.
+	Begin(source, from, to string) Tx
+}
+
+// Tx is one transaction. After Commit or Rollback it is not used again.
+type Tx interface {
+	// Insert adds a row. A row that is refused leaves the transaction as it was.
+	Insert(table string, columns []row.Column, values []row.Value) error
+	// Malformed adds a line that is no row.
+	Malformed(l Line) error
+	Commit(ctx context.Context) error
+	Rollback()
+}
+
+// Line is a line that is no row of its table.
+type Line struct {
+	Table string
+	Raw   []byte // need not be text
+	Why   string
+	File  string
+	At    int64 // in the file, bytes
+}
+
+// Parser reads single objects and records. What it returns need be valid only
+// until the next call.
+type Parser interface {
+	Object(text []byte) ([]row.Column, []row.Value, error)
+	Header(text []byte) ([]row.Column, error)
+	Record(text []byte) ([]row.Value, error)
+}
+
+// Format is how rows stand in a file.
+type Format string
+
+// The formats.
+const (
+	NDJSON Format = "ndjson" // an object per line
+	CSV    Format = "csv"    // with a header line
+	Flat   Format = "flat"   // a bar between values
+	Raw    Format = "raw"    // the whole file is one value
+)
+
+// Options say what is taken in. Dir, Source, Format, Parser, State, Name and
+// Store must be set.
+type Options struct {
+	Dir      string
+	Mounted  bool                // Dir must be where a volume is mounted
+	Source   string              // under which the store remembers its position
+	Maildir  bool                // files are taken from directories called new
+	Format   Format              // of all files
+	Table    string              // of all files; "": that of their first directory below Dir
+	Columns  map[string][]string // for Flat, by table, in the order of the values
+	Symlinks bool                // the text of a symbolic link is taken as a file's content
+	MaxFile  int64               // bytes; 0: 16 MiB
+	Poll     time.Duration       // how often the directory is looked at anyway; 0: a second
+
+	Parser Parser
+	State  disk.FS // where the list of a batch is kept
+	Name   string  // of that file
+	Store  Store
+	Stream func(table string) string // of a table; one transaction is for one; nil: all in one
+	Log    *slog.Logger              // nil: nothing is logged
+}
+
+// Spool takes files in until Close.
+type Spool struct {
+	o      Options
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	// The goroutine's own.
+	at      string // where the source stands
+	settled bool   // whether that is known, and what was stored is removed
+	piece   int    // names that are held at once
+	batch   *batch
+	root    *os.File // of the look that is under way
+	seen    Status   // of the look that is under way
+	watched []string // directories that the last look went through
+	wake    notices
+
+	mu     sync.Mutex
+	status Status
+}
+
+// Start begins to take files in. It returns at once: what cannot be read now
+// shows in Status, and is tried again. Only a directory that must be a mounted
+// volume and is none gives an error.
+func Start(o Options) (*Spool, error) {
+	s := newSpool(o)
+	if err := s.mounted(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.done.Go(func() { s.run(ctx) })
+	return s, nil
+}
+
+const defaultMaxFile = 16 << 20
+
+func newSpool(o Options) *Spool {
+	if o.Poll <= 0 {
+		o.Poll = time.Second
+	}
+	if o.MaxFile <= 0 {
+		o.MaxFile = defaultMaxFile
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Stream == nil {
+		o.Stream = func(string) string { return "" }
+	}
+	o.Dir = filepath.Clean(o.Dir)
+	return &Spool{o: o, piece: pieceNames, status: Status{State: Starting}}
+}
+
+// Close ends it. What was read and not committed is read again by the next one.
+func (s *Spool) Close() {
+	s.cancel()
+	s.done.Wait()
+}
+
+const (
+	// leastPause is how long files gather before they are looked for; looking
+	// takes at most a tenth of the time.
+	leastPause = 20 * time.Millisecond
+	lookShare  = 10
+	// firstRetry and lastRetry bound the pause after something failed.
+	firstRetry = 200 * time.Millisecond
+	lastRetry  = 15 * time.Second
+)
+
+// run takes files in until ctx ends.
+func (s *Spool) run(ctx context.Context) {
+	retry := firstRetry
+	defer func() { s.wake.stop() }()
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := s.round(ctx)
+		took := time.Since(began)
+		if ctx.Err() != nil {
+			return
+		}
+		s.note(err)
+		if err != nil {
+			if sleep(ctx, retry) {
+				retry = min(2*retry, lastRetry)
+			}
+			continue
+		}
+		retry = firstRetry
+		if s.wake.renew(s.watched) { // what came before is looked for once more
+			continue
+		}
+		poll := time.NewTimer(s.o.Poll)
+		select {
+		case <-ctx.Done():
+		case <-poll.C:
+		case <-s.wake.changed:
+			sleep(ctx, max(leastPause, lookShare*took))
+		}
+		poll.Stop()
+	}
+}
+
+// sleep waits; false where ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// round looks at the whole spool once, and stores what is there.
+func (s *Spool) round(ctx context.Context) (err error) {
+	s.seen, s.watched = Status{}, s.watched[:0]
+	if err := s.mounted(); err != nil {
+		return err
+	}
+	root, err := openTop(s.o.Dir)
+	if err != nil {
+		return fmt.Errorf("open spool %q: %w", s.o.Dir, err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	s.root = root
+	if !s.settled {
+		if err := s.settle(); err != nil {
+			return err
+		}
+	}
+	s.batch = s.newBatch()
+	defer func() { s.batch.drop() }()
+	if err := s.walk(ctx, place{f: root}); err != nil {
+		return err
+	}
+	return s.commit(ctx)
+}
+
+// mounted holds that the directory is where a volume is mounted, if it must be.
+func (s *Spool) mounted() error {
+	if !s.o.Mounted {
+		return nil
+	}
+	dir, err := filepath.Abs(s.o.Dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return fault.New(fault.IOError, "spool %q is not there", s.o.Dir).Because(err).WithHint("mount its volume; == in the url says that there must be one")
+	}
+	if m, ok := volume.Of(dir); !ok || m.At != dir {
+		return fault.New(fault.IOError, "nothing is mounted at spool %q", s.o.Dir).WithHint("mount its volume; == in the url says that there must be one")
+	}
+	return nil
+}
