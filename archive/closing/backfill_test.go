@@ -37,7 +37,7 @@ func TestBackfill(t *testing.T) {
 		if _, err := b.run(closing.Options{End: epoch + 250}); !refuses(err, archive.RuleTogether) {
 			b.Fatalf("a family whose archives lack tables can be closed: %v", err)
 		}
-		for _, test := range []struct {
+		for i, test := range []struct {
 			spoil, mend string
 			rule        archive.Rule
 		}{
@@ -48,6 +48,9 @@ func TestBackfill(t *testing.T) {
 			{"INSERT INTO dhs_sessions_detail (id, dhs_sess_id) VALUES (900001, 900001)", "DELETE FROM dhs_sessions_detail WHERE id = 900001", archive.RuleParent},
 			{"DELETE FROM archives WHERE table_type = 2 AND archive_id = 1", "", archive.RuleTogether},
 		} {
+			if b.name != "SQLite" && i != 1 && !long() {
+				continue // each look reads all archives, which servers do slowly
+			}
 			if test.mend == "" {
 				b.exec("CREATE TABLE aside AS SELECT * FROM archives")
 			}

@@ -23,6 +23,7 @@ func TestFamilies(t *testing.T) {
 		t.Error("its url_file is not among the files with secrets")
 	}
 	for text, want := range map[string]string{
+		"":                                     "does not say where",
 		"{profile: utm5}":                      "does not say where",
 		"{url: \"mysql://h/d\", url_file: /x}": "both a url and a url_file",
 		"{url: \"oracle://h/d\"}":              "none of postgres",
