@@ -18,12 +18,12 @@ const whyEnd = ".why"
 
 // setAside moves a file to bad/, below the directories that it lay in, with the
 // reason beside. Nothing of this is flushed: after a power cut the file is
-// where it was, and is set aside once more.
-func (s *Spool) setAside(p place, name, why string) {
+// where it was, and is set aside once more. gone says that it is not there now.
+func (s *Spool) setAside(p place, name, why string) (gone bool) {
 	if err := s.moveAside(p, name, why); err != nil {
 		if !errors.Is(err, unix.ENOENT) {
 			s.hold("file %q is bad (%s), and cannot be moved to %s/: %s", s.path(p, name), why, badDir, err)
-			return
+			return false
 		}
 	} else {
 		s.o.Log.Warn("a file is no row, and is set aside", "file", s.path(p, name), "because", why)
@@ -31,7 +31,7 @@ func (s *Spool) setAside(p place, name, why string) {
 		s.status.Bad++
 		s.mu.Unlock()
 	}
-	s.seen.Files--
+	return true
 }
 
 func (s *Spool) moveAside(p place, name, why string) error {

@@ -17,7 +17,7 @@ import (
 // commits, with what a disk may have kept of its list, and with some of
 // its files removed: each row is stored exactly once.
 func TestRandomCrashes(t *testing.T) {
-	seeds := uint64(15)
+	seeds := uint64(6)
 	if os.Getenv("HOLDFAST_LONG") != "" {
 		seeds = 3000
 	}
@@ -129,6 +129,9 @@ func TestWrittenSince(t *testing.T) {
 	b.round()
 	b.want("rows", b.store.rows, "acc|1", "acc|2", "acc|4")
 	b.want("files", b.left(), "bad/acc/2", "bad/acc/2.why")
+	if st := b.s.Status(); st.Files != 0 || st.State != Following || st.Bad != 1 {
+		t.Errorf("status %+v", st)
+	}
 	if why := b.why("acc/2"); !strings.Contains(why, "its first 7 bytes are stored") {
 		t.Error(why)
 	}

@@ -25,7 +25,7 @@ func (s *Spool) take(ctx context.Context, p place, name string) (skip bool, err 
 		return false, nil
 	}
 	if why := s.unfit(name, &st); why != "" {
-		s.setAside(p, name, why)
+		s.drop(p, name, why)
 		return false, nil
 	}
 	if st.Nlink > 1 {
@@ -60,7 +60,7 @@ func (s *Spool) take(ctx context.Context, p place, name string) (skip bool, err 
 		return true, nil
 	}
 	if r.rows == 0 {
-		s.setAside(p, name, r.why)
+		s.drop(p, name, r.why)
 		return false, nil
 	}
 	b.rows, b.rejects, b.size = b.rows+r.rows, b.rejects+r.rejects, b.size+uint64(len(b.buf))
@@ -68,6 +68,13 @@ func (s *Spool) take(ctx context.Context, p place, name string) (skip bool, err 
 		b.buf = nil
 	}
 	return false, b.add(p, name, identityOf(&st))
+}
+
+// drop sets a file aside that was counted.
+func (s *Spool) drop(p place, name, why string) {
+	if s.setAside(p, name, why) {
+		s.seen.Files--
+	}
 }
 
 // changed returns when a file was written last.
