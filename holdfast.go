@@ -63,6 +63,10 @@ type Options struct {
 	Scrub Scrub
 	// Undo is how long a roll by message can be taken back; 0: not at all.
 	Undo time.Duration
+
+	// KeepBudgets ignores a budget that is more than a tenth smaller than the one
+	// in use before, with a warning: a slip of the hand must not roll rows away.
+	KeepBudgets bool
 	// Log gets what no caller can be told; nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -120,6 +124,7 @@ type DB struct {
 	byName    map[string]*stream
 	roster    *roster.Roster
 	roller    *roller.Roller
+	budgets   map[string]budget // by stream; fixed when the streams are open
 	ledger    *ledger
 	rejects   *rejects.Store
 	sources   *sources.Book

@@ -34,13 +34,44 @@ func ParseRoll(node, name, params string) (RollMessage, error) {
 func (db *DB) openRoller() (err error) {
 	db.ledger = newLedger(db)
 	db.roller, err = roller.Open(db.disk, roller.Options{Undo: db.o.Undo, Log: db.o.Log, Done: db.ledger.rolled})
+	if err != nil {
+		return err
+	}
+	given := map[string]int64{}
+	for _, s := range db.o.Streams {
+		if rolls(s.Name) {
+			given[s.Name] = s.Limits.Budget
+		}
+	}
+	holds, err := db.roller.Budgets(given, !db.o.KeepBudgets)
+	db.budgets = map[string]budget{}
+	for stream, size := range holds {
+		db.budgets[stream] = budget{given: given[stream], holds: size}
+	}
 	return err
+}
+
+// budget is the size that a stream was given, and the one in use.
+type budget struct{ given, holds int64 }
+
+// held returns the limits that hold where some are given: those with the size
+// that is in use in the place of one that is ignored.
+func (db *DB) held(stream string, l Limits) Limits {
+	b, known := db.budgets[stream]
+	if !known || l.Budget != b.given || b.given == b.holds {
+		return l
+	}
+	if l.History == l.Budget { // it is the whole budget
+		l.History = b.holds
+	}
+	l.Budget = b.holds
+	return l
 }
 
 // journalOptions returns how a stream's journal is opened.
 func (db *DB) journalOptions(s Stream) journal.Options {
 	o := journal.Options{
-		Name: s.Name, Link: journal.Link(s.Link), Limits: journal.Limits(s.Limits), Scrub: journal.Scrub(db.o.Scrub), Log: db.o.Log,
+		Name: s.Name, Link: journal.Link(s.Link), Limits: journal.Limits(db.held(s.Name, s.Limits)), Scrub: journal.Scrub(db.o.Scrub), Log: db.o.Log,
 	}
 	if !rolls(s.Name) {
 		return o

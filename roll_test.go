@@ -3,6 +3,7 @@ package holdfast_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,45 @@ func TestRollAndLedger(t *testing.T) {
 	}
 	if err := db.AddHold(holdfast.Hold{Name: "h", Streams: []string{"ledger"}}); err == nil {
 		t.Error("the ledger is held, though it does not roll")
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKeepBudgets starts with a budget that lost a digit: the old one holds, in
+// what is rolled as in what is told, until the small one is meant.
+func TestKeepBudgets(t *testing.T) {
+	dir := t.TempDir()
+	o := holdfast.Options{KeepBudgets: true, Streams: []holdfast.Stream{{Name: "main", Limits: holdfast.Limits{Budget: 400 << 20, History: 400 << 20}}}}
+	db := open(t, dir, o)
+	for range 60 {
+		if err := db.Insert(t.Context(), "calls", []string{"what"}, strings.Repeat("x", 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	small := holdfast.Limits{Budget: 40 << 20, History: 40 << 20}
+	for _, step := range []struct {
+		keep bool
+		want int64
+	}{{true, 400 << 20}, {true, 400 << 20}, {false, 40 << 20}} {
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.KeepBudgets, o.Streams[0].Limits = step.keep, small
+		db = open(t, dir, o)
+		for range 2 {
+			if err := db.SetLimits("main", small); err != nil { // as a reload does
+				t.Fatal(err)
+			}
+		}
+		i := slices.IndexFunc(db.Status().Streams, func(s holdfast.StreamStatus) bool { return s.Name == "main" })
+		if got := db.Status().Streams[i].Limit; got != step.want {
+			t.Errorf("the limit is %d, want %d", got, step.want)
+		}
+		if n := len(column(t, db, "main", "what")); step.keep && n != 60 {
+			t.Errorf("%d of 60 rows are left", n)
+		}
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func (db *DB) DeclareTable(t sink.Table) error { return db.catalog.DeclareTable(
 func (db *DB) SetLimits(stream string, l Limits) error {
 	s, err := db.find(stream)
 	if err == nil {
-		s.journal.SetLimits(journal.Limits(l))
+		s.journal.SetLimits(journal.Limits(db.held(s.Name, l)))
 	}
 	return err
 }

@@ -98,7 +98,8 @@ type KeepAtLeast struct {
 
 // Roll says how rolls are carried out.
 type Roll struct {
-	Undo Age `yaml:"undo" doc:"How long a roll by message can be undone; its files take room until then, or until that is needed."`
+	Undo   Age  `yaml:"undo" doc:"How long a roll by message can be undone; its files take room until then, or until that is needed."`
+	Shrink bool `yaml:"shrink" omit:"zero" doc:"Take sizes in hot into use that are more than a tenth smaller than before; without it they are ignored."`
 }
 
 // Log says how the server's log is written.

@@ -72,14 +72,9 @@ func (b Budget) String() string {
 // Resize returns the size that holds for a directory that had the size now and
 // is given the size next. It grows at once. It shrinks by up to a tenth; beyond
 // that the change is taken for a slip of the hand and ignored, unless forced.
-// Size 0 is none: a size for a directory that had none is a shrink like any
-// other, since it may roll everything away, so it takes used, what is there.
-func Resize(now, next, used Size, force bool) (holds Size, ignored bool) {
-	from := now
-	if now == 0 {
-		from = used
-	}
-	if force || next == 0 || next >= from-from/10 {
+// Size 0 is none.
+func Resize(now, next Size, force bool) (holds Size, ignored bool) {
+	if force || next == 0 || next >= now-now/10 {
 		return next, false
 	}
 	return now, true

@@ -60,23 +60,22 @@ func TestBudgets(t *testing.T) {
 // one holds at once, one that is more than a tenth smaller is ignored.
 func TestResize(t *testing.T) {
 	for _, c := range []struct {
-		name            string
-		now, next, used Size
-		force           bool
-		holds           Size
-		ignored         bool
+		name      string
+		now, next Size
+		force     bool
+		holds     Size
+		ignored   bool
 	}{
-		{"grows", 100, 1000, 90, false, 1000, false},
-		{"stays", 100, 100, 90, false, 100, false},
-		{"shrinks by a tenth", 100, 90, 90, false, 90, false},
-		{"shrinks by more", 100, 89, 90, false, 100, true},
-		{"loses a digit", 1000, 100, 900, false, 1000, true},
-		{"loses a digit, forced", 1000, 100, 900, true, 100, false},
-		{"is removed", 100, 0, 90, false, 0, false},
-		{"is set above what is used", 0, 100, 90, false, 100, false},
-		{"is set far below what is used", 0, 50, 90, false, 0, true},
+		{"grows", 100, 1000, false, 1000, false},
+		{"stays", 100, 100, false, 100, false},
+		{"shrinks by a tenth", 100, 90, false, 90, false},
+		{"shrinks by more", 100, 89, false, 100, true},
+		{"loses a digit", 1000, 100, false, 1000, true},
+		{"loses a digit, forced", 1000, 100, true, 100, false},
+		{"is removed", 100, 0, false, 0, false},
+		{"is the first", 0, 50, false, 50, false},
 	} {
-		if holds, ignored := Resize(c.now, c.next, c.used, c.force); holds != c.holds || ignored != c.ignored {
+		if holds, ignored := Resize(c.now, c.next, c.force); holds != c.holds || ignored != c.ignored {
 			t.Errorf("%s: holds %d, ignored %v; want %d, %v", c.name, holds, ignored, c.holds, c.ignored)
 		}
 	}
