@@ -132,7 +132,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 		if err := errors.Join(os.Mkdir(logs, 0o700), os.Mkdir(old, 0o700)); err != nil {
 			t.Fatal(err)
 		}
-		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/log/acc", dir, "/var/log/kamailio/acc", logs, "/var/log/kamailio/old", old,
+		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/spool/holdfast", logs, "/var/log/acc", dir, "/var/log/kamailio/acc", logs, "/var/log/kamailio/old", old,
 			"/var/lib/xdasd/cache", dir, "/etc/holdfast/cert.pem", cert, "/etc/holdfast/key.pem", key).Replace(text)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
