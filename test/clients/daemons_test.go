@@ -5,41 +5,25 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"holdfast/test/servers"
 )
 
-// unpacked is where scripts/install-deps puts programs that are services:
-// installed, they would start with the machine.
-const unpacked = root + "/bin/daemons"
-
-// A service is where such a program and its modules are.
-type service struct {
-	program, modules string
-	env              []string
-}
-
-// find looks for a program below what was unpacked, or installed.
-func find(t *testing.T, name, modules string) (s service, missing string) {
+// find looks for a program that is a service.
+func find(t *testing.T, name, module string) (s servers.Service, missing string) {
 	t.Helper()
-	for _, top := range []string{here(t, unpacked), "/"} {
-		program := filepath.Join(top, "usr/sbin", name)
-		found, _ := filepath.Glob(filepath.Join(top, "usr/lib/*-linux-gnu", modules))
-		if _, err := os.Stat(program); err != nil || len(found) == 0 {
-			continue
-		}
-		lib := strings.TrimSuffix(found[0], "/"+modules)
-		path := strings.Join([]string{lib, filepath.Join(lib, name), filepath.Join(top, "lib", filepath.Base(lib))}, ":")
-		env := append(os.Environ(), "TZ=UTC", "LC_ALL=C.UTF-8")
-		if top != "/" {
-			env = append(env, "LD_LIBRARY_PATH="+path)
-		}
-		return service{program, filepath.Join(lib, filepath.Dir(modules)), env}, ""
+	s, ok := servers.FindService(t, root, name, module)
+	if !ok {
+		return s, name
 	}
-	return s, name
+	s.Env = append(s.Env, "TZ=UTC", "LC_ALL=C.UTF-8")
+	return s, ""
 }
 
 // fill writes a file of testdata with its @NAMES@ replaced.
@@ -100,12 +84,12 @@ func daemonClients(t *testing.T) []client {
 }
 
 // runRsyslog sends a hundred messages through rsyslog.
-func runRsyslog(t *testing.T, p place, s service) seen {
+func runRsyslog(t *testing.T, p place, s servers.Service) seen {
 	dir := t.TempDir()
-	version := command(t, p, nil, "env", append(s.env[len(s.env)-1:], s.program, "-v")...)
+	version := command(t, p, nil, "env", append(slices.Clip(s.Env), s.Program, "-v")...)
 	log := &lines{}
 	config := fill(t, "rsyslog.conf", dir, p)
-	d := daemon(t, log, s.env, s.program, "-n", "-x", "-f", config, "-i", filepath.Join(dir, "pid"), "-M", s.modules)
+	d := daemon(t, log, s.Env, s.Program, "-n", "-x", "-f", config, "-i", filepath.Join(dir, "pid"), "-M", s.Modules)
 	port := ""
 	eventually(t, "rsyslog to listen", func() (bool, string) {
 		text, err := os.ReadFile(filepath.Join(dir, "port"))

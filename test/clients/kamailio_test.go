@@ -3,22 +3,25 @@ package clients
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"holdfast/test/servers"
 )
 
 // runKamailio makes a call through Kamailio, and one that is not answered.
-func runKamailio(t *testing.T, p place, s service) seen {
+func runKamailio(t *testing.T, p place, s servers.Service) seen {
 	dir := t.TempDir()
-	version := command(t, p, nil, "env", append(s.env[len(s.env)-1:], s.program, "-v")...)
+	version := command(t, p, nil, "env", append(slices.Clip(s.Env), s.Program, "-v")...)
 	caller, called := newPhone(t), newPhone(t)
 	free := newPhone(t)
 	sip := free.port()
 	free.conn.Close()
-	config := fill(t, "kamailio.cfg", dir, p, "@SIP@", sip, "@PHONE@", called.port(), "@MODULES@", s.modules+"/")
-	d := daemon(t, &lines{}, s.env, s.program, "-f", config, "-DD", "-E", "-m", "32", "-M", "4", "-P", dir+"/pid", "-Y", dir, "-w", dir)
+	config := fill(t, "kamailio.cfg", dir, p, "@SIP@", sip, "@PHONE@", called.port(), "@MODULES@", s.Modules+"/")
+	d := daemon(t, &lines{}, s.Env, s.Program, "-f", config, "-DD", "-E", "-m", "32", "-M", "4", "-P", dir+"/pid", "-Y", dir, "-w", dir)
 	n, err := strconv.Atoi(sip)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"holdfast/test/pki"
+
+	"holdfast/test/servers"
 )
 
 // syslogDoors returns where a server takes syslog, by kind.
@@ -128,11 +130,11 @@ sources:
 
 // forward starts an rsyslog that hands on what comes in over the connection
 // which is returned.
-func forward(t *testing.T, s service, p place, more ...string) net.Conn {
+func forward(t *testing.T, s servers.Service, p place, more ...string) net.Conn {
 	t.Helper()
 	dir := t.TempDir()
 	config := fill(t, "forward.conf", dir, p, more...)
-	daemon(t, &lines{}, s.env, s.program, "-n", "-x", "-f", config, "-i", filepath.Join(dir, "pid"), "-M", s.modules)
+	daemon(t, &lines{}, s.Env, s.Program, "-n", "-x", "-f", config, "-i", filepath.Join(dir, "pid"), "-M", s.Modules)
 	port := ""
 	eventually(t, "rsyslog to listen", func() (bool, string) {
 		text, err := os.ReadFile(filepath.Join(dir, "port"))
