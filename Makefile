@@ -52,7 +52,7 @@ unit:
 
 # The end-to-end tests drive a binary that Go's test cache does not see.
 e2e:
-	go test -count=1 -timeout 10m ./test/...
+	go test -count=1 -timeout 30m ./test/...
 
 # INSERTs changed at random, as the door reads them and as PostgreSQL's own
 # grammar does. That is C, in a module of its own: it takes two minutes to build
