@@ -73,7 +73,7 @@ func TestHarnessBites(t *testing.T) {
 			t.Log(replay(t, seed))
 			c := newCampaign(t, kind, rnd)
 			c.wrap = func(d disk.FS) disk.FS { return hasty{d} }
-			for c.cuts < 20 {
+			for c.cuts < 200 {
 				err := c.life()
 				if err == nil {
 					continue

@@ -44,6 +44,7 @@ type oracle struct {
 	kept    map[uint64]string  // by seq: acked after a flush, or shown to a reader
 	off     map[uint64]string  // acked before the flush: there, or not
 	tried   map[string]attempt // what may be there, by the value of the first row
+	inside  map[string]string  // the value in front, of all other rows of those
 	flushed uint64             // last seq acked after a flush
 	marked  uint64             // last seq that the sink has committed
 	acks    int
@@ -54,13 +55,16 @@ type oracle struct {
 }
 
 func newOracle() *oracle {
-	return &oracle{late: map[uint64]string{}, kept: map[uint64]string{}, off: map[uint64]string{}, tried: map[string]attempt{}}
+	return &oracle{late: map[uint64]string{}, kept: map[uint64]string{}, off: map[uint64]string{}, tried: map[string]attempt{}, inside: map[string]string{}}
 }
 
 func (o *oracle) try(a attempt) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.tried[a.value(0)] = a
+	for i := 1; i < a.n; i++ {
+		o.inside[a.value(i)] = a.value(i - 1)
+	}
 }
 
 // goDark says whether the cut has begun. A machine without power says nothing
@@ -236,6 +240,7 @@ func (o *oracle) judge(j *journal.Journal) error {
 	}
 	clear(o.off)
 	clear(o.tried)
+	clear(o.inside)
 	return nil
 }
 
@@ -248,6 +253,9 @@ func (o *oracle) whole(first uint64, values []string) error {
 	for i := 0; i < len(values); i++ {
 		if o.kept[first+uint64(i)] != "" {
 			continue // it stands where it was acked or shown
+		}
+		if i > 0 && o.inside[values[i]] == values[i-1] {
+			continue // its transaction was shown in part before the cut
 		}
 		a, known := o.tried[values[i]]
 		if !known {
