@@ -3,6 +3,7 @@ package roller
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,10 +12,12 @@ import (
 	"holdfast/internal/roll"
 )
 
-// clock is a time of the test's own.
-type clock struct{ at time.Time }
+// clock is a time of the test's own; the journal's goroutines read it meanwhile.
+type clock struct{ ahead atomic.Int64 }
 
-func (c *clock) now() time.Time { return c.at }
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *clock) pass(d time.Duration) { c.ahead.Add(int64(d)) }
 
 // here tells whether every stream still has the files of the sessions from one
 // id to another, in their place or in the trash.
@@ -46,11 +49,11 @@ func TestHeldOnEveryLinkedPath(t *testing.T) {
 			must(f.r.Roll(message(t, "type=session,meta,packet maxSize=0.2MB"), "test", true))
 		}},
 		{"age by message", nil, func(t *testing.T, f *family, c *clock) {
-			c.at = c.at.Add(48 * time.Hour)
+			c.pass(48 * time.Hour)
 			must(f.r.Roll(message(t, "type=session,meta,packet minutes=60"), "test", true))
 		}},
 		{"age by row", nil, func(t *testing.T, f *family, c *clock) {
-			c.at = c.at.Add(48 * time.Hour)
+			c.pass(48 * time.Hour)
 			must(f.r.Roll(message(t, "type=session,meta,packet minutes=60 by=row"), "test", true))
 		}},
 		{"budget", budget, func(t *testing.T, f *family, _ *clock) { f.mustFill(t, 41, 120) }},
@@ -60,7 +63,7 @@ func TestHeldOnEveryLinkedPath(t *testing.T) {
 		}},
 	} {
 		t.Run(p.name, func(t *testing.T) {
-			c := &clock{time.Now()}
+			c := new(clock)
 			s := setup{limits: p.limits, now: c.now}
 			f := opened(t, disk.NewMem(), s)
 			f.mustFill(t, 1, 20)
@@ -100,7 +103,7 @@ func TestHeldOnEveryLinkedPath(t *testing.T) {
 // the end of its time, and from a writer who needs the room. Others in the
 // trash give theirs.
 func TestHeldInTheTrash(t *testing.T) {
-	c := &clock{time.Now()}
+	c := new(clock)
 	s := setup{roller: Options{Undo: time.Hour}, now: c.now, limits: map[string]journal.Limits{"packet": {Budget: 3 << 20, Wait: 10 * time.Second}}}
 	f := opened(t, disk.NewMem(), s)
 	f.mustFill(t, 1, 40)
@@ -120,7 +123,7 @@ func TestHeldInTheTrash(t *testing.T) {
 	if len(packets) > 3 {
 		t.Errorf("the trash did not give its room: %v", packets)
 	}
-	c.at = c.at.Add(2 * time.Hour)
+	c.pass(2 * time.Hour)
 	must(f.r.Roll(message(t, "type=session,meta,packet maxSize=0.3MB"), "test", true))
 	for _, name := range []string{"session", "meta", "packet"} {
 		if left := f.trashOf(t, name); len(left) == 0 || left[0] != "0000000000000001.trash" {
@@ -137,7 +140,7 @@ func TestHeldInTheTrash(t *testing.T) {
 	if err := f.r.RemoveHold("case"); err != nil {
 		t.Fatal(err)
 	}
-	c.at = c.at.Add(2 * time.Hour)
+	c.pass(2 * time.Hour)
 	for n := 0; n < 6000 && f.trash(t) > 0; n++ { // the keeper comes by
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -166,15 +169,15 @@ func TestAgeIsOurs(t *testing.T) {
 	for _, by := range []string{"file", "row"} {
 		for _, base := range []int{0, 1 << 50, int(time.Now().Add(-999 * 24 * time.Hour).UnixMicro()), int(time.Now().Add(999 * 24 * time.Hour).UnixMicro())} {
 			t.Run(fmt.Sprint(by, base), func(t *testing.T) {
-				c := &clock{time.Now()}
+				c := new(clock)
 				f := opened(t, disk.NewMem(), setup{now: c.now})
 				f.mustFill(t, base+1, base+40)
-				c.at = c.at.Add(30 * time.Minute)
+				c.pass(30 * time.Minute)
 				young := must(f.r.Roll(message(t, "type=session,meta,packet minutes=60 by="+by), "test", true))
 				if young.Serial != 0 || len(f.whole(t)) != 40 {
 					t.Fatalf("what is half an hour old leaves as an hour old: %d steps", len(young.Plan.Steps))
 				}
-				c.at = c.at.Add(time.Hour)
+				c.pass(time.Hour)
 				old := must(f.r.Roll(message(t, "type=session,meta,packet minutes=60 by="+by), "test", true))
 				if left := f.whole(t); old.Serial == 0 || len(left) > 20 {
 					t.Fatalf("what is older than an hour stays: %d sessions", len(left))

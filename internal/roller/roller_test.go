@@ -181,8 +181,8 @@ func (f *family) visibleParents() (int, error) {
 // TestUndo takes a roll back within its time, over a restart as well, and not
 // after its room was needed.
 func TestUndo(t *testing.T) {
-	now := time.Now()
-	s := setup{roller: Options{Undo: time.Hour}, now: func() time.Time { return now }}
+	c := new(clock)
+	s := setup{roller: Options{Undo: time.Hour}, now: c.now}
 	f := opened(t, disk.NewMem(), s)
 	f.mustFill(t, 1, 100)
 	files := f.files(t)
@@ -204,7 +204,7 @@ func TestUndo(t *testing.T) {
 		t.Error("it is undone twice")
 	}
 	must(f.r.Roll(message(t, roomy), "test", true))
-	now = now.Add(2 * time.Hour)
+	c.pass(2 * time.Hour)
 	for n := 0; n < 6000 && f.trash(t) > 0; n++ { // the keeper comes by
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -227,8 +227,8 @@ func TestCrash(t *testing.T) {
 	}
 	t.Logf("again with HOLDFAST_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	now := time.Now()
-	s := setup{roller: Options{Undo: time.Hour}, now: func() time.Time { return now }}
+	c := new(clock)
+	s := setup{roller: Options{Undo: time.Hour}, now: c.now}
 	long, few := os.Getenv("HOLDFAST_LONG") == "1", os.Getenv("HOLDFAST_AMOUNT") == "quick"
 	const half = "type=session,meta,packet maxSize=0.7MB"
 	for _, undo := range []bool{false, true} {
