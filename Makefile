@@ -18,7 +18,7 @@ VCS     := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=$(VCS) -ldflags '-s -w'
 
 # The packages where several goroutines meet; they run under the race detector.
-RACED   := row|internal/(disk|segment|journal|catalog|deliver|rejects|pgwire|syslog|flatlog|dedupe|gate|daemon)
+RACED   := row|internal/(disk|segment|journal|catalog|deliver|rejects|pgwire|syslog|flatlog|dedupe|gate|roller|daemon)
 FUZZTIME ?= 60s
 
 .PHONY: build run test unit race e2e grammar faults mutants lint bench nightly install clean deps

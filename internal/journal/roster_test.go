@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -121,15 +122,20 @@ func TestRenameAtEveryCrash(t *testing.T) {
 	j := open(t, f, Options{SegmentSize: 1 << 20})
 	must(j.Register("old"))
 	mustAppend(t, j, "one", "two")
+	var mu sync.Mutex // several goroutines use the disk
 	var crashed []*disk.Mem
 	seed := uint64(0)
 	f.OnCall(func(disk.Call) {
+		mu.Lock()
+		defer mu.Unlock()
 		seed++
 		crashed = append(crashed, mem.Crash(seed), mem.Kill())
 	})
 	must(0, j.Rename("old", "new"))
 	f.OnCall(func(disk.Call) {})
 	closeJournal(t, j)
+	mu.Lock()
+	defer mu.Unlock()
 	if len(crashed) < 4 {
 		t.Fatalf("only %d calls were met", len(crashed))
 	}

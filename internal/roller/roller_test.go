@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -244,8 +245,11 @@ func TestCrash(t *testing.T) {
 			must(f.r.Roll(message(t, half), "test", true))
 			before = f.whole(t)
 		}
+		var mu sync.Mutex // several goroutines use the disk
 		var states []*disk.Mem
 		faulty.OnCall(func(disk.Call) {
+			mu.Lock()
+			defer mu.Unlock()
 			if few && len(states) > 0 && rnd.IntN(4) > 0 {
 				return
 			}
@@ -266,6 +270,8 @@ func TestCrash(t *testing.T) {
 		if err := f.close(); err != nil {
 			t.Fatal(err)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if len(states) < 20 || slices.Equal(before, after) {
 			t.Fatalf("%d states, from %d to %d sessions", len(states), len(before), len(after))
 		}

@@ -218,7 +218,7 @@ func TestHostile(t *testing.T) {
 	send(t, honest, "a\x00b\n"+strings.Repeat("y", 150)+"\nafter\n")
 	send(t, dial(t, "udp", packets), strings.Repeat("z", 150))
 	eventually(t, "all that is told is kept", func() bool { return st.count() >= 2+4+2+1 })
-	if got := strings.Join(st.messages, "|"); strings.Count(got, "fine.") != 4 || !strings.HasPrefix(got, "before|") || !strings.HasSuffix(got, "|after") {
+	if got := strings.Join(st.messages, "|"); strings.Count(got, "fine.") != 4 || strings.Count(got, "before") != 1 || strings.Index(got, "before") > strings.Index(got, "after") {
 		t.Errorf("messages %q", got)
 	}
 	for _, want := range []string{"it holds a NUL: a\x00b", "it is longer than 100 bytes; this is its beginning: " + strings.Repeat("y", 100), strings.Repeat("z", 100)} {
