@@ -332,7 +332,9 @@ var reserved = func() map[string]bool {
 		foreign from grant group having in initially intersect into lateral leading limit localtime
 		localtimestamp not null offset on only or order placing primary references returning select
 		session_user some symmetric table then to trailing true union unique user using variadic when
-		where window with`)) {
+		where window with
+		authorization binary collation concurrently cross current_schema freeze full ilike inner is isnull
+		join left like natural notnull outer overlaps right similar tablesample verbose`)) {
 		m[string(w)] = true
 	}
 	return m

@@ -163,11 +163,11 @@ func typeOf(declared string) sqlType {
 
 // sqlType reads a type's name with its modifier and its array bounds.
 func (l *lexer) sqlType() (sqlType, error) {
-	t, err := l.typeName()
+	t, exact, err := l.typeName()
 	if err != nil {
 		return t, err
 	}
-	if t.name != "timestamp" && t.name != "time" { // theirs stands before "with time zone"
+	if exact || t.name != "timestamp" && t.name != "time" { // theirs stands before "with time zone"
 		mod, err := l.modifier()
 		if err != nil {
 			return t, err
@@ -201,12 +201,12 @@ func (l *lexer) sqlType() (sqlType, error) {
 	}
 }
 
-// typeName reads the name alone.
-func (l *lexer) typeName() (t sqlType, err error) {
-	w := l.word()
-	if w == nil {
-		t.name, err = l.name()
-		return t, err
+// typeName reads the name alone. A quoted name and one with its schema are
+// exact: PostgreSQL looks them up in pg_type as they stand.
+func (l *lexer) typeName() (t sqlType, exact bool, err error) {
+	if l.word() == nil {
+		t.name, err = l.exactName()
+		return t, true, err
 	}
 	switch {
 	case l.keywords("double", "precision"):
@@ -229,19 +229,56 @@ func (l *lexer) typeName() (t sqlType, err error) {
 			}
 		}
 	default:
-		if t.name, err = l.name(); err != nil {
-			return t, err
-		}
-		if l.at(0) == '.' {
-			l.pos++
-			schema := t.name
-			if t.name, err = l.name(); err == nil && schema != "pg_catalog" && schema != "public" {
-				err = l.refuse("types of schema \""+schema+"\" are not known", "name the type without a schema")
+		at := l.pos
+		if t.name, err = l.name(); err != nil || l.at(0) != '.' {
+			if err == nil && columnsOnly[t.name] {
+				l.pos = at
+				err = l.syntax()
 			}
+			return t, false, err
 		}
+		l.pos++
+		schema := t.name
+		if t.name, err = l.exactName(); err == nil && schema != "pg_catalog" && schema != "public" {
+			err = l.refuse("types of schema \""+schema+"\" are not known", "name the type without a schema")
+		}
+		return t, true, err
 	}
-	return t, err
+	return t, false, nil
 }
+
+// exactName reads a type's name that must stand in pg_type. What the grammar
+// alone knows, such as int for int4, does not.
+func (l *lexer) exactName() (string, error) {
+	l.space()
+	at := l.pos
+	n, err := l.name()
+	if real := spelledOut[n]; err == nil && real != "" {
+		err = place(fault.New(fault.UndefinedObject, "type %q does not exist", n).
+			WithHint("write %s, or the name without quotes and without a schema", real), l.src, at)
+	}
+	return n, err
+}
+
+// spelledOut are names that PostgreSQL's grammar, and its serial columns, have
+// for types of other names.
+var spelledOut = map[string]string{
+	"boolean": "bool", "smallint": "int2", "smallserial": "int2", "serial2": "int2", "int": "int4", "integer": "int4", "serial": "int4",
+	"serial4": "int4", "bigint": "int8", "bigserial": "int8", "serial8": "int8", "real": "float4", "float": "float8",
+	"double precision": "float8", "decimal": "numeric", "dec": "numeric", "character": "bpchar",
+}
+
+// columnsOnly are the words that PostgreSQL 15 takes as a column's name and not
+// as a type's, besides the types that its grammar knows.
+var columnsOnly = func() map[string]bool {
+	m := make(map[string]bool)
+	for _, w := range strings.Fields(`between coalesce exists extract greatest grouping inout least national none
+		normalize nullif out overlay position precision row setof substring treat trim values xmlattributes
+		xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable`) {
+		m[w] = true
+	}
+	return m
+}()
 
 // intervalFields follow the name of the type interval. They change what '5'
 // means, so they count as a modifier.

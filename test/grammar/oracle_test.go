@@ -47,7 +47,7 @@ func meaning(sql string, columnsOf func(table string) []string) (rows []insert, 
 	}
 	for _, s := range tree.Stmts {
 		in := s.Stmt.GetInsertStmt()
-		if in == nil && s.Stmt.GetSelectStmt() != nil {
+		if in == nil && (s.Stmt.GetSelectStmt() != nil || commits(s.Stmt.GetTransactionStmt())) {
 			continue // the door answers some, and stores nothing for any
 		}
 		if in == nil {
@@ -60,6 +60,12 @@ func meaning(sql string, columnsOf func(table string) []string) (rows []insert, 
 		rows = append(rows, some...)
 	}
 	return rows, nil
+}
+
+// commits reports whether a statement ends an implicit transaction as the end
+// of its query would.
+func commits(t *pg.TransactionStmt) bool {
+	return t != nil && t.Kind == pg.TransactionStmtKind_TRANS_STMT_COMMIT && !t.Chain
 }
 
 // parse returns PostgreSQL's tree. The library takes comments for words, and so
