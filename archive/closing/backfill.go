@@ -13,24 +13,9 @@ import (
 // Backfill completes archives that lack tables of the family, over the period
 // that they have, oldest first. Where it is interrupted, the next run goes on.
 func Backfill(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) ([]Gap, error) {
-	step := o.Step
-	if step == nil {
-		step = func(string) error { return nil }
-	}
-	if err := s.Lock(ctx); err != nil {
+	step := o.step()
+	if _, err := begin(ctx, s, f); err != nil {
 		return nil, err
-	}
-	if err := ensure(ctx, s, f); err != nil {
-		return nil, err
-	}
-	begun, err := unfinished(ctx, s, s, f)
-	if err != nil {
-		return nil, err
-	}
-	if begun != nil && begun.state == statePrepared {
-		if err := undo(ctx, s, f, *begun); err != nil {
-			return nil, err
-		}
 	}
 	all, err := Gaps(ctx, s, f)
 	if err != nil {

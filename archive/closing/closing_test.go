@@ -55,7 +55,7 @@ type base struct {
 
 func newBase(t *testing.T) *base {
 	t.Helper()
-	shared.once.Do(func() { shared.server, shared.err = servers.StartPostgres() })
+	shared.once.Do(func() { shared.server, shared.err = servers.StartPostgres("fsync=off") }) // programs are killed here, and no power is cut
 	if errors.Is(shared.err, servers.ErrNoPostgres) && os.Getenv("CI") != "true" {
 		t.Skipf("NOT TESTED: %v (scripts/install-deps installs it)", shared.err)
 	}

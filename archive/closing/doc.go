@@ -8,6 +8,8 @@
 //	           sorted, the catalogue knows nothing
 //	filling    an archive that lacked tables is    the next run or backfill goes on
 //	           being completed
+//	leaving    the catalogue has forgotten an      the next run, backfill or drop ends it
+//	           archive whose tables go
 //	closed     the catalogue lists the archive         done
 //
 // The state stands in table holdfast_archive_runs, what each archived table

@@ -54,7 +54,7 @@ func makePostgres(t *testing.T) (string, *sql.DB) {
 }
 
 func makeMariaDB(t *testing.T) (string, *sql.DB) {
-	sharedMariaDB.once.Do(func() { sharedMariaDB.server, sharedMariaDB.err = servers.StartMariaDB() })
+	sharedMariaDB.once.Do(func() { sharedMariaDB.server, sharedMariaDB.err = servers.StartMariaDB("innodb-flush-method=nosync") })
 	if errors.Is(sharedMariaDB.err, servers.ErrNoMariaDB) && os.Getenv("CI") != "true" {
 		t.Skipf("NOT TESTED: %v (scripts/install-deps installs it)", sharedMariaDB.err)
 	}
@@ -98,10 +98,11 @@ type anyBase struct {
 	ids map[string]int64 // the last key that fill gave, by table
 }
 
-// each runs a test on every engine.
+// each runs a test on every engine, on all of them at once.
 func each(t *testing.T, test func(b *anyBase)) {
 	for _, e := range engines {
 		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
 			b := &anyBase{T: t, engine: e, ids: map[string]int64{}}
 			b.url, b.db = e.make(t)
 			f, err := archive.Profile("utm5")

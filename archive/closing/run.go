@@ -32,34 +32,21 @@ type Result struct {
 // Run closes a period of the family. Where an earlier run was interrupted, it
 // is finished or undone first; one that is finished is all that Run does.
 func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) (*Result, error) {
-	step := o.Step
-	if step == nil {
-		step = func(string) error { return nil }
-	}
-	if err := s.Lock(ctx); err != nil {
-		return nil, err
-	}
-	if err := ensure(ctx, s, f); err != nil {
-		return nil, err
-	}
-	r, err := unfinished(ctx, s, s, f)
+	step := o.step()
+	r, err := begin(ctx, s, f)
 	if err != nil {
 		return nil, err
 	}
 	result := &Result{}
 	j := job{s, f, step, result}
-	if r != nil && r.state == stateSwitched {
+	switch {
+	case r == nil:
+	case r.state == stateSwitched:
 		result.Resumed = true
 		return result, j.finish(ctx, *r)
-	}
-	if r != nil && r.state == stateFilling {
+	default:
 		result.Resumed = true
 		return result, j.resume(ctx)
-	}
-	if r != nil {
-		if err := undo(ctx, s, f, *r); err != nil {
-			return nil, err
-		}
 	}
 	p, err := Make(ctx, s, f, o.End)
 	if err != nil {
@@ -80,6 +67,42 @@ func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) 
 		return nil, err
 	}
 	return result, j.finish(ctx, fresh)
+}
+
+// step returns what is called before each step.
+func (o Options) step() func(string) error {
+	if o.Step == nil {
+		return func(string) error { return nil }
+	}
+	return o.Step
+}
+
+// begin keeps other runs away, makes the tables of the journal, undoes a run
+// that swapped nothing, and ends a drop that was interrupted. It returns the run
+// that is to be gone on with; nil where there is none.
+func begin(ctx context.Context, s *dialect.Session, f *archive.Family) (*run, error) {
+	if err := s.Lock(ctx); err != nil {
+		return nil, err
+	}
+	if err := ensure(ctx, s, f); err != nil {
+		return nil, err
+	}
+	for {
+		r, err := unfinished(ctx, s, s, f)
+		switch {
+		case err != nil || r == nil:
+			return nil, err
+		case r.state == statePrepared:
+			err = undo(ctx, s, f, *r)
+		case r.state == stateLeaving:
+			err = leaver{s, f, *r}.again(ctx)
+		default:
+			return r, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // ensure makes the tables that are not there. Making nothing needs no rights.

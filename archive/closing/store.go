@@ -20,7 +20,9 @@ const (
 	statePrepared = "prepared"
 	stateSwitched = "switched"
 	stateFilling  = "filling" // an archive that lacked tables is being completed
+	stateLeaving  = "leaving" // an archive is being dropped
 	stateClosed   = "closed"
+	stateDropped  = "dropped"
 )
 
 // A run is one closing, as its row tells.
@@ -29,7 +31,7 @@ type run struct {
 	state string
 	end   int64
 
-	archive int64 // that is being completed
+	archive int64 // that is being completed, or dropped
 }
 
 // tables returns the statements that make what a family needs beside its own
@@ -46,13 +48,13 @@ func tables(s *dialect.Session, f *archive.Family) []string {
 	}
 }
 
-// unfinished returns the run of the family that is not closed; nil where none is.
+// unfinished returns the run of the family that has not ended; nil where none is.
 func unfinished(ctx context.Context, s *dialect.Session, q dialect.Querier, f *archive.Family) (*run, error) {
 	t, err := s.Table(ctx, q, runsTable)
 	if err != nil || t == nil {
 		return nil, err
 	}
-	rows, err := dialect.Rows(ctx, q, fmt.Sprintf("SELECT stamp, state, end_date, archive_id FROM %s WHERE family = %s AND state <> '%s' ORDER BY stamp", s.Quote(runsTable), s.Text(f.Name), stateClosed))
+	rows, err := dialect.Rows(ctx, q, fmt.Sprintf("SELECT stamp, state, end_date, archive_id FROM %s WHERE family = %s AND state NOT IN ('%s', '%s') ORDER BY stamp", s.Quote(runsTable), s.Text(f.Name), stateClosed, stateDropped))
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
@@ -63,7 +65,7 @@ func unfinished(ctx context.Context, s *dialect.Session, q dialect.Querier, f *a
 	if r.end, err = strconv.ParseInt(rows[0][2], 10, 64); err != nil {
 		return nil, err
 	}
-	if r.state == stateFilling {
+	if r.state == stateFilling || r.state == stateLeaving {
 		r.archive, err = strconv.ParseInt(rows[0][3], 10, 64)
 	}
 	if r.state != statePrepared {
@@ -94,7 +96,7 @@ func fresh(ctx context.Context, s *dialect.Session, now int64) (int64, error) {
 
 func (r run) insert(s *dialect.Session, f *archive.Family) string {
 	id := "NULL"
-	if r.state == stateFilling {
+	if r.archive != 0 {
 		id = strconv.FormatInt(r.archive, 10)
 	}
 	return fmt.Sprintf("INSERT INTO %s (family, stamp, state, end_date, archive_id, changed) VALUES (%s, %d, '%s', %d, %s, %d)", s.Quote(runsTable), s.Text(f.Name), r.stamp, r.state, r.end, id, r.stamp)

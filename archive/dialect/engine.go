@@ -52,7 +52,8 @@ type writer interface {
 	filler
 }
 
-// filler makes the statements that complete an archive which lacks tables.
+// filler makes the statements that complete an archive which lacks tables, and
+// those that take one away.
 type filler interface {
 	// Blank returns the statements that make an empty table like t, with its
 	// columns and indexes, for an archive. References to tables of the family that
@@ -65,6 +66,10 @@ type filler interface {
 	// Quiet returns the statements that have the triggers of users overlook the
 	// moves of a session on a current table, until the last of Behind is run.
 	Quiet(t *Table) []string
+	// Leave returns the statements that take archived tables away for good,
+	// parents first in gone. rest lists those that stay, by the name of the current
+	// table, for the views.
+	Leave(tables []*Table, gone []string, rest map[string][]string, stamp int64) Leave
 }
 
 // scripter makes the statements of a closing.

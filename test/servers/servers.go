@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"holdfast/internal/throwaway"
@@ -47,9 +48,9 @@ func Postgres(tb testing.TB) *Server {
 
 // StartPostgres starts a PostgreSQL server for several tests, until Close. Its
 // other methods panic where they fail. It returns ErrNoPostgres where
-// none is installed.
-func StartPostgres() (*Server, error) {
-	s, err := throwaway.Postgres(context.Background(), throwaway.Options{Settings: smallPostgres})
+// none is installed. More settings stand behind those of a server that matters.
+func StartPostgres(settings ...string) (*Server, error) {
+	s, err := throwaway.Postgres(context.Background(), throwaway.Options{Settings: append(slices.Clone(smallPostgres), settings...)})
 	return &Server{is: s}, err
 }
 
@@ -64,9 +65,9 @@ func MariaDB(tb testing.TB) *Server {
 
 // StartMariaDB starts a MariaDB server for several tests, until Close. Its
 // other methods panic where they fail. It returns ErrNoMariaDB where
-// none is installed.
-func StartMariaDB() (*Server, error) {
-	s, err := throwaway.MariaDB(context.Background(), throwaway.Options{Settings: smallMariaDB})
+// none is installed. More settings stand behind those of a server that matters.
+func StartMariaDB(settings ...string) (*Server, error) {
+	s, err := throwaway.MariaDB(context.Background(), throwaway.Options{Settings: append(slices.Clone(smallMariaDB), settings...)})
 	return &Server{is: s}, err
 }
 

@@ -1,0 +1,261 @@
+package closing
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/archive"
+	"holdfast/archive/dialect"
+	"holdfast/internal/fault"
+)
+
+// Which says which archives Drop takes away.
+type Which struct {
+	Archive int64 // this one, which must be the oldest; 0: all that end before Before
+	Before  int64 // a second
+}
+
+// Leaving is an archive that Drop takes away.
+type Leaving struct {
+	Archive    int64          `json:"archive_id"`
+	Window     archive.Window `json:"window"`
+	Tables     []Share        `json:"tables"`
+	Statements []string       `json:"statements"`
+
+	stamp int64
+	gone  []string // tables that are there, parents first
+	how   dialect.Leave
+}
+
+// dropped stands in place of the digest of a table that leaves: its row tells
+// which tables are to go once the catalogue does not.
+const dropped = "dropped"
+
+// Leavings returns the archives that Drop would take away, oldest first, and
+// how. Where they are not the oldest, or none would be left, it is a *Refusal.
+func Leavings(ctx context.Context, s *dialect.Session, f *archive.Family, w Which) (all []Leaving, err error) {
+	now, err := s.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stamp, err := fresh(ctx, s, now)
+	if err != nil {
+		return nil, err
+	}
+	err = snapshot(ctx, s, f, func(l looker) error {
+		entries, err := l.catalogue(ctx)
+		if err != nil {
+			return err
+		}
+		sets, refused := archive.Leave(f, entries, w.Archive, w.Before)
+		if len(refused) > 0 {
+			return &Refusal{refused}
+		}
+		tables, err := describe(ctx, l)
+		if err != nil {
+			return err
+		}
+		for _, t := range tables {
+			if t.Taken() {
+				return &Refusal{[]archive.Broken{{Rule: archive.RuleTables, Table: t.Name, What: strings.Join(t.Unfit, "; ")}}}
+			}
+		}
+		for i, set := range sets {
+			one := Leaving{Archive: set.ID, Window: set.Window, stamp: stamp + int64(i)}
+			for _, t := range f.Tables {
+				for _, e := range set.Entries {
+					if e.Type == t.Type {
+						if err := one.add(ctx, l, t, e.Name); err != nil {
+							return err
+						}
+					}
+				}
+			}
+			one.how = l.s.Leave(tables, one.gone, archivedBy(f, entries, sets[:i+1]), one.stamp)
+			one.Statements = slices.Concat(one.how.Before, one.how.Step, unlist(s, f, set.ID), one.how.After)
+			if s.Commits() {
+				one.Statements = slices.Concat(one.how.Before, unlist(s, f, set.ID), one.how.Step, one.how.After)
+			}
+			all = append(all, one)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// add counts the rows of one table that leaves.
+func (g *Leaving) add(ctx context.Context, l looker, t archive.Table, name string) error {
+	h := Share{Table: t.Name, Type: t.Type, Archive: name}
+	_, there, err := l.s.Shape(ctx, l.q, name)
+	if err == nil && there {
+		var n []*int64
+		if n, err = l.numbers(ctx, "SELECT COUNT(*) FROM "+l.s.Quote(name)); err == nil {
+			h.Filed = value(n[0])
+			g.gone = append(g.gone, name)
+		}
+	}
+	g.Tables = append(g.Tables, h)
+	return err
+}
+
+// archivedBy returns the archived tables that are listed, without those of some
+// archives, by the name of the current one.
+func archivedBy(f *archive.Family, entries []archive.Entry, without []archive.Set) map[string][]string {
+	all := map[string][]string{}
+	for _, e := range entries {
+		gone := false
+		for _, s := range without {
+			gone = gone || s.ID == e.ArchiveID
+		}
+		if t := f.OfType(e.Type); t != nil && !gone {
+			all[t.Name] = append(all[t.Name], e.Name)
+		}
+	}
+	return all
+}
+
+// unlist takes an archive out of the catalogue.
+func unlist(s *dialect.Session, f *archive.Family, id int64) []string {
+	var types []string
+	for _, t := range f.Tables {
+		types = append(types, fmt.Sprint(t.Type))
+	}
+	return []string{
+		fmt.Sprintf("DELETE FROM %s WHERE archive_id = %d AND table_type IN (%s)", s.Quote(f.Catalogue), id, strings.Join(types, ", ")),
+		fmt.Sprintf("DELETE FROM %s WHERE family = %s AND archive_id = %d", s.Quote(keptTable), s.Text(f.Name), id),
+	}
+}
+
+// Drop takes archives away for good, oldest first, each of them whole: where it
+// is interrupted, the next drop, run or backfill ends what it began.
+func Drop(ctx context.Context, s *dialect.Session, f *archive.Family, w Which, o Options) ([]Leaving, error) {
+	step := o.step()
+	begun, err := begin(ctx, s, f)
+	if err != nil {
+		return nil, err
+	}
+	if begun != nil {
+		return nil, fault.New(fault.CannotConnectNow, "a closing of family %q was interrupted", f.Name).WithHint("finish it first: archive run --apply")
+	}
+	all, err := Leavings(ctx, s, f, w)
+	if err != nil {
+		return nil, err
+	}
+	for i, g := range all {
+		if err := step("drop"); err != nil {
+			return all[:i], err
+		}
+		l := leaver{s, f, run{stamp: g.stamp, state: stateLeaving, end: g.Window.End, archive: g.Archive}}
+		if err := l.leave(ctx, g); err != nil {
+			return all[:i], fmt.Errorf("drop archive %d: %w", g.Archive, err)
+		}
+	}
+	return all, nil
+}
+
+// leaver takes one archive away.
+type leaver struct {
+	s *dialect.Session
+	f *archive.Family
+	r run
+}
+
+// leave does it in one transaction, or, where renaming commits by itself, in
+// steps: the catalogue forgets the archive first, so that it never lists what
+// is not whole.
+func (l leaver) leave(ctx context.Context, g Leaving) error {
+	if !l.s.Commits() {
+		ended := l.r
+		ended.state = stateDropped
+		_, err := l.s.Exclusive(ctx, g.gone, func(q dialect.Querier) error {
+			return each(ctx, q, append(append(g.how.Step, unlist(l.s, l.f, g.Archive)...), ended.insert(l.s, l.f)))
+		})
+		return err
+	}
+	if err := each(ctx, l.s, append([]string{l.r.insert(l.s, l.f)}, g.how.Before...)); err != nil {
+		return err
+	}
+	statements := unlist(l.s, l.f, g.Archive)
+	for _, h := range g.Tables {
+		statements = append(statements, fmt.Sprintf("INSERT INTO %s (table_name, family, archive_id, table_type, row_count, digest) VALUES (%s, %s, %d, %d, %d, '%s')",
+			l.s.Quote(keptTable), l.s.Text(h.Archive), l.s.Text(l.f.Name), g.Archive, h.Type, h.Filed, dropped))
+	}
+	if err := l.s.Again(ctx, func() error {
+		return l.s.In(ctx, func(q dialect.Querier) error { return each(ctx, q, statements) })
+	}); err != nil {
+		return err
+	}
+	return l.end(ctx, g.how, len(g.gone) > 0)
+}
+
+// again ends a drop that was interrupted: where the catalogue still lists the
+// archive, nothing has left yet, and nothing does.
+func (l leaver) again(ctx context.Context) error {
+	look := looker{l.s, l.s, l.f}
+	entries, err := look.catalogue(ctx)
+	if err != nil {
+		return err
+	}
+	for _, set := range archive.Sets(l.f, entries) {
+		if set.ID == l.r.archive {
+			return undo(ctx, l.s, l.f, l.r)
+		}
+	}
+	tables, err := describe(ctx, look)
+	if err != nil {
+		return err
+	}
+	names, there, err := l.going(ctx)
+	if err != nil {
+		return err
+	}
+	rest := archivedBy(l.f, entries, nil)
+	how := l.s.Leave(tables, names, rest, l.r.stamp)
+	if len(there) > 0 {
+		how.Step = l.s.Leave(tables, there, rest, l.r.stamp).Step
+		if err := each(ctx, l.s, how.Before); err != nil {
+			return err
+		}
+	}
+	return l.end(ctx, how, len(there) > 0)
+}
+
+// going returns the tables that leave, parents first, and those of them that
+// still have their names.
+func (l leaver) going(ctx context.Context) (names, there []string, err error) {
+	for _, t := range l.f.Tables {
+		rows, err := dialect.Rows(ctx, l.s, fmt.Sprintf("SELECT table_name FROM %s WHERE family = %s AND archive_id = %d AND table_type = %d AND digest = '%s'",
+			l.s.Quote(keptTable), l.s.Text(l.f.Name), l.r.archive, t.Type, dropped))
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, r := range rows {
+			names = append(names, r[0])
+			_, still, err := l.s.Shape(ctx, l.s, r[0])
+			if err != nil {
+				return nil, nil, err
+			}
+			if still {
+				there = append(there, r[0])
+			}
+		}
+	}
+	return names, there, nil
+}
+
+// end is what is left once the catalogue has forgotten the archive.
+func (l leaver) end(ctx context.Context, how dialect.Leave, there bool) error {
+	if there {
+		if _, err := l.s.Exclusive(ctx, nil, func(q dialect.Querier) error { return each(ctx, q, how.Step) }); err != nil {
+			return err
+		}
+	}
+	if err := each(ctx, l.s, how.After); err != nil {
+		return err
+	}
+	return l.s.In(ctx, func(q dialect.Querier) error {
+		return each(ctx, q, []string{unlist(l.s, l.f, l.r.archive)[1], l.r.update(l.s, l.f, "state = '"+stateDropped+"'")})
+	})
+}
