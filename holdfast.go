@@ -14,6 +14,7 @@ import (
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
+	"holdfast/internal/manifests"
 	"holdfast/internal/rejects"
 	"holdfast/internal/roller"
 	"holdfast/internal/roster"
@@ -63,6 +64,9 @@ type Options struct {
 	Scrub Scrub
 	// Undo is how long a roll by message can be taken back; 0: not at all.
 	Undo time.Duration
+	// ManifestDir, where set, is where the manifests of segments are kept that are
+	// gone. It is made where it is missing.
+	ManifestDir string
 
 	// KeepBudgets ignores a budget that is more than a tenth smaller than the one
 	// in use before, with a warning: a slip of the hand must not roll rows away.
@@ -126,6 +130,7 @@ type DB struct {
 	roller    *roller.Roller
 	budgets   map[string]budget // by stream; fixed when the streams are open
 	ledger    *ledger
+	kept      *disk.Real // ManifestDir; nil: none
 	rejects   *rejects.Store
 	sources   *sources.Book
 	instance  string // this run's token in the sinks
@@ -153,6 +158,8 @@ type stream struct {
 	files   disk.FS    // its directory
 	fs      *disk.Real // the same, where that is not in the data directory
 	guard   *guard     // nil: no repeats are looked for
+
+	catalogue *manifests.Catalogue // of segments that are gone; nil: none is kept
 }
 
 // Open opens the data directory dir, making it where it is missing, and begins
@@ -231,6 +238,9 @@ func (db *DB) open() (err error) {
 	if err = db.openRoller(); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
+	if err = db.openManifests(); err != nil {
+		return err
+	}
 	for _, s := range db.o.Streams {
 		if err := db.openStream(s); err != nil {
 			return err
@@ -255,7 +265,10 @@ func (db *DB) openStream(o Stream) error {
 		return fmt.Errorf("open directory of stream %q: %w", o.Name, err)
 	}
 	s.files = d
-	s.journal, err = journal.Open(d, db.journalOptions(o))
+	jo := db.journalOptions(o)
+	if err = db.keepManifests(s, &jo); err == nil {
+		s.journal, err = journal.Open(d, jo)
+	}
 	if err != nil {
 		if s.fs != nil {
 			err = errors.Join(err, s.fs.Close())
@@ -343,6 +356,9 @@ func (db *DB) release() error {
 		if s.fs != nil {
 			errs = append(errs, s.fs.Close())
 		}
+	}
+	if db.kept != nil {
+		errs = append(errs, db.kept.Close())
 	}
 	if db.lock != nil {
 		errs = append(errs, db.lock.Close())

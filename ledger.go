@@ -85,16 +85,28 @@ func (l *ledger) rolled(e roller.Event) {
 		integer(e.Serial), row.Text(e.Rule), row.Text(e.By)})
 }
 
+// The rule of what goes without a roll, and who is behind it.
+const (
+	limitsRule = "limits of the stream"
+	limitsBy   = "holdfast"
+)
+
+// roll returns a roll that was committed since the start, or the last before.
+func (l *ledger) roll(serial uint64) (roller.Event, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, known := l.rolls[serial]
+	return e, known
+}
+
 // removed notes that a segment went.
 func (l *ledger) removed(stream string, r journal.Removed) {
-	what, rule, by, serial := "removed", row.Text("limits of the stream"), row.Text("holdfast"), row.Null
+	what, rule, by, serial := "removed", row.Text(limitsRule), row.Text(limitsBy), row.Null
 	if r.Trash {
 		what = "to the trash"
 	}
 	if r.Roll != 0 {
-		l.mu.Lock()
-		e, known := l.rolls[r.Roll]
-		l.mu.Unlock()
+		e, known := l.roll(r.Roll)
 		serial, rule, by = integer(r.Roll), row.Null, row.Null
 		if known {
 			rule, by = row.Text(e.Rule), row.Text(e.By)

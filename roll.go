@@ -37,6 +37,9 @@ func (db *DB) openRoller() (err error) {
 	if err != nil {
 		return err
 	}
+	if e, ok := db.roller.Last(); ok { // what it removed may still have to be told of
+		db.ledger.rolls[e.Serial] = e
+	}
 	given := map[string]int64{}
 	for _, s := range db.o.Streams {
 		if rolls(s.Name) {

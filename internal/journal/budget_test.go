@@ -36,7 +36,7 @@ func TestBudgetToTheByte(t *testing.T) {
 		seed++
 		mem := disk.NewMem()
 		f := disk.NewFaulty(mem)
-		o := Options{SegmentSize: 48 << 10, Limits: Limits{Budget: 640 << 10, Wait: 5 * time.Millisecond}}
+		o := Options{SegmentSize: 48 << 10, Manifests: seed%2 == 0, Limits: Limits{Budget: 640 << 10, Wait: 5 * time.Millisecond}}
 		var mu sync.Mutex
 		most := int64(0)
 		f.OnCall(func(disk.Call) {

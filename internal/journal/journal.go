@@ -19,6 +19,7 @@ import (
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
+	"holdfast/internal/manifests"
 	"holdfast/internal/segment"
 	"holdfast/row"
 )
@@ -50,8 +51,12 @@ type Options struct {
 	Room func(lack int64, drop bool) (bool, error)
 	// Removed, where set, is told of each segment that goes. It must not wait.
 	Removed func(Removed)
-	Log     *slog.Logger     // nil: none
-	Now     func() time.Time // nil: time.Now
+	// Manifests asks for a manifest beside each sealed segment. Gone, where set,
+	// keeps those of segments that are gone, durably, before they are taken away.
+	Manifests bool
+	Gone      func([]manifests.Manifest) error
+	Log       *slog.Logger     // nil: none
+	Now       func() time.Time // nil: time.Now
 }
 
 const (
@@ -135,6 +140,7 @@ type Journal struct {
 	stats    counters
 	damage   []row.Damage
 	gaps     gaps
+	beside   beside
 	holds    []Hold
 	cut      segment.Watermark // what rolls have cut off
 	rolled   uint64            // serial of the last roll that was carried out here

@@ -28,7 +28,7 @@ func (j *Journal) keep() {
 			<-j.ended
 			return
 		}
-		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.finishGone(), j.reserveAhead(), j.trimGaps(), j.saveIfDirty())
+		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.finishGone(), j.reserveAhead(), j.noteSegments(), j.clearBeside(), j.trimGaps(), j.saveIfDirty())
 		if err == nil {
 			last = ""
 		} else if err.Error() != last {
@@ -243,6 +243,9 @@ func (j *Journal) finish() error {
 	}
 	if r != nil {
 		errs = append(errs, r.file.Close())
+	}
+	if err := errors.Join(j.noteSegments(), j.clearBeside()); err != nil { // the next start does it
+		j.o.Log.Warn("not every manifest stands beside its segment", "stream", j.o.Name, "error", err)
 	}
 	errs = append(errs, j.closeCheckpoints(), j.d.SyncDir(""))
 	return errors.Join(errs...)

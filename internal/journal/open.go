@@ -94,6 +94,9 @@ func (j *Journal) load() error {
 	if err := j.loadLost(); err != nil {
 		return err
 	}
+	if err := j.loadBeside(entries); err != nil {
+		return err
+	}
 	if err := j.d.SyncDir(""); err != nil { // what was found is served from here on
 		return err
 	}

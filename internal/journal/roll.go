@@ -332,6 +332,11 @@ func (j *Journal) finishOne(s *seg, to fate) error {
 
 // removed tells who wants to know.
 func (j *Journal) removed(s *seg, to fate) {
+	if j.o.Manifests && to != trashed {
+		j.mu.Lock()
+		j.leftLocked(s)
+		j.mu.Unlock()
+	}
 	if j.o.Removed == nil || s.rows == 0 {
 		return
 	}

@@ -28,6 +28,9 @@ type seg struct {
 	until     int64  // when its file leaves the trash, Unix microseconds; 0: at once
 	lost      bool   // a gap tells that sinks do not get it
 	fileTime  int64  // when it was sealed; 0: not known
+	beside    int64  // size of the manifest beside it; 0: there is none
+	unnoted   bool   // no manifest can be made of it
+	left      bool   // its file is gone for good
 	readers   int
 	hashing   *digest // being computed by the hasher; nil: not, or finished
 	hashedTo  int64   // how far the hasher was sent
