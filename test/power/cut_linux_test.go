@@ -60,7 +60,7 @@ func powerCuts(t *testing.T, kind, name string) {
 			t.Fatalf("cut %d, %s, after a life %s: %v\nreplay: %s; the file system is in %s", c.cuts, c.how, c.before, err, replay(t, seed), kept)
 		}
 	}
-	t.Logf("%d acks, up to seq %d; %d rows were acked after a cut had begun, %d of them are not there; %v per cut", c.o.acks, c.o.flushed, c.o.lates, c.o.untrue, time.Since(begun)/time.Duration(c.cuts))
+	t.Logf("%d acks, up to seq %d; %d rows were acked or shown after a cut had begun, %d of them are not there; %v per cut", c.o.acks, c.o.flushed, c.o.lates, c.o.untrue, time.Since(begun)/time.Duration(c.cuts))
 	tally.Done(t, name, c.cuts, replay(t, seed))
 }
 

@@ -49,7 +49,7 @@ type oracle struct {
 	marked  uint64             // last seq that the sink has committed
 	acks    int
 	dark    bool              // the cut has begun: what anybody says from now on is no promise
-	late    map[uint64]string // what was acked as flushed after that, by seq
+	late    map[uint64]string // what was acked as flushed, or shown, after that, by seq
 	lates   int
 	untrue  int // of those rows, not there after the start
 }
@@ -150,7 +150,9 @@ func (o *oracle) show(rows []row.Row) error {
 		if want, known := o.kept[r.Seq]; known && want != v {
 			return fmt.Errorf("a reader is shown %.60q as seq %d, which is %.60q", v, r.Seq, want)
 		}
-		if !o.dark {
+		if o.dark {
+			o.late[r.Seq] = v
+		} else {
 			o.kept[r.Seq] = v
 		}
 	}
