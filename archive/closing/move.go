@@ -21,8 +21,10 @@ type mover struct {
 	tables []*dialect.Table // as they were before the swap, in the family's order
 	stamp  int64
 
-	only []archive.Table // that are archived; nil: all of the family
-	into int64           // the archive that they belong to; 0: a new one
+	low  map[string]int64 // keys below which no row is looked for, by table; nil: any may stay
+	held *time.Duration   // how long tables were locked for it; nil: nobody asks
+	only []archive.Table  // that are archived; nil: all of the family
+	into int64            // the archive that they belong to; 0: a new one
 }
 
 func (m mover) table(name string) *dialect.Table {
@@ -50,12 +52,12 @@ func (m mover) after(t archive.Table, end int64) string {
 // with their children: parents come first, and go last, so that no foreign key
 // is broken and none takes children along.
 func (m mover) statements(root archive.Table, where string) []string {
-	conditions := map[string]string{root.Name: where}
+	conditions := map[string]string{root.Name: where + m.floor(root)}
 	var inserts, deletes []string
 	for _, t := range m.f.Tables {
 		if up, ok := conditions[t.Parent]; ok && t.Parent != "" {
 			parent := m.f.Table(t.Parent)
-			conditions[t.Name] = fmt.Sprintf("%s IN (SELECT p.%s FROM %s p WHERE %s)", m.s.Column(t.ParentKey), m.s.Column(parent.Key), m.s.Quote(dialect.Archived(parent.Name, m.stamp)), up)
+			conditions[t.Name] = fmt.Sprintf("%s IN (SELECT p.%s FROM %s p WHERE %s)", m.s.Column(t.ParentKey), m.s.Column(parent.Key), m.s.Quote(dialect.Archived(parent.Name, m.stamp)), up) + m.floor(t)
 		}
 		if mutant.On(39) && t.Parent != "" && slices.ContainsFunc(m.table(t.Name).Structure.Columns, func(c archive.Column) bool { return c.Name == root.Date }) {
 			conditions[t.Name] = where
@@ -66,6 +68,16 @@ func (m mover) statements(root archive.Table, where string) []string {
 		}
 	}
 	return append(inserts, deletes...)
+}
+
+// floor returns the rest of a condition, by which an index finds the rows that
+// may stay.
+func (m mover) floor(t archive.Table) string {
+	low, ok := m.low[t.Name]
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(" AND %s >= %d", m.s.Column(t.Key), low)
 }
 
 // putBack puts all rows later than end back into the current tables, in steps
@@ -95,7 +107,7 @@ func (m mover) putBack(ctx context.Context, end int64, step func(string) error) 
 			if err := step("move " + t.Name); err != nil {
 				return err
 			}
-			if err := m.step(ctx, m.statements(t, fmt.Sprintf("%s AND %s <= %d", where, key, *n[0]))); err != nil {
+			if err := m.step(ctx, t, m.statements(t, fmt.Sprintf("%s AND %s <= %d", where, key, *n[0]))); err != nil {
 				return fmt.Errorf("put rows back into %q: %w", t.Name, err)
 			}
 		}
@@ -103,11 +115,14 @@ func (m mover) putBack(ctx context.Context, end int64, step func(string) error) 
 	return nil
 }
 
-// step runs statements in one transaction in which no trigger of a user sees
-// them.
-func (m mover) step(ctx context.Context, statements []string) error {
+// step runs statements about rows of root, and what follows them, in one
+// transaction in which no trigger of a user sees them.
+func (m mover) step(ctx context.Context, root archive.Table, statements []string) error {
 	var names, still, again []string
 	for _, t := range m.tables {
+		if !slices.ContainsFunc(m.f.Line(*m.f.Table(t.Name)), func(up archive.Table) bool { return up.Name == root.Name }) {
+			continue
+		}
 		a, b := m.s.Still(t)
 		if len(a) > 0 {
 			names = append(names, t.Name)
@@ -119,7 +134,10 @@ func (m mover) step(ctx context.Context, statements []string) error {
 	if len(names) == 0 {
 		return m.s.Again(ctx, func() error { return m.s.In(ctx, do) })
 	}
-	_, err := m.s.Exclusive(ctx, names, do)
+	held, err := m.s.Exclusive(ctx, names, do)
+	if m.held != nil {
+		*m.held += held
+	}
 	return err
 }
 

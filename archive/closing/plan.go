@@ -3,6 +3,7 @@ package closing
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"holdfast/archive"
@@ -43,11 +44,12 @@ type Plan struct {
 	stamp  int64
 	tables []*dialect.Table
 	low    map[string]int64
+	bare   []string // the statements of Swap that put no row back
 }
 
 // maxInSwap is how many rows are put back under the lock: some tens of
 // thousands a second can be. More of them are put back in steps behind it.
-var maxInSwap int64 = 10_000 // tests lower it
+var maxInSwap int64 = 1_000 // tests lower it
 
 // Make looks at the tables and plans the closing of the period up to end, in
 // seconds, or up to now where end is 0. A rule that stands against it is a
@@ -117,9 +119,9 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 		}
 	}
 	script := l.s.Script(p.tables, p.stamp, before)
-	p.Prepare, p.Swap, p.InSwap = script.Prepare, script.Swap, p.InSwap && !script.Alone
+	p.Prepare, p.Swap, p.bare, p.InSwap = script.Prepare, script.Swap, slices.Clip(script.Swap), p.InSwap && !script.Alone
 	if p.InSwap {
-		p.Swap = append(p.Swap, p.putBack(l)...)
+		p.Swap = append(p.bare, p.putBack(l)...)
 	}
 	p.After = after(l, p)
 	return nil
@@ -187,18 +189,33 @@ func (p *Plan) putBack(l looker) (all []string) {
 		a, b := l.s.Still(t)
 		still, again = append(still, a...), append(again, b...)
 	}
-	m := mover{looker: l, tables: p.tables, stamp: p.stamp}
+	m := mover{looker: l, tables: p.tables, stamp: p.stamp, low: p.low}
 	for _, t := range l.f.Tables {
-		if t.Parent != "" {
-			continue
+		if t.Parent == "" {
+			all = append(all, m.statements(t, m.after(t, p.Decision.Window.End))...)
 		}
-		where := m.after(t, p.Decision.Window.End)
-		if low, ok := p.low[t.Name]; ok {
-			where += fmt.Sprintf(" AND %s >= %d", l.s.Column(t.Key), low)
-		}
-		all = append(all, m.statements(t, where)...)
 	}
 	return append(append(still, all...), again...)
+}
+
+// few reports whether it is still few rows that stay. Rows have come since the
+// plan was made, and the tables are locked while it looks: it counts keys, and
+// stops where they are too many.
+func (p *Plan) few(ctx context.Context, l looker) (bool, error) {
+	var counts []string
+	for _, t := range l.f.Tables {
+		if low, ok := p.low[t.Name]; ok {
+			counts = append(counts, fmt.Sprintf("(SELECT COUNT(*) FROM (SELECT 1 FROM %s WHERE %s >= %d LIMIT %d) x)", l.s.Quote(t.Name), l.s.Column(t.Key), low, maxInSwap+1))
+		}
+	}
+	if len(counts) == 0 { // the tables were empty
+		return true, nil
+	}
+	n, err := l.numbers(ctx, "SELECT "+strings.Join(counts, " + "))
+	if err != nil {
+		return false, err
+	}
+	return *n[0] <= maxInSwap, nil
 }
 
 // after tells what happens behind the swap.

@@ -24,8 +24,9 @@ type Result struct {
 	Archive int64          `json:"archive_id"`
 	Window  archive.Window `json:"window"`
 	Tables  []Share        `json:"tables"`
-	Resumed bool           `json:"resumed"` // it finished a run that was interrupted, and closed nothing since
-	Held    time.Duration  `json:"held_ns"` // how long the tables were locked
+	Resumed bool           `json:"resumed"`  // it finished a run that was interrupted, and closed nothing since
+	Held    time.Duration  `json:"held_ns"`  // how long the tables were locked for the swap
+	Moved   time.Duration  `json:"moved_ns"` // and, in all, how long single ones were behind it, for steps that put rows back
 	Why     []string       `json:"why,omitempty"`
 }
 
@@ -216,7 +217,17 @@ func swap(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r
 		run = each
 	}
 	return gentle(ctx, s, names, func(q dialect.Querier) error {
-		return run(ctx, q, append(slices.Clone(p.Swap), r.update(s, f, "state = '"+stateSwitched+"'")))
+		statements := p.Swap
+		if p.InSwap {
+			few, err := p.few(ctx, looker{s, q, f})
+			if err != nil {
+				return err
+			}
+			if !few {
+				statements = p.bare
+			}
+		}
+		return run(ctx, q, append(slices.Clone(statements), r.update(s, f, "state = '"+stateSwitched+"'")))
 	})
 }
 
@@ -240,7 +251,7 @@ func (j job) finish(ctx context.Context, r run) error {
 	if err != nil {
 		return err
 	}
-	m := mover{looker: l, tables: described, stamp: r.stamp}
+	m := mover{looker: l, tables: described, stamp: r.stamp, held: &result.Moved}
 	if err := m.behind(ctx, false); err != nil {
 		return err
 	}

@@ -107,11 +107,6 @@ func (s *postgres) Undo(tables []string, stamp int64) (drops []string) {
 	return drops
 }
 
-// Behind returns nothing: the swap did it all.
-func (s *postgres) Behind(context.Context, Querier, []*Table, int64) (first, last []string, err error) {
-	return nil, nil, nil
-}
-
 // Digest returns a query for the number of rows of a table and a digest that
 // does not depend on their order.
 func (s *postgres) Digest(_ context.Context, _ Querier, table string) (string, error) {
@@ -128,15 +123,17 @@ func (p *postgres) exclusive(ctx context.Context, s *Session, tables []string, w
 	}
 	lock := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; LOCK TABLE %s IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0",
 		lockTimeout.Milliseconds(), 2*lockTimeout.Milliseconds(), strings.Join(names, ", "))
+	var began time.Time
 	err = s.In(ctx, func(q Querier) error {
-		if _, err := q.ExecContext(ctx, lock); err != nil {
-			return err
+		if len(names) > 0 {
+			if _, err := q.ExecContext(ctx, lock); err != nil {
+				return err
+			}
 		}
-		began := time.Now()
-		defer func() { held = time.Since(began) }()
+		began = time.Now()
 		return what(q)
 	})
-	return held, err
+	return time.Since(began), err // the locks end with the commit, which waits for the disk
 }
 
 // busy reports whether err says that somebody else held a lock.

@@ -45,6 +45,9 @@ func (s *postgres) Script(tables []*Table, stamp int64, before map[string][]stri
 		all.Prepare = append(all.Prepare, s.attached(t, twins)...)
 	}
 	for _, t := range tables {
+		all.Swap = append(all.Swap, released(t, twins)...)
+	}
+	for _, t := range tables {
 		all.Swap = append(all.Swap, s.swap(t, stamp, old)...)
 	}
 	replaced := map[string]bool{}
