@@ -15,6 +15,7 @@ import (
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 	"holdfast/internal/manifests"
+	"holdfast/internal/place"
 	"holdfast/internal/rejects"
 	"holdfast/internal/roller"
 	"holdfast/internal/roster"
@@ -78,12 +79,22 @@ type Options struct {
 // Stream configures one stream.
 type Stream struct {
 	Name   string
-	Dir    string   // directory of its segments; "": streams/<Name> in the data directory
-	Exists bool     // Dir must be there already, so that a volume which is not mounted is noticed
+	Dir    string // directory of its segments; "": streams/<Name> in the data directory
+	Exists bool   // Dir must be there already, so that a volume which is not mounted is noticed
+	Size   int64  // bytes that Dir may take, where there is More; 0: only Limits bound it
+	More   []Directory
 	Tables []string // tables that go here, as names or patterns with * and ?
 	Limits Limits
 	Link   string // column with a rising id, or "time", that ties it to other streams with the same one; "": nothing
 	Parent string // the stream whose rows these rows belong to, with the same Link; "": none
+}
+
+// Directory is one more place for a stream's segments. Each new one is written
+// where the most room is.
+type Directory struct {
+	Dir    string
+	Exists bool  // it must be there already
+	Size   int64 // bytes that it may take; 0: only the volume bounds it
 }
 
 // Limits bound what a stream keeps on disk. The zero Limits keep every row and
@@ -129,6 +140,8 @@ type DB struct {
 	roster    *roster.Roster
 	roller    *roller.Roller
 	budgets   map[string]budget // by stream; fixed when the streams are open
+	sizes     map[string]int64  // in use, by what budgetKey returns
+	book      *place.Book
 	ledger    *ledger
 	kept      *disk.Real // ManifestDir; nil: none
 	rejects   *rejects.Store
@@ -155,9 +168,8 @@ type DB struct {
 type stream struct {
 	Stream
 	journal *journal.Journal
-	files   disk.FS    // its directory
-	fs      *disk.Real // the same, where that is not in the data directory
-	guard   *guard     // nil: no repeats are looked for
+	places  []*place.Place // its directories outside of the data directory
+	guard   *guard         // nil: no repeats are looked for
 
 	catalogue *manifests.Catalogue // of segments that are gone; nil: none is kept
 }
@@ -235,6 +247,9 @@ func (db *DB) open() (err error) {
 	if db.roster, err = roster.Open(db.disk); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
+	if db.book, err = place.OpenBook(db.disk); err != nil {
+		return fmt.Errorf("open data directory %q: %w", db.dir, err)
+	}
 	if err = db.openRoller(); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
@@ -260,20 +275,16 @@ func (db *DB) open() (err error) {
 
 func (db *DB) openStream(o Stream) error {
 	s := &stream{Stream: o}
-	d, err := s.directory(db.disk)
-	if err != nil {
-		return fmt.Errorf("open directory of stream %q: %w", o.Name, err)
-	}
-	s.files = d
 	jo := db.journalOptions(o)
+	d, err := s.directories(db, &jo)
+	if err != nil {
+		return errors.Join(fmt.Errorf("open directories of stream %q: %w", o.Name, err), s.closePlaces())
+	}
 	if err = db.keepManifests(s, &jo); err == nil {
 		s.journal, err = journal.Open(d, jo)
 	}
 	if err != nil {
-		if s.fs != nil {
-			err = errors.Join(err, s.fs.Close())
-		}
-		return err
+		return errors.Join(err, s.closePlaces())
 	}
 	db.streams = append(db.streams, s)
 	db.byName[o.Name] = s
@@ -285,23 +296,6 @@ func (db *DB) openStream(o Stream) error {
 		db.o.Log.Warn("what the last run had not flushed was cut", "stream", o.Name, "bytes", r.Cut)
 	}
 	return nil
-}
-
-// directory opens the stream's directory.
-func (s *stream) directory(data *disk.Real) (d disk.FS, err error) {
-	switch {
-	case s.Dir == "":
-		name := "streams/" + s.Name
-		if err := data.Mkdir(name); err != nil {
-			return nil, err
-		}
-		return data.Sub(name)
-	case s.Exists:
-		s.fs, err = disk.OpenExisting(s.Dir)
-	default:
-		s.fs, err = disk.OpenReal(s.Dir)
-	}
-	return s.fs, err
 }
 
 // Drain waits until every sink has committed what is durable now, or until ctx
@@ -352,10 +346,7 @@ func (db *DB) release() error {
 	}
 	db.ledger.close()
 	for _, s := range slices.Backward(db.streams) {
-		errs = append(errs, s.journal.Close())
-		if s.fs != nil {
-			errs = append(errs, s.fs.Close())
-		}
+		errs = append(errs, s.journal.Close(), s.closePlaces())
 	}
 	if db.kept != nil {
 		errs = append(errs, db.kept.Close())

@@ -42,14 +42,33 @@ func (db *DB) openRoller() (err error) {
 	}
 	given := map[string]int64{}
 	for _, s := range db.o.Streams {
-		if rolls(s.Name) {
-			given[s.Name] = s.Limits.Budget
+		if !rolls(s.Name) {
+			continue
+		}
+		given[s.Name] = s.Limits.Budget
+		if len(s.More) > 0 {
+			given[s.Name] = s.Size
+		}
+		for _, m := range s.More {
+			given[budgetKey(s.Name, m.Dir)] = m.Size
 		}
 	}
-	holds, err := db.roller.Budgets(given, !db.o.KeepBudgets)
+	db.sizes, err = db.roller.Budgets(given, !db.o.KeepBudgets)
 	db.budgets = map[string]budget{}
-	for stream, size := range holds {
-		db.budgets[stream] = budget{given: given[stream], holds: size}
+	for _, s := range db.o.Streams {
+		holds, known := db.sizes[s.Name]
+		if !known {
+			continue
+		}
+		whole := holds > 0
+		for _, m := range s.More {
+			size := db.sizes[budgetKey(s.Name, m.Dir)]
+			holds, whole = holds+size, whole && size > 0
+		}
+		if !whole && len(s.More) > 0 { // one without a size bounds nothing
+			holds = s.Limits.Budget
+		}
+		db.budgets[s.Name] = budget{given: s.Limits.Budget, holds: holds}
 	}
 	return err
 }
@@ -100,7 +119,7 @@ func (db *DB) attachRoller() {
 	var all []roller.Stream
 	for _, s := range db.streams {
 		if rolls(s.Name) {
-			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, FS: s.files, Limits: s.journal.Limits})
+			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, Limits: s.journal.Limits})
 		}
 	}
 	db.roller.Attach(all)

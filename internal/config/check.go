@@ -23,12 +23,14 @@ func (c *Config) Check() error {
 	}
 	for _, name := range c.StreamNames() {
 		hot, key := c.Streams[name].Hot, "streams."+name+".hot"
-		if _, err := os.Stat(hot.Path); hot.Exist && errors.Is(err, fs.ErrNotExist) {
-			bad(key, "mount the volume, or make the directory; with a single = it is made at start", "directory %q is missing", hot.Path)
-			continue
-		}
-		if err := directory(hot.Path); err != nil {
-			bad(key, "name a directory, or a path where one can be made", "hot %q: %s", hot.Path, err)
+		for _, p := range hot.Places() {
+			if _, err := os.Stat(p.Path); p.Exist && errors.Is(err, fs.ErrNotExist) {
+				bad(key, "mount the volume, or make the directory; with a single = it is made at start", "directory %q is missing", p.Path)
+				continue
+			}
+			if err := directory(p.Path); err != nil {
+				bad(key, "name a directory, or a path where one can be made", "hot %q: %s", p.Path, err)
+			}
 		}
 	}
 	c.checkAccess(bad)

@@ -75,7 +75,7 @@ type Declared struct {
 // Stream is one FIFO of rows with its directory and budget.
 type Stream struct {
 	Tables  []Glob   `yaml:"tables" doc:"Tables that go here; * and ? stand for any characters and any one."`
-	Hot     Hot      `yaml:"hot" doc:"Directory and budget: path, path=size, or path==size where the directory must be there already."`
+	Hot     Hot      `yaml:"hot" doc:"Directories and their budgets: path, path=size, or path==size where the directory must be there already; several with ; between."`
 	History Size     `yaml:"history" doc:"Delivered rows still kept."`
 	MinFree MinFree  `yaml:"min_free" doc:"Space left free on the volume: a size, a percentage, or min(percentage, size)."`
 	OnFull  OnFull   `yaml:"on_full" doc:"What happens when there is no room after wait."`

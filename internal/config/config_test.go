@@ -56,13 +56,13 @@ func TestFullFile(t *testing.T) {
 		HTTP:   defaultWeb,
 		Tables: Tables{Auto: true, Zone: "UTC"},
 		Streams: map[string]*Stream{
-			"main": {Hot: Hot{Path: "/srv/main", Size: 200 << 30}, History: 100 << 30, MinFree: MinFree{Percent: 7.5},
+			"main": {Hot: Hot{Place: Place{Path: "/srv/main", Size: 200 << 30}}, History: 100 << 30, MinFree: MinFree{Percent: 7.5},
 				OnFull: Refuse, Wait: Duration(250 * time.Millisecond), Keep: KeepRolled},
-			"calls": {Tables: []Glob{"acc", "missed_*"}, Hot: Hot{Path: "/srv/calls", Size: 3 << 39, Exist: true},
+			"calls": {Tables: []Glob{"acc", "missed_*"}, Hot: Hot{Place: Place{Path: "/srv/calls", Size: 3 << 39, Exist: true}},
 				MinFree: defaultMinFree, OnFull: Refuse, Wait: defaultWait, Keep: KeepDelivered},
-			"quiet": {Tables: []Glob{"acc_cdrs"}, Hot: Hot{Path: "/var/lib/holdfast/streams/quiet"}, History: 1 << 30,
+			"quiet": {Tables: []Glob{"acc_cdrs"}, Hot: Hot{Place: Place{Path: "/var/lib/holdfast/streams/quiet"}}, History: 1 << 30,
 				MinFree: defaultMinFree, OnFull: Refuse, Wait: defaultWait, Keep: KeepRolled},
-			"rejects": {Hot: Hot{Path: "/var/lib/holdfast/streams/rejects", Size: 1 << 30}, History: 1 << 30,
+			"rejects": {Hot: Hot{Place: Place{Path: "/var/lib/holdfast/streams/rejects", Size: 1 << 30}}, History: 1 << 30,
 				MinFree: defaultMinFree, OnFull: Refuse, Wait: defaultWait, Keep: KeepRolled},
 		},
 		Sinks: map[string]*Sink{
@@ -95,7 +95,7 @@ func TestDefaults(t *testing.T) {
 		if c.Data != "./holdfast-data" || c.Listen.PG != "127.0.0.1:5433" || c.Listen.HTTP != "127.0.0.1:8433" {
 			t.Errorf("%s: data %q, listen %+v", name, c.Data, c.Listen)
 		}
-		if s == nil || s.Hot != (Hot{Path: "holdfast-data/streams/main"}) || s.History != 1<<30 || s.Wait != Duration(5*time.Second) {
+		if s == nil || !reflect.DeepEqual(s.Hot, Hot{Place: Place{Path: "holdfast-data/streams/main"}}) || s.History != 1<<30 || s.Wait != Duration(5*time.Second) {
 			t.Errorf("%s: main is %+v", name, s)
 		}
 		if len(c.Sinks) != 1 || c.Sinks["default"] == nil || c.Sinks["default"].File != "holdfast-data/holdfast.db" {
@@ -136,7 +136,10 @@ func TestProblems(t *testing.T) {
 		{"two dots", "streams: {main: {history: 1.2.3 TB}}", `f:1:27: size "1.2.3 TB" is not a number with a unit (hint: ` + sizeHint + `)`},
 		{"small budget", "streams: {main: {hot: /x=1MB}}", `f:1:23: budget "1MB" is too small for a stream (hint: give it at least 32 MB)`},
 		{"budget without size", "streams: {main: {hot: \"/x=\"}}", `f:1:23: size "" is not a number with a unit (hint: ` + sizeHint + `)`},
-		{"several paths", "streams: {main: {hot: /x;/y}}", `f:1:23: several directories in "/x;/y" cannot be used yet (hint: name one directory)`},
+		{"a path twice", "streams: {main: {hot: /x;/x=1TB}}", `f:1:23: directory "/x" is named twice (hint: name each directory once)`},
+		{"an empty path", "streams: {main: {hot: /x;}}", `f:1:23: the path is empty`},
+		{"a path in another", "streams: {main: {hot: /x;/x/y}}", `f:1:23: directory "/x/y" overlaps with "/x" (hint: name directories beside each other)`},
+		{"hot beside and within", "streams: {a: {tables: [a], hot: /x;/y}, main: {hot: /z;/y/z}}", `f:1:53: directory "/y/z" overlaps with that of stream "a" (hint: give each stream a directory of its own)`},
 		{"hot without path", "streams: {main: {hot: \"=1TB\"}}", `f:1:23: the path is empty`},
 		{"hot is data", "data: /x\nstreams: {main: {hot: /x}}", `f:2:23: directory "/x" is the data directory itself (hint: leave "hot" out for the default)`},
 		{"data with grammar", "data: /x=1", `f:1:7: data "/x=1" holds a character that means something else in hot (hint: choose a path without = and ;)`},

@@ -80,7 +80,7 @@ func (c *Config) settle() {
 
 func (c *Config) settleStream(key, name string, s *Stream) {
 	if !c.has(key + ".hot") {
-		s.Hot = Hot{Path: filepath.Join(c.Data, "streams", name)}
+		s.Hot = Hot{Place: Place{Path: filepath.Join(c.Data, "streams", name)}}
 		if ownStream(name) {
 			s.Hot.Size = defaultRejects
 		}
@@ -103,8 +103,8 @@ func (c *Config) settleStream(key, name string, s *Stream) {
 	switch {
 	case s.Keep == KeepDelivered:
 		s.History = 0
-	case s.Hot.Size > 0:
-		s.History = s.Hot.Size
+	case s.Hot.Budget() > 0:
+		s.History = s.Hot.Budget()
 	default:
 		s.History = defaultHistory
 	}
@@ -179,18 +179,33 @@ func (c *Config) judgeStreams(add report) {
 		if s.Keep == KeepDelivered && s.History > 0 {
 			add(key+".history", `remove one of them`, "history %q cannot be kept with \"keep: delivered\"", s.History.String())
 		}
-		if s.Hot.Size > 0 && s.History > s.Hot.Size {
-			add(key+".history", fmt.Sprintf("at most %s", s.Hot.Size), "history %q does not fit into the budget of %q", s.History.String(), s.Hot.Size.String())
+		if most := s.Hot.Budget(); most > 0 && s.History > most {
+			add(key+".history", fmt.Sprintf("at most %s", most), "history %q does not fit into the budget of %q", s.History.String(), most.String())
 		}
-		dir := absolute(s.Hot.Path)
+		c.judgePlaces(add, n, name)
+	}
+}
+
+// judgePlaces sees that no directory of the n-th stream is in the way of another.
+func (c *Config) judgePlaces(add report, n int, name string) {
+	s, key := c.Streams[name], "streams."+name
+	for i, p := range s.Hot.Places() {
+		dir := absolute(p.Path)
 		for _, other := range c.StreamNames()[:n] {
-			d := absolute(c.Streams[other].Hot.Path)
-			if within(dir, d) || within(d, dir) && (!ownStream(name) || c.has(key+".hot")) { // one may hold the data directory
-				add(key+".hot", "give each stream a directory of its own", "directory %q overlaps with that of stream %q", s.Hot.Path, other)
+			for _, o := range c.Streams[other].Hot.Places() {
+				d := absolute(o.Path)
+				if within(dir, d) || within(d, dir) && (!ownStream(name) || c.has(key+".hot")) { // one may hold the data directory
+					add(key+".hot", "give each stream a directory of its own", "directory %q overlaps with that of stream %q", p.Path, other)
+				}
+			}
+		}
+		for _, o := range s.Hot.Places()[:i] {
+			if d := absolute(o.Path); within(dir, d) || within(d, dir) {
+				add(key+".hot", "name directories beside each other", "directory %q overlaps with %q", p.Path, o.Path)
 			}
 		}
 		if dir == absolute(c.Data) {
-			add(key+".hot", `leave "hot" out for the default`, "directory %q is the data directory itself", s.Hot.Path)
+			add(key+".hot", `leave "hot" out for the default`, "directory %q is the data directory itself", p.Path)
 		}
 	}
 }
@@ -202,7 +217,7 @@ func (c *Config) judgeOwn(add report, name string) {
 	if len(s.Tables) > 0 {
 		add(key+".tables", hint, "%q takes no table: Holdfast alone writes to it", name)
 	}
-	if s.Keep != KeepRolled || c.has(key+".history") && s.History != max(s.Hot.Size, defaultHistory) && s.History != s.Hot.Size {
+	if s.Keep != KeepRolled || c.has(key+".history") && s.History != max(s.Hot.Budget(), defaultHistory) && s.History != s.Hot.Budget() {
 		add(key, hint, "%q keeps rejects until they are settled, so it has no history and no other keep", name)
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"net"
 	"net/netip"
@@ -243,9 +244,30 @@ func (*Duration) shape() map[string]any {
 // Hot is where a stream's segments are written, and how many bytes they may
 // take.
 type Hot struct {
+	Place
+	More []Place // further ones; each new segment is written where the most room is
+}
+
+// Place is one directory of a tier.
+type Place struct {
 	Path  string
-	Size  Size // the budget; 0: only min_free bounds it
+	Size  Size // what it may take; 0: only min_free bounds it
 	Exist bool // written with ==: the directory must be there already, so that an unmounted volume is noticed
+}
+
+// Places returns all directories.
+func (h Hot) Places() []Place { return append([]Place{h.Place}, h.More...) }
+
+// Budget returns what all of them may take; 0: one of them has no size.
+func (h Hot) Budget() Size {
+	total := h.Size
+	for _, p := range h.More {
+		if total == 0 || p.Size == 0 {
+			return 0
+		}
+		total += p.Size
+	}
+	return total
 }
 
 // minBudget is the smallest budget of a stream: a segment is at least 1 MiB
@@ -254,41 +276,71 @@ const minBudget Size = 32 << 20
 
 // String returns a form that scan reads.
 func (h Hot) String() string {
-	switch {
-	case h.Size == 0:
-		return h.Path
-	case h.Exist:
-		return h.Path + "==" + h.Size.String()
+	var parts []string
+	for _, p := range h.Places() {
+		parts = append(parts, p.String())
 	}
-	return h.Path + "=" + h.Size.String()
+	return strings.Join(parts, ";")
 }
 
-func (h *Hot) scan(text string) error {
-	if strings.Contains(text, ";") {
-		return wrong("name one directory", "several directories in %q cannot be used yet", text)
+// String returns a form that scan reads.
+func (p Place) String() string {
+	switch {
+	case p.Size == 0:
+		return p.Path
+	case p.Exist:
+		return p.Path + "==" + p.Size.String()
 	}
+	return p.Path + "=" + p.Size.String()
+}
+
+// maxPlaces bounds what one tier names.
+const maxPlaces = 256
+
+func (h *Hot) scan(text string) error {
+	parts := strings.Split(text, ";")
+	if len(parts) > maxPlaces {
+		return wrong(fmt.Sprintf("name up to %d", maxPlaces), "%d directories are too many", len(parts))
+	}
+	var all []Place
+	for _, part := range parts {
+		p, err := scanPlace(part)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(all, func(o Place) bool { return o.Path == p.Path }) {
+			return wrong("name each directory once", "directory %q is named twice", p.Path)
+		}
+		all = append(all, p)
+	}
+	*h = Hot{Place: all[0]}
+	if len(all) > 1 {
+		h.More = all[1:]
+	}
+	return nil
+}
+
+// scanPlace reads path[(=|==)size].
+func scanPlace(text string) (Place, error) {
 	dir, size, sized := strings.Cut(text, "=")
-	n := Hot{Path: strings.TrimSpace(dir)}
+	n := Place{Path: strings.TrimSpace(dir)}
 	if sized {
 		size, n.Exist = strings.CutPrefix(size, "=")
 		s, err := ParseSize(size)
 		if err != nil {
-			return err
+			return n, err
 		}
 		if s < minBudget {
-			return wrong("give it at least 32 MB", "budget %q is too small for a stream", strings.TrimSpace(size))
+			return n, wrong("give it at least 32 MB", "budget %q is too small for a stream", strings.TrimSpace(size))
 		}
 		n.Size = s
 	}
-	if err := checkPath(n.Path); err != nil {
-		return err
-	}
-	*h = n
-	return nil
+	return n, checkPath(n.Path)
 }
 
 func (*Hot) shape() map[string]any {
-	return map[string]any{"type": "string", "pattern": "^[^;=]+(==?[^;=]+)?$"}
+	const one = "[^;=]+(==?[^;=]+)?"
+	return map[string]any{"type": "string", "pattern": "^" + one + "(;" + one + ")*$"}
 }
 
 // checkPath refuses what no file system takes as a path.

@@ -129,7 +129,10 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 	o.Requests = holdfast.Requests{Window: time.Duration(c.HTTP.Idempotency.Window), Keys: c.HTTP.Idempotency.Keys}
 	for _, name := range c.StreamNames() {
 		s := c.Streams[name]
-		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Limits: limits(s), Link: string(s.Link), Parent: string(s.Parent)}
+		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Size: int64(s.Hot.Size), Limits: limits(s), Link: string(s.Link), Parent: string(s.Parent)}
+		for _, p := range s.Hot.More {
+			one.More = append(one.More, holdfast.Directory{Dir: p.Path, Exists: p.Exist, Size: int64(p.Size)})
+		}
 		for _, g := range s.Tables {
 			one.Tables = append(one.Tables, string(g))
 		}
@@ -152,7 +155,7 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 // keeps as little as can be; to the library 0 means all.
 func limits(s *config.Stream) holdfast.Limits {
 	return holdfast.Limits{
-		Budget: int64(s.Hot.Size), MinFree: s.MinFree.Of, History: max(1, int64(s.History)),
+		Budget: int64(s.Hot.Budget()), MinFree: s.MinFree.Of, History: max(1, int64(s.History)),
 		KeepDelivered: s.Keep == config.KeepDelivered, Wait: time.Duration(s.Wait),
 		DropOldest: s.OnFull == config.DropOldest,
 		Keep:       holdfast.Keep{Files: s.KeepAtLeast.Files, Bytes: int64(s.KeepAtLeast.Bytes), Age: time.Duration(s.KeepAtLeast.Age)},

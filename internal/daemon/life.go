@@ -107,7 +107,7 @@ func (s *server) apply(next *config.Config) {
 			continue
 		}
 		l := limits(is)
-		l.Budget = int64(was.Hot.Size) // where a stream is, and how large, needs a restart
+		l.Budget = int64(was.Hot.Budget()) // where a stream is, and how large, needs a restart
 		if err := s.db.SetLimits(name, l); err != nil {
 			s.log.Error("reload: set limits", "stream", name, "error", err)
 		}

@@ -49,6 +49,7 @@ type place struct {
 	minFree config.MinFree
 	bounded bool // a stream that has a budget
 	stream  string
+	exist   bool // it is never made
 }
 
 // exam is one look at an installation.
@@ -103,7 +104,9 @@ func (x *exam) collect() {
 		x.visit(&place{Place: Place{Dir: c.Data, Use: "data"}, use: useData, minFree: c.Streams[config.MainStream].MinFree})
 		for _, name := range c.StreamNames() {
 			s := c.Streams[name]
-			x.visit(&place{Place: Place{Dir: s.Hot.Path, Use: "stream " + name}, use: useStream, minFree: s.MinFree, bounded: s.Hot.Size > 0, stream: name})
+			for _, p := range s.Hot.Places() {
+				x.visit(&place{Place: Place{Dir: p.Path, Use: "stream " + name}, use: useStream, minFree: s.MinFree, bounded: p.Size > 0, stream: name, exist: p.Exist})
+			}
 		}
 		for _, name := range c.SinkNames() {
 			if dir := sinkDir(c.Sinks[name]); dir != "" {
@@ -187,7 +190,7 @@ func (x *exam) present(p *place) {
 		x.add(Finding{Warning, "present", p.Dir, "missing", "the sink waits until it is there; perhaps a volume is not mounted", "mount it, or make the directory and let the server's user write there", []string{"install -d -o holdfast " + quote(p.Dir)}})
 	case p.use == useSource:
 		x.add(Finding{Warning, "present", p.Dir, "missing", "nothing comes in from there; perhaps a volume is not mounted", "mount it, or let the program that writes there make it", []string{"findmnt --fstab --target " + quote(p.Dir)}})
-	case p.use == useStream && x.in.Config.Streams[p.stream].Hot.Exist:
+	case p.use == useStream && p.exist:
 		x.add(Finding{Critical, "present", p.Dir, "missing", "it is configured with ==, so the server does not start without it: a volume is not mounted", "mount the volume", []string{"findmnt --fstab --target " + quote(p.Dir), "mount -a"}})
 	case p.use == useData:
 		x.add(Finding{Note, "present", p.Dir, "not there yet", "holdfast serve makes it; what it will lie on was looked at instead", "", nil})

@@ -41,7 +41,7 @@ func besideName(number uint64) string {
 
 // loadBeside finds the manifests that are there, and those whose segment went
 // and which the last run did not come to.
-func (j *Journal) loadBeside(entries []disk.Entry) error {
+func (j *Journal) loadBeside(entries []entry) error {
 	if !j.o.Manifests {
 		return nil
 	}
@@ -53,7 +53,7 @@ func (j *Journal) loadBeside(entries []disk.Entry) error {
 	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name, manifests.Suffix+".tmp") {
-			if err := j.d.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := e.at.FS.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -61,12 +61,18 @@ func (j *Journal) loadBeside(entries []disk.Entry) error {
 		if !ok || e.Size == 0 {
 			continue
 		}
-		j.bytes += e.Size
+		if s := here[n]; s != nil && s.at != e.at { // of a copy that is not the segment
+			if err := e.at.FS.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			continue
+		}
+		j.accountLocked(e.at, e.Size)
 		if s := here[n]; s != nil {
 			s.beside = e.Size
 			continue
 		}
-		j.beside.left = append(j.beside.left, leftover{seg: &seg{number: n}, size: e.Size})
+		j.beside.left = append(j.beside.left, leftover{seg: &seg{at: e.at, number: n}, size: e.Size})
 	}
 	return nil
 }
@@ -98,31 +104,32 @@ func (j *Journal) noteSegments() error {
 // noteSegment makes the manifest of a sealed segment. It returns false where
 // there is no room for it now.
 func (j *Journal) noteSegment(s *seg) (bool, error) {
-	if what, _, err := j.claim(besideReckon); what != "" || err != nil {
+	at := j.placeOf(s)
+	if _, what, _, err := j.claim(besideReckon, at); what != "" || err != nil {
 		return false, err
 	}
 	claimed := int64(besideReckon)
 	text, err := j.noteOf(s)
 	if err != nil || text == nil {
-		j.account(-claimed)
+		j.account(at, -claimed)
 		return true, err
 	}
 	size := int64(len(text))
 	if more := disk.Up(size) - claimed; more > 0 { // of very long names
-		if what, _, err := j.claim(more); what != "" || err != nil {
-			j.account(-claimed)
+		if _, what, _, err := j.claim(more, at); what != "" || err != nil {
+			j.account(at, -claimed)
 			return false, err
 		}
 		claimed += more
 	}
-	if err := disk.Replace(j.d, "", besideName(s.number), text); err != nil {
-		j.account(-claimed)
+	if err := disk.Replace(at.FS, "", besideName(s.number), text); err != nil {
+		j.account(at, -claimed)
 		if disk.IsFull(err) {
 			return false, nil
 		}
 		return false, fmt.Errorf("write the manifest of segment %d: %w", s.number, err)
 	}
-	j.account(size - claimed)
+	j.account(at, size-claimed)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s.beside = size
@@ -224,10 +231,10 @@ func (j *Journal) clearBeside() error {
 			if l.size == 0 {
 				continue
 			}
-			if err := j.d.Remove(besideName(l.seg.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := l.seg.at.FS.Remove(besideName(l.seg.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-			j.account(-l.size)
+			j.account(l.seg.at, -l.size)
 		}
 		j.mu.Lock()
 		j.beside.left = j.beside.left[len(todo):]
@@ -237,7 +244,7 @@ func (j *Journal) clearBeside() error {
 
 // goneManifest is what is kept of a segment that is gone.
 func (j *Journal) goneManifest(l leftover) manifests.Manifest {
-	m, err := j.readBeside(l.seg.number)
+	m, err := j.readBeside(l.seg.at, l.seg.number)
 	if err != nil {
 		j.mu.Lock()
 		m = j.roughLocked(l.seg)
@@ -251,8 +258,8 @@ func (j *Journal) goneManifest(l leftover) manifests.Manifest {
 }
 
 // readBeside reads the manifest beside a segment, or beside the place of one.
-func (j *Journal) readBeside(number uint64) (manifests.Manifest, error) {
-	text, err := disk.ReadFile(j.d, besideName(number), manifests.MaxSize)
+func (j *Journal) readBeside(at *directory, number uint64) (manifests.Manifest, error) {
+	text, err := disk.ReadFile(at.FS, besideName(number), manifests.MaxSize)
 	if err != nil {
 		return manifests.Manifest{}, err
 	}

@@ -100,7 +100,7 @@ func TestManifestBeside(t *testing.T) {
 	must(0, j.Seal(t.Context()))
 	complete(t, j, mem)
 	for _, f := range j.Files() {
-		m := must(j.readBeside(f.Number))
+		m := must(j.readBeside(j.home, f.Number))
 		s := j.findLocked(f.FirstSeq)
 		must(0, j.describeSeg(s))
 		if m.ID1 != f.FirstSeq || m.ID2 != f.LastSeq || m.Size != f.Bytes || m.Filename != segmentName(f.Number) || m.SHA256 != s.summary.SHA256 ||
@@ -116,7 +116,7 @@ func TestManifestBeside(t *testing.T) {
 	must(0, disk.Replace(mem, "", besideName(4711), []byte("nobody's")))
 	j = open(t, mem, withManifests(k))
 	complete(t, j, mem)
-	if m, err := j.readBeside(files[1].Number); err != nil || m.ID2 != files[1].LastSeq {
+	if m, err := j.readBeside(j.home, files[1].Number); err != nil || m.ID2 != files[1].LastSeq {
 		t.Errorf("an empty manifest was made anew as %+v, %v", m, err)
 	}
 	settled(t, j, mem)

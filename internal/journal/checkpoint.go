@@ -39,7 +39,7 @@ func (j *Journal) loadCheckpoint() *segment.Checkpoint {
 		j.o.Log.Warn("no checkpoints: starts will read the newest segment whole", "stream", j.o.Name, "error", err)
 		return nil
 	}
-	j.bytes += 2 * disk.Align
+	j.accountLocked(j.home, 2*disk.Align)
 	for i := range int64(2) {
 		if n, err := c.file.ReadAt(c.page, i*disk.Align); err != nil && err != io.EOF || n < disk.Align {
 			continue

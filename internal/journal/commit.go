@@ -261,7 +261,7 @@ func (j *Journal) publish(s *seg) {
 	s.rows, s.end, s.chain = s.w.Rows(), s.w.End(), j.tail.Chain
 	s.firstTime, s.lastTime, s.link = sum.FirstTime, sum.LastTime, sum.Link
 	if s.end > s.size {
-		j.bytes += s.end - s.size
+		j.accountLocked(s.at, s.end-s.size)
 		s.size = s.end
 	}
 	j.end = s.position()
@@ -364,7 +364,7 @@ func (j *Journal) activateOnce(n int64) error {
 		h.FirstSeq = uint64(h.Created)
 	}
 	if mutant.On(19) {
-		r.file = disk.FlushElsewhere(j.d, &r.name, r.file)
+		r.file = disk.FlushElsewhere(r.at.FS, &r.name, r.file)
 	}
 	w := segment.NewWriter(r.file, h, r.size)
 	err = w.Begin()
@@ -372,20 +372,20 @@ func (j *Journal) activateOnce(n int64) error {
 		err = j.rewrite(w)
 	}
 	if err == nil {
-		err = j.d.Rename(r.name, segmentName(number))
+		err = r.at.FS.Rename(r.name, segmentName(number))
 	}
 	if err == nil {
 		r.name = segmentName(number)
 	}
 	if err == nil && !mutant.On(4) {
-		err = j.d.SyncDir("")
+		err = r.at.FS.SyncDir("")
 	}
 	if err != nil {
 		return errors.Join(err, j.discard(r))
 	}
 	j.number = number
 	s := &seg{
-		number: number, first: h.FirstSeq, header: h, end: segment.DataStart, chain: j.tail.Chain, size: r.size, w: w, file: r.file,
+		at: r.at, number: number, first: h.FirstSeq, header: h, end: segment.DataStart, chain: j.tail.Chain, size: r.size, w: w, file: r.file,
 		hashing: newDigest(),
 	}
 	sum := w.Summary()

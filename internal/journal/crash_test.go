@@ -33,6 +33,11 @@ const perWorld = 80
 func world(t *testing.T, seed uint64) (states []snapshot, err error) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	mem, o := disk.NewMem(), newOracle()
+	if rnd.IntN(3) == 0 {
+		if err := widen(mem); err != nil {
+			return nil, err
+		}
+	}
 	share := 3 + rnd.IntN(18)
 	for range 2 { // a second life on the same disk
 		f := disk.NewFaulty(mem)
@@ -53,7 +58,7 @@ func world(t *testing.T, seed uint64) (states []snapshot, err error) {
 		if rnd.IntN(2) == 0 { // segments are used again, and writers refused
 			limits = Limits{Budget: 320 << 10}
 		}
-		j, err := Open(f, Options{Name: "main", SegmentSize: 24 << 10, Limits: limits})
+		j, err := Open(f, wide(f, Options{Name: "main", SegmentSize: 24 << 10, Limits: limits}))
 		if err != nil {
 			return nil, err
 		}

@@ -38,11 +38,11 @@ func (j *Journal) destroy(s *seg, to fate, dropped bool) (gone bool, err error) 
 		return false, fmt.Errorf("segment %d of stream %q: %w: %s", s.number, j.o.Name, errKept, why)
 	}
 	if to == trashed && !s.trashed {
-		if err := j.d.Rename(s.name(), trashName(s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.at.FS.Rename(s.name(), trashName(s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
 		s.trashed = true
-		return true, j.d.SyncDir("")
+		return true, s.at.FS.SyncDir("")
 	}
 	var rerr error
 	if to == recycled {
@@ -54,14 +54,14 @@ func (j *Journal) destroy(s *seg, to fate, dropped bool) (gone bool, err error) 
 	if s.trashed {
 		from = trashName(s.number)
 	}
-	if err := j.d.Remove(from); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.at.FS.Remove(from); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, errors.Join(rerr, err)
 	}
-	j.account(-s.size)
+	j.account(s.at, -s.size)
 	if mutant.On(6) {
 		return true, nil
 	}
-	return true, errors.Join(rerr, j.d.SyncDir(""))
+	return true, errors.Join(rerr, s.at.FS.SyncDir(""))
 }
 
 // keptLocked returns why a segment must stay; "" where it need not.
@@ -86,15 +86,15 @@ func trashName(number uint64) string {
 // destroy alone calls it.
 func (j *Journal) recycle(s *seg) (bool, error) {
 	name, serial := j.ownName(spareSuffix)
-	f, err := j.d.Open(s.name(), true)
+	f, err := s.at.FS.Open(s.name(), true)
 	if err != nil {
 		return false, err
 	}
-	r := &reserved{name: name, serial: serial, file: f, size: s.size}
-	if err := j.d.Rename(s.name(), name); err != nil {
+	r := &reserved{at: s.at, name: name, serial: serial, file: f, size: s.size}
+	if err := s.at.FS.Rename(s.name(), name); err != nil {
 		return false, errors.Join(err, f.Close())
 	}
-	if err := j.d.SyncDir(""); err != nil {
+	if err := s.at.FS.SyncDir(""); err != nil {
 		return true, errors.Join(err, j.discard(r))
 	}
 	j.mu.Lock()

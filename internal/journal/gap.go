@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sort"
 
-	"holdfast/internal/disk"
 	"holdfast/internal/segment"
 	"holdfast/row"
 )
@@ -133,10 +132,10 @@ func (j *Journal) floorLocked() uint64 {
 }
 
 // loadGaps reads GAPS, and takes what it holds out of the damage found.
-func (j *Journal) loadGaps(entries []disk.Entry) error {
+func (j *Journal) loadGaps(entries []entry) error {
 	j.gaps.aside = -1
 	for _, e := range entries {
-		if e.Name == quarantineDir && e.Dir {
+		if e.at == j.home && e.Name == quarantineDir && e.Dir {
 			j.gaps.aside = 0
 		}
 	}
@@ -160,9 +159,9 @@ func (j *Journal) loadGaps(entries []disk.Entry) error {
 		return fmt.Errorf("%s has version %d, this program knows %d: %w", gapsName, f.Version, gapsVersion, segment.ErrVersion)
 	}
 	for _, e := range entries {
-		if e.Name == gapsName {
+		if e.at == j.home && e.Name == gapsName {
 			j.gaps.size = e.Size
-			j.bytes += e.Size
+			j.accountLocked(j.home, e.Size)
 		}
 	}
 	j.gaps.list = f.Gaps
@@ -195,7 +194,7 @@ func (j *Journal) saveGaps(list []gap) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.bytes += size - j.gaps.size
+	j.accountLocked(j.home, size-j.gaps.size)
 	j.gaps.list, j.gaps.size = list, size
 	return nil
 }
@@ -241,7 +240,7 @@ func (j *Journal) recount() error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.bytes += now - j.gaps.aside
+	j.accountLocked(j.home, now-j.gaps.aside)
 	j.gaps.aside = now
 	return nil
 }

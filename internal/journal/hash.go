@@ -95,7 +95,7 @@ func (j *Journal) hashSome(s *seg, d *digest, end int64, buf *hashBuffers) {
 		d.off += int64(len(b))
 		return
 	}
-	f, err := j.d.Open(s.name(), false)
+	f, err := j.openFile(s, false)
 	if err != nil {
 		d.err = err
 		return

@@ -43,8 +43,13 @@ type Options struct {
 	Link        Link  // what ties the stream's rows to those of others; "": nothing
 	Scrub       Scrub
 	Limits      Limits
-	Holds       []Hold
-	Cut         *Cut // what the last roll over several streams has changed in this one; nil: nothing
+	Home        int64       // bytes that the stream's own directory may take; 0: only Limits bound it
+	More        []Directory // further places for segments; each new one goes where the most room is
+	// GivenUp tells of a directory that is not in More whether what was there is
+	// given up; nil: nothing is, and Open refuses to go on without it.
+	GivenUp func(id string) bool
+	Holds   []Hold
+	Cut     *Cut // what the last roll over several streams has changed in this one; nil: nothing
 	// Room, where set, lets the oldest go in the place of the journal, together
 	// with what is tied to it, so that lack bytes become free. With drop set
 	// rows may go that sinks need. It returns false where nothing may go.
@@ -88,7 +93,9 @@ type Recovery struct {
 
 // Journal is one stream. Its methods are safe for concurrent use.
 type Journal struct {
-	d        disk.FS
+	d        disk.FS // of home
+	home     *directory
+	dirs     []*directory // home first; fixed when Open returns
 	o        Options
 	id       string
 	epoch    uint64

@@ -75,7 +75,7 @@ func (j *Journal) seal(s *seg) error {
 		s.poisoned = true
 		return err
 	}
-	j.bytes += size - s.size
+	j.accountLocked(s.at, size-s.size)
 	s.size, s.sealed, s.summary, s.fileTime = size, true, &sum, j.o.Now().UnixMicro()
 	s.firstTime, s.lastTime, s.link = sum.FirstTime, sum.LastTime, sum.Link
 	s.forgetLocked()
@@ -85,7 +85,7 @@ func (j *Journal) seal(s *seg) error {
 func (j *Journal) sealFile(s *seg) (sum segment.Summary, size int64, err error) {
 	f := s.file
 	if f == nil {
-		if f, err = j.d.Open(s.name(), true); err != nil {
+		if f, err = j.openFile(s, true); err != nil {
 			return sum, 0, err
 		}
 		if err = f.Sync(); err != nil {

@@ -58,7 +58,7 @@ func (j *Journal) learnLinks() error {
 	if err := j.describeSeg(s); err != nil {
 		return err
 	}
-	f, err := j.d.Open(s.name(), false)
+	f, err := j.openFile(s, false)
 	if err != nil {
 		return err
 	}

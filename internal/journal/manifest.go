@@ -55,9 +55,16 @@ type manifestSegment struct {
 
 	FileTime int64             `json:"file_time,omitempty"` // when it was sealed
 	Link     segment.LinkRange `json:"link,omitzero"`
+
+	Directory string `json:"directory,omitempty"` // where it is; empty: beside the MANIFEST
 }
 
-const manifestVersion = 1
+// manifestVersion is that of a stream whose segments all lie beside its
+// MANIFEST; wideVersion that of others, which an older program would not find.
+const (
+	manifestVersion = 1
+	wideVersion     = 2
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -75,8 +82,8 @@ func readManifest(d disk.FS) (manifest, error) {
 	case err != nil:
 		return m, err
 	}
-	if m.Version != manifestVersion {
-		return manifest{}, fmt.Errorf("MANIFEST has version %d, this program knows %d: %w", m.Version, manifestVersion, segment.ErrVersion)
+	if m.Version != manifestVersion && m.Version != wideVersion {
+		return manifest{}, fmt.Errorf("MANIFEST has version %d, this program knows up to %d: %w", m.Version, wideVersion, segment.ErrVersion)
 	}
 	return m, nil
 }
@@ -127,6 +134,9 @@ func (j *Journal) saveManifest() error {
 	m.Cut, m.Rolled, m.Undo = j.cut, j.rolled, slices.Clone(j.undo)
 	for _, s := range j.gone {
 		m.Gone = append(m.Gone, goneSegment{s.note(), s.roll, s.until, s.lost})
+	}
+	if len(j.dirs) > 1 {
+		m.Version = wideVersion
 	}
 	j.dirty = false
 	j.mu.Unlock()

@@ -34,6 +34,7 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 		wake: make(chan struct{}, 1), chores: make(chan struct{}, 1), orders: make(chan order),
 		stop: make(chan struct{}), ended: make(chan struct{}), kept: make(chan struct{}), hashed: make(chan struct{}), hashWake: make(chan struct{}, 1),
 	}
+	j.setDirectories()
 	j.salt = newSalt()
 	j.filling, j.spare = newGroup(j.salt), newGroup(j.salt)
 	j.schemas.byKey = map[string]*row.Schema{}
@@ -58,12 +59,15 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 
 // load finds what is there and gives this run its epoch.
 func (j *Journal) load() error {
-	entries, err := j.d.List("")
+	entries, err := j.listing()
 	if err != nil {
 		return err
 	}
 	m, err := j.loadManifest(entries)
 	if err != nil {
+		return err
+	}
+	if err := j.checkDirectories(&m); err != nil {
 		return err
 	}
 	if entries, err = j.loadRolled(entries, &m); err != nil {
@@ -97,7 +101,7 @@ func (j *Journal) load() error {
 	if err := j.loadBeside(entries); err != nil {
 		return err
 	}
-	if err := j.d.SyncDir(""); err != nil { // what was found is served from here on
+	if err := syncAll(j.dirs...); err != nil { // what was found is served from here on
 		return err
 	}
 	err = j.saveManifest()
@@ -111,12 +115,12 @@ func (j *Journal) load() error {
 // loadManifest reads the MANIFEST. One that is damaged, lost or of another
 // stream is named and made anew from the segments, which repeat all that
 // matters; without any segment nobody could tell which seqs were given.
-func (j *Journal) loadManifest(entries []disk.Entry) (manifest, error) {
+func (j *Journal) loadManifest(entries []entry) (manifest, error) {
 	m, err := readManifest(j.d)
-	newest := uint64(0)
+	newest, at := uint64(0), j.home
 	for _, e := range entries {
 		if n, ok := segmentNumber(e.Name); ok {
-			newest = n
+			newest, at = n, e.at
 		}
 	}
 	switch {
@@ -127,7 +131,7 @@ func (j *Journal) loadManifest(entries []disk.Entry) (manifest, error) {
 	case err == nil && m.Version != 0 && m.Stream != j.o.Name:
 		err = fmt.Errorf("MANIFEST is of stream %q: %w", m.Stream, errManifest)
 	case err == nil && newest != 0:
-		if h := j.headerOf(newest); h != nil && h.Stream.ID != m.ID {
+		if h := headerOf(at, newest); h != nil && h.Stream.ID != m.ID {
 			err = fmt.Errorf("MANIFEST is of another stream than segment %d: %w", newest, errManifest)
 		}
 	}
@@ -146,8 +150,8 @@ func (j *Journal) loadManifest(entries []disk.Entry) (manifest, error) {
 }
 
 // headerOf returns a segment's header, nil where it is not readable.
-func (j *Journal) headerOf(number uint64) *segment.Header {
-	f, err := j.d.Open(segmentName(number), false)
+func headerOf(at *directory, number uint64) *segment.Header {
+	f, err := at.FS.Open(segmentName(number), false)
 	if err != nil {
 		return nil
 	}
@@ -183,7 +187,7 @@ func newID() string {
 
 // loadSegments lists the segments, reading only those that the MANIFEST does
 // not describe.
-func (j *Journal) loadSegments(entries []disk.Entry, m manifest) error {
+func (j *Journal) loadSegments(entries []entry, m manifest) error {
 	known := make(map[uint64]manifestSegment, len(m.Segments))
 	for _, s := range m.Segments {
 		known[s.Number] = s
@@ -197,16 +201,16 @@ func (j *Journal) loadSegments(entries []disk.Entry, m manifest) error {
 		if !ok || rolled[number] {
 			continue
 		}
-		j.bytes += e.Size
+		j.accountLocked(e.at, e.Size)
 		k, ok := known[number]
 		if ok && k.Size == e.Size {
-			j.segs = append(j.segs, k.seg())
+			j.segs = append(j.segs, k.segAt(e.at))
 			continue
 		}
 		if ok { // no crash changes a segment that was sealed
 			j.name(row.Damage{Segment: number, Offset: min(k.Size, e.Size), What: fmt.Sprintf("its file has %d bytes, had %d when it was sealed", e.Size, k.Size)})
 		}
-		s, err := j.readSegment(number, e.Size)
+		s, err := j.readSegment(number, e)
 		if err != nil {
 			return err
 		}
@@ -227,13 +231,13 @@ func (j *Journal) loadSegments(entries []disk.Entry, m manifest) error {
 
 // readSegment reads one segment's footer, or at least its header. A segment
 // of which neither is readable is left where it is, and named.
-func (j *Journal) readSegment(number uint64, size int64) (*seg, error) {
-	f, err := j.d.Open(segmentName(number), false)
+func (j *Journal) readSegment(number uint64, e entry) (*seg, error) {
+	f, err := e.at.FS.Open(segmentName(number), false)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	s := &seg{number: number, size: size}
+	s := &seg{at: e.at, number: number, size: e.Size}
 	h, _, herr := segment.ReadHeader(f)
 	if errors.Is(herr, segment.ErrVersion) {
 		return nil, fmt.Errorf("segment %d: %w", number, herr)
@@ -311,10 +315,10 @@ func (j *Journal) dropUnfinished() error {
 	}
 	for _, s := range j.segs[from:] {
 		j.recovery.Cut += s.size
-		if err := j.d.Remove(s.name()); err != nil {
+		if err := s.at.FS.Remove(s.name()); err != nil {
 			return fmt.Errorf("remove a part of an unfinished transaction: %w", err)
 		}
-		j.bytes -= s.size
+		j.accountLocked(s.at, -s.size)
 	}
 	j.newest = j.segs[n-1].number
 	j.segs = j.segs[:from]
@@ -385,7 +389,7 @@ func (j *Journal) nameMissing(m manifest) {
 // run ended. It is flushed first, so that what is found cannot go away again.
 // from saves reading what stands before it.
 func (j *Journal) recoverTail(s *seg, from *segment.Checkpoint) error {
-	f, err := j.d.Open(s.name(), true)
+	f, err := j.openFile(s, true)
 	if err != nil {
 		return err
 	}
@@ -409,20 +413,20 @@ func (j *Journal) recoverTail(s *seg, from *segment.Checkpoint) error {
 
 // loadSpares takes one reserved file over and removes all others, and every
 // staged transaction that was not committed.
-func (j *Journal) loadSpares(entries []disk.Entry) error {
+func (j *Journal) loadSpares(entries []entry) error {
 	for _, e := range entries {
 		spare := strings.HasSuffix(e.Name, spareSuffix)
 		if spare && j.reserve == nil && e.Size >= min(j.segmentSize(), firstSegment) && e.Size <= j.segmentSize() {
-			f, err := j.d.Open(e.Name, true)
+			f, err := e.at.FS.Open(e.Name, true)
 			if err != nil {
 				return err
 			}
-			j.bytes += e.Size
-			j.reserve = &reserved{name: e.Name, serial: j.serial.Add(1), file: f, size: e.Size}
+			j.accountLocked(e.at, e.Size)
+			j.reserve = &reserved{at: e.at, name: e.Name, serial: j.serial.Add(1), file: f, size: e.Size}
 			continue
 		}
 		if spare || strings.HasSuffix(e.Name, stagedSuffix) || e.Name == manifestName+".tmp" {
-			if err := j.d.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := e.at.FS.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -102,7 +103,7 @@ func (o *oracle) survivor() *oracle {
 
 // crashed opens the journal that a crash left. It is small, as it was.
 func crashed(d disk.FS) (*Journal, error) {
-	return Open(d, Options{Name: "main", SegmentSize: 24 << 10})
+	return Open(d, wide(d, Options{Name: "main", SegmentSize: 24 << 10}))
 }
 
 // abandon ends a journal's goroutines and leaves the disk alone: what Close
@@ -249,9 +250,9 @@ func consistent(d disk.FS) error {
 	}
 	sizes := map[string]int64{}
 	for _, s := range m.Segments {
-		sizes[segmentName(s.Number)] = s.Size
+		sizes[path.Join(s.Directory, segmentName(s.Number))] = s.Size
 	}
-	entries, err := d.List("")
+	entries, err := widely(d)
 	if err != nil {
 		return err
 	}

@@ -311,7 +311,7 @@ func (r *Reader) open(s *seg) error {
 
 // openSeg opens a segment's file for reading around what the disk cannot give.
 func (j *Journal) openSeg(s *seg) (*disk.Salvaged, error) {
-	f, err := j.d.Open(s.name(), false)
+	f, err := j.openFile(s, false)
 	if err != nil {
 		return nil, err
 	}

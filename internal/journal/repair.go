@@ -283,7 +283,7 @@ func (j *Journal) setAside(r *Repair) error {
 	if err := j.d.Rename(name, r.Quarantine); err != nil {
 		return err
 	}
-	j.account(-size)
+	j.account(j.home, -size)
 	return errors.Join(j.d.SyncDir(quarantineDir), j.d.SyncDir(""))
 }
 

@@ -25,6 +25,7 @@ type File struct {
 	Link                segment.LinkRange
 	Sealed              bool // it is immutable, and its links are known
 	Held                bool
+	Directory           string // ID of where it is; empty: beside the MANIFEST
 }
 
 // Files returns the segments, oldest first, without reading any.
@@ -36,7 +37,7 @@ func (j *Journal) Files() []File {
 		f := File{
 			Number: s.number, Bytes: s.size, FirstSeq: s.first, LastSeq: s.last(), FirstTime: s.firstTime, LastTime: s.lastTime,
 			FileTime: cmp.Or(s.fileTime, s.lastTime), Link: s.link,
-			Sealed: s.w == nil && s.sealed && j.learnedLocked(s), Held: j.heldLocked(s) != "",
+			Sealed: s.w == nil && s.sealed && j.learnedLocked(s), Held: j.heldLocked(s) != "", Directory: s.at.ID,
 		}
 		if s.rows == 0 {
 			f.LastSeq = 0
@@ -380,10 +381,14 @@ func (j *Journal) isGone(number uint64) bool {
 
 // loadRolled takes over what rolls have done: what the MANIFEST says, and then
 // what the last one has committed and the MANIFEST does not know.
-func (j *Journal) loadRolled(entries []disk.Entry, m *manifest) ([]disk.Entry, error) {
+func (j *Journal) loadRolled(entries []entry, m *manifest) ([]entry, error) {
 	j.cut, j.rolled, j.undo = m.Cut, m.Rolled, m.Undo
 	for _, g := range m.Gone {
-		s := g.seg()
+		at := j.directoryOf(g.Directory)
+		if at == nil { // what was there is given up with its directory
+			continue
+		}
+		s := g.segAt(at)
 		s.gone, s.roll, s.until, s.lost = true, g.Roll, g.Until, g.Lost
 		j.gone = append(j.gone, s)
 	}
@@ -394,9 +399,9 @@ func (j *Journal) loadRolled(entries []disk.Entry, m *manifest) ([]disk.Entry, e
 			described[m.Segments[i].Number] = &m.Segments[i]
 		}
 		for _, n := range c.Doomed {
-			s := &seg{number: n, gone: true, roll: c.Serial} // nobody could bring it back as it was
-			if k := described[n]; k != nil {
-				s = k.seg()
+			s := &seg{at: j.home, number: n, gone: true, roll: c.Serial} // nobody could bring it back as it was
+			if k := described[n]; k != nil && j.directoryOf(k.Directory) != nil {
+				s = k.segAt(j.directoryOf(k.Directory))
 				s.gone, s.roll, s.until, s.lost = true, c.Serial, c.Until, c.Drop
 			}
 			segs = append(segs, s)
@@ -415,7 +420,7 @@ func (j *Journal) loadRolled(entries []disk.Entry, m *manifest) ([]disk.Entry, e
 				m.Segments = append(m.Segments, s.note())
 			}
 			var err error
-			if entries, err = j.d.List(""); err != nil {
+			if entries, err = j.listing(); err != nil {
 				return nil, err
 			}
 		}
@@ -423,32 +428,35 @@ func (j *Journal) loadRolled(entries []disk.Entry, m *manifest) ([]disk.Entry, e
 			j.cut = *c.Mark
 		}
 	}
-	here := map[uint64]int64{}
+	here := map[uint64]entry{}
 	for _, e := range entries {
 		if n, ok := segmentNumber(e.Name); ok {
-			here[n] = e.Size
+			here[n] = e
 		}
 	}
-	sizes := map[uint64]int64{}
+	sizes := map[uint64]entry{}
 	for _, e := range entries {
 		if n, ok := numberIn(e.Name, trashSuffix); ok {
-			sizes[n] = e.Size
+			sizes[n] = e
 		}
 	}
 	for n := range sizes {
 		if !j.isGone(n) { // the MANIFEST that knew of it is lost
-			j.gone = append(j.gone, &seg{number: n, gone: true, until: math.MaxInt64})
+			j.gone = append(j.gone, &seg{at: sizes[n].at, number: n, gone: true, until: math.MaxInt64})
 		}
 	}
 	for _, s := range j.gone {
-		size, trashed := sizes[s.number]
-		_, there := here[s.number]
+		e, trashed := sizes[s.number]
+		file, there := here[s.number]
 		s.trashed = trashed && !there
 		if there {
-			size = here[s.number]
+			e = file
 		}
-		s.size = size
-		j.bytes += size
+		if e.at != nil {
+			s.at = e.at
+		}
+		s.size = e.Size
+		j.accountLocked(s.at, e.Size)
 		j.newest = max(j.newest, s.number)
 	}
 	return entries, nil
@@ -475,11 +483,11 @@ func (j *Journal) loadLost() error {
 // bringBack moves files out of the trash to their places.
 func (j *Journal) bringBack(segs []*seg) error {
 	for _, s := range segs {
-		if err := j.d.Rename(trashName(s.number), s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.at.FS.Rename(trashName(s.number), s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return j.d.SyncDir("")
+	return syncAll(j.dirs...)
 }
 
 // prepareUndoLocked finds what an undo brings back.

@@ -14,6 +14,7 @@ import (
 // reserved is a file that is ready to become a segment: every block of it has
 // been written before, so that a flush has no metadata to wait for.
 type reserved struct {
+	at     *directory
 	name   string
 	serial uint64
 	file   disk.File
@@ -31,6 +32,11 @@ func (j *Journal) segmentSize() int64 {
 	size := int64(maxSegment)
 	if b := j.limits.Load().Budget; b > 0 {
 		size = min(size, b/32)
+	}
+	for _, d := range j.dirs { // several of them fit into the smallest directory
+		if d.Size > 0 {
+			size = min(size, d.Size/8)
+		}
 	}
 	return max(disk.Up(size), minSegment)
 }
@@ -53,16 +59,17 @@ func (j *Journal) takeReserved(n int64) (*reserved, error) {
 // makeFile makes a file of size bytes, all written and flushed, after making
 // room for it.
 func (j *Journal) makeFile(size int64) (*reserved, error) {
-	if err := j.makeRoom(size); err != nil {
+	at, err := j.makeRoom(size)
+	if err != nil {
 		return nil, err
 	}
 	name, serial := j.ownName(spareSuffix)
-	f, err := j.d.Create(name)
+	f, err := at.FS.Create(name)
 	if err != nil {
-		j.account(-size)
+		j.account(at, -size)
 		return nil, err
 	}
-	r := &reserved{name: name, serial: serial, file: f, size: size}
+	r := &reserved{at: at, name: name, serial: serial, file: f, size: size}
 	for off := int64(0); off < size && err == nil; off += int64(len(zeros)) {
 		err = f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off)
 	}
@@ -77,32 +84,25 @@ func (j *Journal) makeFile(size int64) (*reserved, error) {
 
 // discard removes a file that holds nothing of the stream.
 func (j *Journal) discard(r *reserved) error {
-	j.account(-r.size)
-	return errors.Join(r.file.Close(), j.d.Remove(r.name))
-}
-
-// account adds to what the stream's files take.
-func (j *Journal) account(n int64) {
-	j.mu.Lock()
-	j.bytes += n
-	j.mu.Unlock()
+	j.account(r.at, -r.size)
+	return errors.Join(r.file.Close(), r.at.FS.Remove(r.name))
 }
 
 // makeRoom makes sure that need more bytes keep to the limits, by removing the
 // oldest delivered segments, and accounts for them, so that no two who ask at
 // the same time get the same room. What a sink still needs is never touched.
-func (j *Journal) makeRoom(need int64) error {
+func (j *Journal) makeRoom(need int64) (*directory, error) {
 	for {
-		what, lack, err := j.claim(need)
+		at, what, lack, err := j.claim(need, nil)
 		if what == "" || err != nil {
-			return err
+			return at, err
 		}
 		removed, err := j.free(lack)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !removed {
-			return fault.New(fault.DiskFull, "stream %q has no room: %s", j.o.Name, what).
+			return nil, fault.New(fault.DiskFull, "stream %q has no room: %s", j.o.Name, what).
 				WithHint("nothing was stored; what is left is needed by a sink, held or kept (holdfast status says which); rows are taken again as soon as there is room")
 		}
 	}
@@ -111,34 +111,11 @@ func (j *Journal) makeRoom(need int64) error {
 // lacking says which limit need more bytes would break, and by how much; ""
 // for none.
 func (j *Journal) lacking(need int64) (what string, lack int64, err error) {
-	what, lack, err = j.claim(need)
+	at, what, lack, err := j.claim(need, nil)
 	if what == "" && err == nil {
-		j.account(-need)
+		j.account(at, -need)
 	}
 	return what, lack, err
-}
-
-// claim accounts for need more bytes, or says which limit they would break,
-// and by how much.
-func (j *Journal) claim(need int64) (what string, lack int64, err error) {
-	l := j.limits.Load()
-	if l.MinFree != nil {
-		room, err := j.d.Space()
-		if err != nil {
-			return "", 0, err
-		}
-		if lack := l.MinFree(room.Total) - (room.Free - need); lack > 0 {
-			return "the volume is down to min_free", lack, nil
-		}
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	// The MANIFEST is there twice while it is replaced, and may have grown.
-	if lack := j.bytes + need + j.manifest + manifestReckon - l.Budget; l.Budget > 0 && lack > 0 {
-		return "its budget is used up", lack, nil
-	}
-	j.bytes += need
-	return "", 0, nil
 }
 
 // neededLocked returns the first seq that a registered sink has not committed.
@@ -247,14 +224,14 @@ func (j *Journal) detachLocked(s *seg) {
 
 // unlink removes the file of a segment without rows.
 func (j *Journal) unlink(s *seg) error {
-	if err := j.d.Remove(s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.at.FS.Remove(s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	j.account(-s.size)
+	j.account(s.at, -s.size)
 	if mutant.On(6) {
 		return nil
 	}
-	return j.d.SyncDir("")
+	return s.at.FS.SyncDir("")
 }
 
 // describe is what each segment repeats about the stream.

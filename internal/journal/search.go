@@ -63,7 +63,7 @@ func (j *Journal) candidates(q manifests.Query) (segs []*seg) {
 
 // found tells of one segment.
 func (j *Journal) found(s *seg) manifests.Found {
-	m, err := j.readBeside(s.number)
+	m, err := j.readBeside(j.placeOf(s), s.number)
 	if err != nil && j.hold(s) {
 		m, err = j.manifestOf(s)
 		j.leaveSeg(s)

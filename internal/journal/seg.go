@@ -9,6 +9,7 @@ import (
 // seg is one segment of the stream. Journal.mu guards all but what never
 // changes (number, first, header) and file, which its writer or the keeper owns.
 type seg struct {
+	at        *directory // where its file is
 	number    uint64
 	first     uint64 // seq of its first row, whether it has one or not
 	firstTime int64
@@ -65,15 +66,16 @@ func (s *seg) forgetLocked() {
 // note is what the MANIFEST says of the segment.
 func (s *seg) note() manifestSegment {
 	return manifestSegment{
-		Number: s.number, Size: s.size, FirstSeq: s.first, LastSeq: s.last(), End: s.end, Chain: s.chain,
+		Directory: s.at.ID, Number: s.number, Size: s.size, FirstSeq: s.first, LastSeq: s.last(), End: s.end, Chain: s.chain,
 		FirstTime: s.firstTime, LastTime: s.lastTime, FileTime: s.fileTime, Link: s.link,
 	}
 }
 
-// seg returns the segment that the MANIFEST describes.
-func (k *manifestSegment) seg() *seg {
+// segAt returns the segment that the MANIFEST describes, which is in one of the
+// places.
+func (k *manifestSegment) segAt(at *directory) *seg {
 	return &seg{
-		number: k.Number, size: k.Size, sealed: true, first: k.FirstSeq, rows: k.LastSeq + 1 - k.FirstSeq,
+		at: at, number: k.Number, size: k.Size, sealed: true, first: k.FirstSeq, rows: k.LastSeq + 1 - k.FirstSeq,
 		end: k.End, chain: k.Chain, firstTime: k.FirstTime, lastTime: k.LastTime, fileTime: k.FileTime, link: k.Link,
 	}
 }

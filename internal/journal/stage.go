@@ -123,7 +123,7 @@ func (s *Stage) write(p part) error {
 	f.w.Linked(p.links)
 	if over := f.w.End() - f.size; over > 0 { // a block larger than the file
 		f.size += over
-		s.j.account(over)
+		s.j.account(f.at, over)
 	}
 	return nil
 }
@@ -143,18 +143,19 @@ func (s *Stage) grow(n int64) error {
 	if err := j.claimEpoch(); err != nil {
 		return roomRefusal(err)
 	}
-	if err := j.makeRoom(size); err != nil {
+	at, err := j.makeRoom(size)
+	if err != nil {
 		return roomRefusal(err)
 	}
 	name, serial := j.ownName(stagedSuffix)
-	f, err := j.d.Create(name)
+	f, err := at.FS.Create(name)
 	if err != nil {
-		j.account(-size)
+		j.account(at, -size)
 		return roomRefusal(err)
 	}
 	h := segment.Header{Identity: segment.Identity{Epoch: j.epoch, Serial: serial}, Salt: j.salt, Stream: segment.Stream{ID: j.id, Name: j.o.Name, Link: j.o.Link.column()}}
 	s.files = append(s.files, &staged{
-		reserved: reserved{name: name, serial: serial, file: f, size: size},
+		reserved: reserved{at: at, name: name, serial: serial, file: f, size: size},
 		w:        segment.NewWriter(f, h, size),
 	})
 	return nil
@@ -271,12 +272,12 @@ func (j *Journal) withdraw(files []*staged) error {
 	n := len(files) - 1
 	err := j.discard(&files[n].reserved)
 	if err == nil && !mutant.On(6) {
-		err = j.d.SyncDir("")
+		err = files[n].at.FS.SyncDir("")
 	}
 	if err != nil { // the others stay: all of them or none must be found
 		return err
 	}
-	return errors.Join(j.discardAll(files[:n]), j.d.SyncDir(""))
+	return errors.Join(j.discardAll(files[:n]), syncAll(placesOf(files)...))
 }
 
 // place writes the headers and the names. The last part gets its name when
@@ -294,16 +295,16 @@ func (j *Journal) place(files []*staged) ([]*seg, error) {
 			return nil, err
 		}
 		if i > 0 && i == len(files)-1 {
-			if err := j.d.SyncDir(""); err != nil {
+			if err := syncAll(placesOf(files[:i])...); err != nil {
 				return nil, err
 			}
 		}
-		if err := j.d.Rename(f.name, segmentName(number)); err != nil {
+		if err := f.at.FS.Rename(f.name, segmentName(number)); err != nil {
 			return nil, err
 		}
 		f.name = segmentName(number)
 		sum := f.w.Summary()
-		s := &seg{number: number, size: f.size, file: f.file}
+		s := &seg{at: f.at, number: number, size: f.size, file: f.file}
 		s.take(&sum)
 		segs = append(segs, s)
 		before = s.tail()
@@ -311,7 +312,7 @@ func (j *Journal) place(files []*staged) ([]*seg, error) {
 	if mutant.On(5) {
 		return segs, nil
 	}
-	return segs, j.d.SyncDir("")
+	return segs, syncAll(placesOf(files)...)
 }
 
 // leaveActive leaves the active segment to the keeper, or, without rows,
@@ -326,4 +327,13 @@ func (j *Journal) leaveActive() error {
 	}
 	j.active, j.tail = nil, s.header.Before
 	return errors.Join(s.file.Close(), j.drop(s))
+}
+
+// placesOf returns where staged files are.
+func placesOf(files []*staged) []*directory {
+	var all []*directory
+	for _, f := range files {
+		all = append(all, f.at)
+	}
+	return all
 }

@@ -97,7 +97,7 @@ func (m *meter) measure(i int) {
 func (m *meter) lacks() {
 	for _, i := range m.Stores {
 		for _, v := range m.p.st.Volumes {
-			if v.Name == m.p.stores[i].HotVolume && v.Free < m.Limit {
+			if slices.Contains(m.p.stores[i].hotVolumes(), v.Name) && v.Free < m.Limit {
 				m.lack[v.Name] = m.Limit - v.Free
 			}
 		}
@@ -175,7 +175,7 @@ func (m *meter) level() (limit, level int64) {
 	level = -1
 	for _, i := range m.Stores {
 		for _, v := range m.p.st.Volumes {
-			if v.Name != m.p.stores[i].HotVolume {
+			if !slices.Contains(m.p.stores[i].hotVolumes(), v.Name) {
 				continue
 			}
 			free := v.Free
@@ -222,8 +222,10 @@ func (g *Goal) check(st *State) error {
 			return wrong("%s: store %d is not there, or there twice", g.What, i).WithHint("name each once")
 		}
 		seen[i] = true
-		if g.Kind == MinFree && !slices.ContainsFunc(st.Volumes, func(v Volume) bool { return v.Name == st.Stores[i].HotVolume }) {
-			return wrong("%s: the volume of %s is not known", g.What, st.Stores[i].Name()).WithHint("is it mounted?")
+		for _, name := range st.Stores[i].hotVolumes() {
+			if g.Kind == MinFree && !slices.ContainsFunc(st.Volumes, func(v Volume) bool { return v.Name == name }) {
+				return wrong("%s: the volume of %s is not known", g.What, st.Stores[i].Name()).WithHint("is it mounted?")
+			}
 		}
 	}
 	return nil

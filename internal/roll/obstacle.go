@@ -26,9 +26,8 @@ func (p *planner) obstacles(m *meter) {
 		if w.role == apart {
 			continue
 		}
-		shared := w.role == mover && m.Kind == MinFree && w.WarmVolume == w.HotVolume && m.lack[w.HotVolume] > 0
 		for n := range w.Files {
-			if shared {
+			if v := w.volume(n); w.role == mover && m.Kind == MinFree && w.WarmVolume == v && m.lack[v] > 0 {
 				if w.tier(n) == Hot {
 					add(i, n, Shared, "")
 				}

@@ -61,13 +61,15 @@ func (r *SizeRoll) goal(st *State, stores []int) (Goal, error) {
 	case r.MaxPercent > 0:
 		total, seen := int64(0), map[string]bool{}
 		for _, i := range stores {
-			at := slices.IndexFunc(st.Volumes, func(v Volume) bool { return v.Name == st.Stores[i].HotVolume })
-			if at < 0 {
-				return g, wrong("the volume of %s is not known", st.Stores[i].Name()).WithHint("is it mounted?")
-			}
-			if v := st.Volumes[at]; !seen[v.Name] { // several directories on one volume share it
-				seen[v.Name] = true
-				total += v.Total
+			for _, name := range st.Stores[i].hotVolumes() {
+				at := slices.IndexFunc(st.Volumes, func(v Volume) bool { return v.Name == name })
+				if at < 0 {
+					return g, wrong("the volume of %s is not known", st.Stores[i].Name()).WithHint("is it mounted?")
+				}
+				if v := st.Volumes[at]; !seen[v.Name] { // several directories on one volume share it
+					seen[v.Name] = true
+					total += v.Total
+				}
 			}
 		}
 		g.What = fmt.Sprintf("size of %s in the hot tier, %v percent of %s", names(st, stores), r.MaxPercent, Size(total).Resolved())

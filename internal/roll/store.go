@@ -39,6 +39,8 @@ type Manifest struct {
 	Linked    bool // false: no row of it has a value in the link column
 	Sealed    bool // it is written to no more, and its footer stands
 	Held      bool // a hold keeps it
+	// Volume is the one that it is on; empty: the first of its tier's.
+	Volume string
 }
 
 // Need is what a sink still needs of a stream.
@@ -70,9 +72,10 @@ type Store struct {
 	Watermark  int64
 	HasMark    bool // there was an earlier roll
 	HotVolume  string
-	WarmVolume string // empty: there is no warm tier
-	Cold       bool   // there is a cold tier
-	DropOldest bool   // on_full: drop_oldest
+	MoreHot    []string // further volumes of the hot tier, where it has several directories
+	WarmVolume string   // empty: there is no warm tier
+	Cold       bool     // there is a cold tier
+	DropOldest bool     // on_full: drop_oldest
 	Keep       Keep
 	Needs      []Need
 	Files      []Manifest // oldest first
@@ -162,6 +165,9 @@ func (st *State) check() error {
 	}
 	return nil
 }
+
+// hotVolumes returns the volumes of the store's hot tier.
+func (s *Store) hotVolumes() []string { return append([]string{s.HotVolume}, s.MoreHot...) }
 
 // checkFiles refuses manifests that contradict each other, and adds their bytes
 // to total.

@@ -166,6 +166,9 @@ func (w *work) tier(n int) Tier {
 
 // volume returns the volume that file n is on then.
 func (w *work) volume(n int) string {
+	if v := w.Files[n].Volume; v != "" && w.fate[n] != moves {
+		return v
+	}
 	if w.tier(n) == Hot {
 		return w.HotVolume
 	}

@@ -31,6 +31,7 @@ type family struct {
 	d       disk.FS
 	r       *Roller
 	streams []Stream
+	dirs    map[string]disk.FS // by stream
 }
 
 var members = []struct{ name, parent string }{{"session", ""}, {"meta", "session"}, {"packet", "session"}}
@@ -47,7 +48,7 @@ type setup struct {
 func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 	t.Helper()
 	s.roller.Now = s.now
-	f := &family{d: d}
+	f := &family{d: d, dirs: map[string]disk.FS{}}
 	var err error
 	if f.r, err = Open(d, s.roller); err != nil {
 		return nil, err
@@ -61,6 +62,7 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 		if err != nil {
 			return f, errors.Join(err, f.close())
 		}
+		f.dirs[m.name] = sub
 		l := s.limits[m.name]
 		o := journal.Options{
 			Name: m.name, SegmentSize: 48 << 10, Link: "id", Limits: l, Cut: f.r.Cut(m.name), Holds: f.r.Holds(), Now: s.now,
@@ -73,7 +75,7 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 		if err != nil {
 			return f, errors.Join(err, f.close())
 		}
-		f.streams = append(f.streams, Stream{Name: m.name, Journal: j, Link: "id", Parent: m.parent, FS: sub, Limits: j.Limits})
+		f.streams = append(f.streams, Stream{Name: m.name, Journal: j, Link: "id", Parent: m.parent, Limits: j.Limits})
 	}
 	f.r.Attach(f.streams)
 	return f, nil
@@ -203,7 +205,7 @@ func (f *family) files(t testing.TB) map[string]int {
 	t.Helper()
 	n := map[string]int{}
 	for _, s := range f.streams {
-		for _, e := range must(s.FS.List("")) {
+		for _, e := range must(f.dirs[s.Name].List("")) {
 			if strings.HasSuffix(e.Name, ".seg") {
 				n[s.Name]++
 			}
@@ -216,7 +218,7 @@ func (f *family) files(t testing.TB) map[string]int {
 func (f *family) trash(t testing.TB) (n int) {
 	t.Helper()
 	for _, s := range f.streams {
-		for _, e := range must(s.FS.List("")) {
+		for _, e := range must(f.dirs[s.Name].List("")) {
 			if strings.HasSuffix(e.Name, ".trash") {
 				n++
 			}

@@ -153,7 +153,7 @@ func TestHeldInTheTrash(t *testing.T) {
 func (f *family) trashOf(t *testing.T, stream string) (names []string) {
 	t.Helper()
 	for _, s := range f.streams {
-		for _, e := range must(s.FS.List("")) {
+		for _, e := range must(f.dirs[s.Name].List("")) {
 			if s.Name == stream && len(e.Name) > 6 && e.Name[len(e.Name)-6:] == ".trash" {
 				names = append(names, e.Name)
 			}

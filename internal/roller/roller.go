@@ -23,7 +23,6 @@ type Stream struct {
 	Journal *journal.Journal
 	Link    journal.Link
 	Parent  string
-	FS      disk.FS // of its hot tier; for the volume's room
 	Limits  func() journal.Limits
 }
 
@@ -117,23 +116,43 @@ func (r *Roller) State() (*roll.State, error) {
 func (r *Roller) state() (*roll.State, error) {
 	st := &roll.State{}
 	for _, s := range r.streams {
-		space, err := s.FS.Space()
-		if err != nil {
-			return nil, err
+		one := r.store(s)
+		for _, d := range s.Journal.Directories() {
+			if d.Err != nil {
+				return nil, d.Err
+			}
+			v := roll.Volume{Name: d.Space.Volume, Total: d.Space.Total, Free: d.Space.Free}
+			if !slices.ContainsFunc(st.Volumes, func(o roll.Volume) bool { return o.Name == v.Name }) {
+				st.Volumes = append(st.Volumes, v)
+			}
+			lies(&one, d.ID, v.Name)
 		}
-		if !slices.ContainsFunc(st.Volumes, func(v roll.Volume) bool { return v.Name == space.Volume }) {
-			st.Volumes = append(st.Volumes, roll.Volume{Name: space.Volume, Total: space.Total, Free: space.Free})
-		}
-		st.Stores = append(st.Stores, r.store(s, space.Volume))
+		st.Stores = append(st.Stores, one)
 	}
 	return st, nil
 }
 
-// store describes one stream.
-func (r *Roller) store(s Stream, volume string) roll.Store {
+// lies notes that a directory of a stream is on a volume.
+func lies(s *roll.Store, directory, volume string) {
+	switch {
+	case directory == "":
+		s.HotVolume = volume
+	case volume != s.HotVolume && !slices.Contains(s.MoreHot, volume):
+		s.MoreHot = append(s.MoreHot, volume)
+	}
+	for i := range s.Files {
+		if s.Files[i].Volume == directory { // store has put the directory there
+			s.Files[i].Volume = volume
+		}
+	}
+}
+
+// store describes one stream. Where a file is on is its directory, until lies is
+// told of that.
+func (r *Roller) store(s Stream) roll.Store {
 	l := s.Limits()
 	one := roll.Store{
-		Stream: s.Name, Parent: s.Parent, Link: roll.Link(s.Link), HotVolume: volume, DropOldest: l.DropOldest,
+		Stream: s.Name, Parent: s.Parent, Link: roll.Link(s.Link), DropOldest: l.DropOldest,
 		Keep: roll.Keep{Files: l.Keep.Files, Bytes: l.Keep.Bytes},
 	}
 	if l.Keep.Age > 0 {
@@ -150,7 +169,7 @@ func (r *Roller) store(s Stream, volume string) roll.Store {
 	for _, f := range s.Journal.Files() {
 		one.Files = append(one.Files, roll.Manifest{
 			Number: f.Number, Bytes: f.Bytes, Tier: roll.Hot, FirstSeq: f.FirstSeq, LastSeq: f.LastSeq, FirstTime: f.FirstTime, LastTime: f.LastTime,
-			FileTime: f.FileTime, FirstLink: f.Link.First, LastLink: f.Link.Last, Linked: f.Link.Rows > 0, Sealed: f.Sealed, Held: f.Held,
+			FileTime: f.FileTime, FirstLink: f.Link.First, LastLink: f.Link.Last, Linked: f.Link.Rows > 0, Sealed: f.Sealed, Held: f.Held, Volume: f.Directory,
 		})
 	}
 	return one

@@ -1,0 +1,103 @@
+package holdfast
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/journal"
+	"holdfast/internal/place"
+)
+
+// directories opens the stream's directories, and returns that of its MANIFEST.
+// Those outside of the data directory are locked one by one, and must be what
+// they were.
+func (s *stream) directories(db *DB, o *journal.Options) (disk.FS, error) {
+	for _, m := range s.More {
+		p, err := s.enter(db, place.Want{Path: m.Dir, Tier: "hot", Exist: m.Exists})
+		if err != nil {
+			return nil, err
+		}
+		o.More = append(o.More, journal.Directory{ID: p.ID, FS: p.FS, Size: db.size(s.Name, m.Dir, m.Size)})
+	}
+	if len(s.More) > 0 {
+		o.Home = db.size(s.Name, "", s.Size)
+	}
+	o.GivenUp = func(id string) bool { return !db.book.Knows(id) }
+	if inside, err := below(db.dir, s.Dir); s.Dir != "" && !inside || err != nil {
+		p, eerr := s.enter(db, place.Want{Path: s.Dir, Tier: "hot", Exist: s.Exists})
+		if eerr != nil {
+			return nil, errors.Join(err, eerr)
+		}
+		return p.FS, err
+	}
+	name := s.Dir
+	if name == "" {
+		name = filepath.Join(db.dir, "streams", s.Name)
+	}
+	name, err := filepath.Rel(db.dir, name)
+	if err != nil {
+		return nil, err
+	}
+	if !s.Exists {
+		if err := db.disk.Mkdir(filepath.ToSlash(name)); err != nil {
+			return nil, err
+		}
+	}
+	return db.disk.Sub(filepath.ToSlash(name))
+}
+
+// enter opens a directory outside of the data directory.
+func (s *stream) enter(db *DB, w place.Want) (*place.Place, error) {
+	path, err := filepath.Abs(w.Path)
+	if err != nil {
+		return nil, err
+	}
+	w.Path, w.Stream = path, s.Name
+	p, err := db.book.Open(w)
+	if err == nil {
+		s.places = append(s.places, p)
+	}
+	return p, err
+}
+
+// closePlaces gives up the directories outside of the data directory.
+func (s *stream) closePlaces() error {
+	var errs []error
+	for _, p := range s.places {
+		errs = append(errs, p.Close())
+	}
+	s.places = nil
+	return errors.Join(errs...)
+}
+
+// below tells whether a directory is in another one.
+func below(dir, name string) (bool, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return false, err
+	}
+	if name, err = filepath.Abs(name); err != nil {
+		return false, err
+	}
+	rel, err := filepath.Rel(dir, name)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)), nil
+}
+
+// budgetKey is under which the size of a directory is remembered; "" is the
+// stream's first one.
+func budgetKey(stream, dir string) string {
+	if dir == "" {
+		return stream
+	}
+	return stream + " " + dir
+}
+
+// size returns the size in use of a directory that is given one.
+func (db *DB) size(stream, dir string, given int64) int64 {
+	if holds, known := db.sizes[budgetKey(stream, dir)]; known {
+		return holds
+	}
+	return given
+}

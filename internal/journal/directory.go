@@ -1,0 +1,239 @@
+package journal
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"holdfast/internal/disk"
+	"holdfast/internal/fault"
+)
+
+// Directory is one more place for a stream's segments, besides the one that
+// has its MANIFEST.
+type Directory struct {
+	ID   string // by which the MANIFEST knows it, wherever it is mounted
+	FS   disk.FS
+	Size int64 // bytes that it may take; 0: only the others and the volume bound it
+}
+
+// directory is a place for segments. Journal.mu guards bytes.
+type directory struct {
+	Directory
+	bytes int64 // of the files there, those about to be made included
+}
+
+// setDirectories takes over where segments are. The first place is that of the
+// MANIFEST.
+func (j *Journal) setDirectories() {
+	j.home = &directory{Directory: Directory{FS: j.d, Size: j.o.Home}}
+	j.dirs = []*directory{j.home}
+	for _, d := range j.o.More {
+		j.dirs = append(j.dirs, &directory{Directory: d})
+	}
+}
+
+// directoryOf returns the place that the MANIFEST calls id; nil where there is
+// none.
+func (j *Journal) directoryOf(id string) *directory {
+	if i := slices.IndexFunc(j.dirs, func(d *directory) bool { return d.ID == id }); i >= 0 {
+		return j.dirs[i]
+	}
+	return nil
+}
+
+// checkDirectories refuses to go on without a directory that has segments, until
+// it is given up.
+func (j *Journal) checkDirectories(m *manifest) error {
+	missing, first := 0, ""
+	for _, k := range m.Segments {
+		if j.directoryOf(k.Directory) == nil && (j.o.GivenUp == nil || !j.o.GivenUp(k.Directory)) {
+			missing, first = missing+1, k.Directory
+		}
+	}
+	if missing == 0 {
+		return nil
+	}
+	return fault.New(fault.CannotConnectNow, "%d segments of stream %q are in a directory with id %q, which is not configured", missing, j.o.Name, first).
+		WithHint("name it again; where it is lost, remove its entry from DIRECTORIES in the data directory: rows that were there are then named as missing")
+}
+
+// entry is a file, and where it is.
+type entry struct {
+	disk.Entry
+	at *directory
+}
+
+// listing returns the files of all places, sorted by name.
+func (j *Journal) listing() ([]entry, error) {
+	var all []entry
+	for _, at := range j.dirs {
+		entries, err := at.FS.List("")
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			all = append(all, entry{e, at})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// accountLocked adds to what the files in a place take.
+func (j *Journal) accountLocked(at *directory, n int64) {
+	at.bytes += n
+	j.bytes += n
+}
+
+// account adds to what the files in a place take.
+func (j *Journal) account(at *directory, n int64) {
+	j.mu.Lock()
+	j.accountLocked(at, n)
+	j.mu.Unlock()
+}
+
+// shortage is a limit that more bytes would break, and by how much.
+type shortage struct {
+	what string // "": none
+	lack int64
+}
+
+// less returns the shortage that is mended sooner: none at best.
+func (s shortage) less(o shortage) bool {
+	return s.what == "" && o.what != "" || s.what != "" && o.what != "" && s.lack < o.lack
+}
+
+// worst returns the larger of two shortages.
+func worst(a, b shortage) shortage {
+	if a.less(b) {
+		return b
+	}
+	return a
+}
+
+// claim accounts for need more bytes in the place with the most room, or says
+// which limit they would break everywhere, and by how much at least. only, where
+// set, is the one place to look at.
+func (j *Journal) claim(need int64, only *directory) (at *directory, what string, lack int64, err error) {
+	l := j.limits.Load()
+	volume := make([]shortage, len(j.dirs)) // asked without the lock: a volume may take long to answer
+	for i, d := range j.dirs {
+		if l.MinFree == nil && len(j.dirs) == 1 || only != nil && d != only {
+			continue
+		}
+		room, err := d.FS.Space()
+		if err != nil {
+			return nil, "", 0, err
+		}
+		least := int64(0)
+		if l.MinFree != nil {
+			least = l.MinFree(room.Total)
+		}
+		volume[i] = shortage{"the volume is down to min_free", least - (room.Free - need)}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	best := shortage{}
+	room := int64(0)
+	for i, d := range j.dirs {
+		if only != nil && d != only {
+			continue
+		}
+		short, left := j.shortLocked(d, need, volume[i])
+		better := short.less(best)
+		if short.what == "" && best.what == "" { // of equals the emptier one, and then the one named first
+			better = left > room || left == room && at != nil && d.bytes < at.bytes
+		}
+		if at == nil || better {
+			at, best, room = d, short, left
+		}
+	}
+	// The MANIFEST is there twice while it is replaced, and may have grown.
+	if lack := j.bytes + need + j.manifest + manifestReckon - l.Budget; l.Budget > 0 && lack > 0 {
+		best = worst(best, shortage{"its budget is used up", lack})
+	}
+	if best.what != "" {
+		return nil, best.what, best.lack, nil
+	}
+	j.accountLocked(at, need)
+	return at, "", 0, nil
+}
+
+// shortLocked returns which limit need more bytes in one place would break, and
+// else how much room is left there.
+func (j *Journal) shortLocked(d *directory, need int64, volume shortage) (shortage, int64) {
+	short, left := shortage{}, -volume.lack
+	if volume.lack > 0 {
+		short = volume
+	}
+	if d.Size > 0 {
+		size := d.Size
+		if d == j.home {
+			size -= j.manifest + manifestReckon
+		}
+		lack := d.bytes + need - size
+		if lack > 0 {
+			short = worst(short, shortage{fmt.Sprintf("what %q may take is used up", cmp.Or(d.ID, "its directory")), lack})
+		}
+		left = min(left, -lack)
+	}
+	return short, left
+}
+
+// DirectoryStatus is how one of a stream's places is doing.
+type DirectoryStatus struct {
+	ID    string // "": the one with the MANIFEST
+	Bytes int64  // of the files there
+	Size  int64  // that they may take; 0: not bounded
+	Space disk.Space
+	Err   error // why Space is not known
+}
+
+// Directories returns how each of the stream's places is doing.
+func (j *Journal) Directories() []DirectoryStatus {
+	all := make([]DirectoryStatus, len(j.dirs))
+	for i, d := range j.dirs {
+		all[i] = DirectoryStatus{ID: d.ID, Size: d.Size}
+		all[i].Space, all[i].Err = d.FS.Space()
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i, d := range j.dirs {
+		all[i].Bytes = d.bytes
+		if d == j.home {
+			all[i].Bytes += j.manifest
+		}
+	}
+	return all
+}
+
+// syncAll makes the names in several places durable, in each once.
+func syncAll(dirs ...*directory) error {
+	var done []*directory
+	for _, d := range dirs {
+		if slices.Contains(done, d) {
+			continue
+		}
+		if err := d.FS.SyncDir(""); err != nil {
+			return err
+		}
+		done = append(done, d)
+	}
+	return nil
+}
+
+// placeOf returns where a segment is.
+func (j *Journal) placeOf(s *seg) *directory {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return s.at
+}
+
+// openFile opens a segment's file where it is.
+func (j *Journal) openFile(s *seg, write bool) (disk.File, error) {
+	j.mu.Lock()
+	at, name := s.at, s.name()
+	j.mu.Unlock()
+	return at.FS.Open(name, write)
+}

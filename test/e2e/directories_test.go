@@ -1,0 +1,81 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const twoDirectories = `
+data: DATA/data
+tables: {auto: true}
+streams:
+  main: {hot: "DATA/a=32 MB;DATA/b=64 MB"}
+`
+
+// segmentsIn returns how many segments there are in a directory.
+func segmentsIn(t *testing.T, dir string) int {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+// TestSeveralDirectories writes to a stream whose hot tier lies in two
+// directories, reads it back after a kill, and holds that neither another
+// server nor an empty mount point is taken for one of them.
+func TestSeveralDirectories(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "all")
+	o := options{config: configure(t, dir, twoDirectories)}
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, filepath.Join(dir, "data"), o)
+	for range 4 {
+		feed(t, 0, strings.NewReader(strings.Repeat(`{"what": "`+strings.Repeat("x", 100<<10)+`"}`+"\n", 80)), "put", "--config", o.config, "--table", "calls", "--format", "ndjson")
+	}
+	s.delivered(time.Minute)
+	if segmentsIn(t, a) == 0 || segmentsIn(t, b) == 0 {
+		t.Fatalf("%d segments in one directory, %d in the other", segmentsIn(t, a), segmentsIn(t, b))
+	}
+	other := options{config: configure(t, filepath.Join(dir, "other"), strings.ReplaceAll(twoDirectories, "DATA/b", b))}
+	if r := command(t, dir, nil, program, "serve", "--config", other.config); r.code != 1 || !strings.Contains(r.stderr, "in use by another process") {
+		t.Errorf("two servers share a directory: %d: %s", r.code, r.stderr)
+	}
+	s.kill()
+	if r := command(t, dir, nil, program, "serve", "--config", other.config); r.code != 1 || !strings.Contains(r.stderr, "belongs to another data directory") {
+		t.Errorf("another server takes a directory over: %d: %s", r.code, r.stderr)
+	}
+	rows := func() int { return len(linksIn(t, o.config, "main", "what")) }
+	left := rows()
+	if left < 100 {
+		t.Fatalf("%d rows are left", left)
+	}
+	if err := os.Rename(b, b+".away"); err != nil {
+		t.Fatal(err)
+	}
+	for _, empty := range []bool{false, true} {
+		if r := command(t, dir, nil, program, "serve", "--config", o.config); r.code != 1 || !strings.Contains(r.stderr, "mount its volume") {
+			t.Errorf("it starts without a directory, there and empty: %t: %d: %s", empty, r.code, r.stderr)
+		}
+		if err := os.MkdirAll(b, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(b+".away", b); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, filepath.Join(dir, "data"), o)
+	s.stop()
+	if got := rows(); got != left {
+		t.Errorf("%d rows of %d are found", got, left)
+	}
+}
