@@ -72,10 +72,16 @@ func need(t *testing.T, program string) {
 	if _, err := exec.LookPath(program); err == nil {
 		return
 	}
+	missing(t, program)
+}
+
+// missing skips the test because something is missing, and fails it in CI.
+func missing(t *testing.T, what string) {
+	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing: scripts/install-deps installs it", program)
+		t.Fatalf("%s is missing: scripts/install-deps installs it", what)
 	}
-	t.Skipf("SKIPPED: %s is missing: scripts/install-deps installs it", program)
+	t.Skipf("SKIPPED: %s is missing: scripts/install-deps installs it", what)
 }
 
 // result is what a command left behind.
