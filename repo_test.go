@@ -275,6 +275,7 @@ var removers = map[string]string{
 	"destroy":        "the one that removes rows, after asking what must stay",
 	"recycle":        "destroy alone calls it",
 	"bringBack":      "takes a file out of the trash",
+	"makeFile":       "names a file of zeros for what it is",
 	"activateOnce":   "gives a new segment its name",
 	"place":          "gives the parts of a committed transaction their names",
 	"dropUnfinished": "takes parts of a transaction away whose commit did not come to its end",

@@ -10,6 +10,7 @@ import (
 const (
 	segmentSuffix  = ".seg"   // <number, 16 digits>.seg
 	spareSuffix    = ".spare" // <epoch>-<serial>.spare: written with zeros, or used before, and ready for use
+	freshSuffix    = ".fresh" // <epoch>-<serial>.fresh: becomes a spare once its zeros are flushed
 	stagedSuffix   = ".stage" // <epoch>-<serial>.stage: a large transaction that is not committed
 	trashSuffix    = ".trash" // <number, 16 digits>.trash: a segment that was rolled, and can be brought back
 	manifestName   = "MANIFEST"

@@ -425,7 +425,7 @@ func (j *Journal) loadSpares(entries []entry) error {
 			j.reserve = &reserved{at: e.at, name: e.Name, serial: j.serial.Add(1), file: f, size: e.Size}
 			continue
 		}
-		if spare || strings.HasSuffix(e.Name, stagedSuffix) || e.Name == manifestName+".tmp" {
+		if spare || strings.HasSuffix(e.Name, freshSuffix) || strings.HasSuffix(e.Name, stagedSuffix) || e.Name == manifestName+".tmp" {
 			if err := e.at.FS.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"strings"
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
@@ -57,13 +58,15 @@ func (j *Journal) takeReserved(n int64) (*reserved, error) {
 }
 
 // makeFile makes a file of size bytes, all written and flushed, after making
-// room for it.
+// room for it. It has another name until then: a start must not take over what
+// a power cut left half filled, where the file system would have to find a place
+// for each row, and to note it, before the row is safe.
 func (j *Journal) makeFile(size int64) (*reserved, error) {
 	at, err := j.makeRoom(size)
 	if err != nil {
 		return nil, err
 	}
-	name, serial := j.ownName(spareSuffix)
+	name, serial := j.ownName(freshSuffix)
 	f, err := at.FS.Create(name)
 	if err != nil {
 		j.account(at, -size)
@@ -75,6 +78,12 @@ func (j *Journal) makeFile(size int64) (*reserved, error) {
 	}
 	if err == nil {
 		err = f.Sync()
+	}
+	if err == nil {
+		ready := strings.TrimSuffix(name, freshSuffix) + spareSuffix
+		if err = at.FS.Rename(name, ready); err == nil {
+			r.name = ready
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, j.discard(r))

@@ -60,7 +60,9 @@ func journalPaths(data string) (args []string) {
 	for n := range 12 {
 		paths = append(paths, filepath.Join(stream, fmt.Sprintf("%016d.seg", n+1)))
 		for epoch := range 3 {
-			paths = append(paths, filepath.Join(stream, fmt.Sprintf("%d-%d.spare", epoch+1, n+1)), filepath.Join(stream, fmt.Sprintf("%d-%d.stage", epoch+1, n+1)))
+			for _, suffix := range []string{"fresh", "spare", "stage"} {
+				paths = append(paths, filepath.Join(stream, fmt.Sprintf("%d-%d.%s", epoch+1, n+1, suffix)))
+			}
 		}
 	}
 	for _, p := range paths {
