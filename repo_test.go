@@ -154,8 +154,9 @@ var arrows = []arrow{
 	{"internal/volume", nil, "what a directory lies on depends on nothing that is in it"},
 	{"internal/syslog", []string{"row", "sink"}, "a door knows rows; who opens it declares where they go"},
 	{"internal/notice", nil, "that something has changed does not matter to what"},
+	{"internal/holders", []string{"internal/volume"}, "who holds a file does not matter to what is in it"},
 	{"internal/spool", []string{"row", "internal/disk", "internal/notice", "internal/volume"}, "files in a spool are others' files; who opens it declares where the rows go, and how they are read"},
-	{"internal/flatlog", []string{"row", "internal/disk", "internal/notice"}, "followed files are others' files; who follows them declares where the rows go"},
+	{"internal/flatlog", []string{"row", "internal/disk", "internal/holders", "internal/notice"}, "followed files are others' files; who follows them declares where the rows go"},
 	{"internal/roll", nil, "what leaves is decided from manifests alone, so that it can be decided again without a disk"},
 	{"internal/doctor", []string{"internal/volume", "internal/disk", "internal/config", "internal/certs", "internal/httpapi"}, "a doctor looks at everything, and nothing rests on what it says"},
 	{"internal/roller", []string{"internal/disk", "internal/segment", "internal/journal", "internal/roll"}, "whoever carries plans out knows streams, and neither who writes nor who reads"},
@@ -163,7 +164,7 @@ var arrows = []arrow{
 	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects", "internal/sources", "internal/dedupe", "internal/roll", "internal/roller", "internal/place", "internal/manifests"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
 	{"internal/bench", []string{".", "row", "sink", "sink/sqlite", "sink/postgres", "sink/mysql", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi", "internal/throwaway", "internal/volume"}, "the bench measures each layer by itself, and speaks as a client"},
-	{"internal/cli", []string{".", "row", "archive", "archive/dialect", "archive/closing", "internal/auth", "internal/bench", "internal/daemon", "internal/config", "internal/doctor", "internal/profile", "internal/httpapi", "internal/journal", "internal/roll", "internal/disk", "internal/mcache", "internal/spool"}, "verbs go through the server, the library or the daemon"},
+	{"internal/cli", []string{".", "row", "archive", "archive/dialect", "archive/closing", "internal/auth", "internal/bench", "internal/daemon", "internal/config", "internal/doctor", "internal/profile", "internal/httpapi", "internal/journal", "internal/roll", "internal/disk", "internal/holders", "internal/mcache", "internal/spool"}, "verbs go through the server, the library or the daemon"},
 	{"cmd/holdfast", []string{"internal/cli"}, "main only hands over to the verbs"},
 	{"test/tally", nil, "what is counted does not matter to the counter"},
 	{"test/tally/check", []string{"test/tally"}, "it prints what was counted"},
@@ -173,7 +174,7 @@ var arrows = []arrow{
 	{"test/power", []string{".", "row", "internal/disk", "internal/journal", "test/mounts", "test/tally"}, "it pulls the plug under a journal on a real file system"},
 	{"test/pki", nil, "certificates for tests rest on nothing"},
 	{"test/clients", []string{"test/servers", "test/pki"}, "clients see what users see: the binary, and the database behind it"},
-	{"test/e2e", []string{"test/servers", "test/tally", "test/pki"}, "end-to-end tests see what users see: the binary and its files"},
+	{"test/e2e", []string{"test/mounts", "test/servers", "test/tally", "test/pki"}, "end-to-end tests see what users see: the binary and its files"},
 }
 
 // TestArrows holds the direction in which packages may import each other.

@@ -34,6 +34,7 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 		newRepair(env),
 		newImport(env),
 		newRotate(env),
+		newSpool(env),
 		newDoctor(env),
 		newRoll(env),
 		newHold(env),

@@ -36,6 +36,8 @@ type Source struct {
 	Format   SpoolFormat `yaml:"format" omit:"zero" doc:"Format of the files of a spool."`
 	Symlinks Symlinks    `yaml:"symlinks" omit:"zero" doc:"What a symbolic link in a spool is: refused, or its text is taken as a file's content. It is never followed."`
 	MaxFile  Size        `yaml:"max_file" omit:"zero" doc:"Largest file of a spool; larger ones are set aside."`
+	Spare    URL         `yaml:"spare" omit:"zero" doc:"Second directory of a spool, written like url, which holdfast spool switch lets take new files while the first is drained."`
+	Intake   string      `yaml:"intake" omit:"zero" doc:"Symbolic link to the one of url and spare that takes new files: writers write through it, and the server alone makes and replaces it."`
 }
 
 // SourceRotate says how a source's files are rotated.
@@ -70,6 +72,8 @@ var onlySource = map[string][]SourceType{
 	"format":   {Spool},
 	"symlinks": {Spool},
 	"max_file": {Spool},
+	"spare":    {Spool},
+	"intake":   {Spool},
 }
 
 // sourceSchemes are how the url of each type of source begins, and what one
@@ -319,7 +323,7 @@ func (s *Source) check(bad report) {
 		return
 	}
 	for key, dir := range map[string]string{"url": s.Directory(), "olddir": s.Olddir, "archive": s.Archive} {
-		if dir == "" {
+		if dir == "" || s.Spare != "" { // one of a pair may be away
 			continue
 		}
 		f, err := os.Open(dir)

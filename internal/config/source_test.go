@@ -39,6 +39,15 @@ func TestSources(t *testing.T) {
 		{`{logs: {type: syslog, listen: ["udp:127.0.0.1:1"], max_connections: -1}}`, "from 1 to 10000"},
 		{`{logs: {type: syslog, listen: ["udp:127.0.0.1:1"], poll: 1s}}`, `"poll" is not for a source of type "syslog"`},
 		{`{calls: {type: flatstore, url: "flatstore:/a", listen: ["udp:127.0.0.1:1"]}}`, `"listen" is not for a source of type "flatstore"`},
+		{`{calls: {type: spool, url: "spool:/mnt/a==", spare: "spool:/mnt/b==", intake: /var/spool/holdfast/calls}}`, ""},
+		{`{calls: {type: spool, url: "spool:/mnt/a", spare: "spool:/mnt/b"}}`, "no intake that could be switched"},
+		{`{calls: {type: spool, url: "spool:/mnt/a", intake: /c}}`, "no spare that it could be switched to"},
+		{`{calls: {type: spool, url: "spool:/mnt/a", spare: "/mnt/b", intake: /c}}`, "does not say which directory its spare is"},
+		{`{calls: {type: spool, url: "spool:/mnt/a", spare: "spool:/mnt/a/b", intake: /c}}`, `reads what source "calls" reads`},
+		{`{calls: {type: spool, url: "spool:/mnt/a", spare: "spool:/mnt/b", intake: c}}`, "is no absolute path"},
+		{`{calls: {type: spool, url: "spool:/mnt/a", spare: "spool:b", intake: /c}}`, "is no absolute path"},
+		{`{calls: {type: spool, url: "spool:/mnt/a", spare: "spool:/mnt/b", intake: /mnt/a/c}}`, "is not outside of"},
+		{`{calls: {type: flatstore, url: "flatstore:/a", spare: "spool:/b"}}`, `"spare" is not for a source of type "flatstore"`},
 	} {
 		read, err := Parse("test.yaml", []byte("sources: "+c.text+"\n"))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

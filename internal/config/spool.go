@@ -86,8 +86,23 @@ func (s *Source) mounted() string {
 	return ""
 }
 
-// Mounted tells whether a volume must be mounted at the source's directory.
-func (s *Source) Mounted() bool { return s.mounted() != "" }
+// Partition is a directory that files are dropped in.
+type Partition struct {
+	Dir     string
+	Mounted bool // a volume must be mounted there
+}
+
+// Partitions returns the directories of a spool: that of its url, and its spare.
+func (s *Source) Partitions() []Partition {
+	var all []Partition
+	for _, u := range []URL{s.URL, s.Spare} {
+		if u != "" {
+			dir, mounted := strings.CutSuffix(strings.TrimPrefix(string(u), sourceSchemes[Spool].prefix), "==")
+			all = append(all, Partition{dir, mounted})
+		}
+	}
+	return all
+}
 
 func (c *Config) settleSpool(key string, s *Source) {
 	if s.Layout == "" {
@@ -114,31 +129,72 @@ func (c *Config) judgeSpool(add report, key, name string, places map[string]stri
 		add(key+".url", fmt.Sprintf("write it like %q", form.example), "source %q does not say which directory it is", name)
 		return
 	}
-	dir := s.Directory()
-	if err := checkPath(dir); err != nil {
-		add(key+".url", fmt.Sprintf("write it like %q", form.example), "%s", err)
-		return
-	}
-	own := absolute(dir)
-	for _, place := range slices.Sorted(maps.Keys(places)) {
-		if below(place, own) || below(own, place) {
-			add(key+".url", "give each source a directory of its own", "source %q reads what source %q reads", name, places[place])
+	for i, p := range s.Partitions() {
+		at := key + [...]string{".url", ".spare"}[i]
+		if i == 1 && !strings.HasPrefix(string(s.Spare), form.prefix) {
+			add(at, fmt.Sprintf("write it like %q", form.example), "source %q does not say which directory its spare is", name)
+			continue
 		}
+		c.judgePartition(add, at, name, p.Dir, places)
 	}
-	places[own] = name
-	if data := absolute(c.Data); below(data, own) || below(own, data) {
-		add(key+".url", "give it a directory of its own", "source %q would take in files of the data directory %q", name, c.Data)
-	}
-	for _, k := range c.SinkNames() {
-		if sink := c.Sinks[k]; sink.Type == Flat && (below(own, absolute(sink.Directory())) || below(absolute(sink.Directory()), own)) {
-			add(key+".url", "let the sink write elsewhere", "source %q takes files in from where sink %q writes", name, k)
-		}
-	}
+	c.judgeIntake(add, key, name, places)
 	if s.MaxFile < 1<<10 || s.MaxFile > mostMaxFile {
 		add(key+".max_file", "from 1 KB to 256 MB", "a largest file of %d bytes", int64(s.MaxFile))
 	}
 	if len(s.Columns) > 0 && s.Format != SpoolFlat {
 		add(key+".columns", "remove it: ndjson and csv name their columns themselves", "source %q has columns, and its format is %s", name, string(s.Format))
+	}
+}
+
+// judgePartition judges a directory that files are dropped in.
+func (c *Config) judgePartition(add report, key, name, dir string, places map[string]string) {
+	if err := checkPath(dir); err != nil {
+		add(key, fmt.Sprintf("write it like %q", sourceSchemes[Spool].example), "%s", err)
+		return
+	}
+	own := absolute(dir)
+	for _, place := range slices.Sorted(maps.Keys(places)) {
+		if below(place, own) || below(own, place) {
+			add(key, "give each source a directory of its own", "source %q reads what source %q reads", name, places[place])
+		}
+	}
+	places[own] = name
+	if data := absolute(c.Data); below(data, own) || below(own, data) {
+		add(key, "give it a directory of its own", "source %q would take in files of the data directory %q", name, c.Data)
+	}
+	for _, k := range c.SinkNames() {
+		if sink := c.Sinks[k]; sink.Type == Flat && (below(own, absolute(sink.Directory())) || below(absolute(sink.Directory()), own)) {
+			add(key, "let the sink write elsewhere", "source %q takes files in from where sink %q writes", name, k)
+		}
+	}
+}
+
+// judgeIntake judges the link of a spool with a spare.
+func (c *Config) judgeIntake(add report, key, name string, places map[string]string) {
+	s := c.Sources[name]
+	switch {
+	case s.Spare == "" && s.Intake != "":
+		add(key+".intake", `add "spare: spool:DIRECTORY", or remove it`, "source %q has an intake, and no spare that it could be switched to", name)
+		return
+	case s.Spare == "":
+		return
+	case s.Intake == "":
+		add(key+".spare", `add "intake: LINK", a path that the server makes a symbolic link at, for writers to write through`, "source %q has a spare, and no intake that could be switched to it", name)
+		return
+	}
+	if err := checkPath(s.Intake); err != nil || !filepath.IsAbs(s.Intake) {
+		add(key+".intake", `like "/var/spool/holdfast/calls"`, "the intake %q of source %q is no absolute path", s.Intake, name)
+		return
+	}
+	for _, place := range slices.Sorted(maps.Keys(places)) {
+		if below(place, absolute(s.Intake)) || below(absolute(s.Intake), place) {
+			add(key+".intake", "put the link beside them, where only the server's user may write", "the intake of source %q is not outside of %q, which files are read from", name, place)
+		}
+	}
+	for i, p := range s.Partitions() {
+		if !filepath.IsAbs(p.Dir) {
+			add(key+[...]string{".url", ".spare"}[i], "write the whole path", "source %q has an intake, and its directory %q is no absolute path", name, p.Dir)
+		}
 	}
 }
 

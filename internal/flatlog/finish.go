@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"holdfast/internal/holders"
 )
 
 const (
@@ -26,21 +28,21 @@ func (f *Follower) finish(ctx context.Context) error {
 		return nil
 	}
 	var all []*file
-	want := map[inode]bool{}
+	want := map[holders.Inode]bool{}
 	for _, one := range f.files {
 		if f.finishable(one) {
 			all = append(all, one)
-			want[inode{one.device, one.Inode}] = true
+			want[holders.Inode{Device: one.device, Number: one.Inode}] = true
 		}
 	}
 	if len(all) == 0 {
 		return nil
 	}
 	f.swept = time.Now()
-	held, known := holders(want)
+	held, known := holders.Writers(want)
 	torn := false
 	for _, one := range all {
-		if held[inode{one.device, one.Inode}] || !known && !f.left(one) {
+		if held[holders.Inode{Device: one.device, Number: one.Inode}] || !known && !f.left(one) {
 			continue
 		}
 		if one.closed = true; one.pending() > 0 {

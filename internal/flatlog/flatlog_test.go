@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/holders"
 	"holdfast/row"
 )
 
@@ -340,7 +341,7 @@ func TestFinished(t *testing.T) {
 			b.rename("acc_1.log", "acc_1.log.1")
 			b.add("acc_1.log", "3||\n")
 			b.round()
-			if _, known := holders(nil); !known {
+			if _, known := holders.Writers(nil); !known {
 				t.Skip("this process may not look into others")
 			}
 			b.f.swept = b.f.swept.Add(-2 * sweepEvery)
@@ -388,7 +389,7 @@ func TestRemovedByOthers(t *testing.T) {
 	b.round()
 	b.round()
 	b.want("acc|1||", "acc|2||")
-	if _, known := holders(nil); !known {
+	if _, known := holders.Writers(nil); !known {
 		t.Skip("this process may not look into others")
 	}
 	b.f.swept = time.Time{}

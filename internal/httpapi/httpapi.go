@@ -160,6 +160,7 @@ func (a *API) Private() http.Handler {
 	mux.Handle("/v1/sinks/{sink}/{order}", method(http.MethodPost, a.operate))
 	mux.Handle("GET /v1/sources/{source}", http.HandlerFunc(a.position))
 	mux.Handle("POST /v1/sources/{source}", http.HandlerFunc(a.move))
+	mux.Handle("/v1/spools/{source}/switch", method(http.MethodPost, a.switchSpool))
 	mux.Handle("/v1/rotate", method(http.MethodPost, a.rotate))
 	a.rollRoutes(mux)
 	mux.Handle("/v1/rejects", method(http.MethodGet, a.listRejects))

@@ -25,6 +25,8 @@ type SourceStatus struct {
 	Listen         []string `json:"listen,omitempty"`     // where it takes messages
 	Lost           uint64   `json:"lost,omitempty"`       // messages that came in and could not be kept, since the start
 	Refused        uint64   `json:"refused,omitempty"`    // connections closed for what they sent or who they were, since the start
+
+	Partitions []Partition `json:"partitions,omitempty"` // of a spool
 }
 
 // Age sets PendingSeconds from the time of the oldest; the zero time is none.

@@ -25,8 +25,6 @@ import (
 	"time"
 
 	"holdfast/internal/disk"
-	"holdfast/internal/fault"
-	"holdfast/internal/volume"
 	"holdfast/row"
 )
 
@@ -82,6 +80,7 @@ const (
 type Options struct {
 	Dir      string
 	Mounted  bool                // Dir must be where a volume is mounted
+	Intake   func() bool         // whether new files go here; one that is drained may be unmounted; nil: they do
 	Source   string              // under which the store remembers its position
 	Maildir  bool                // files are taken from directories called new
 	Format   Format              // of all files
@@ -114,6 +113,7 @@ type Spool struct {
 	seen    Status   // of the look that is under way
 	watched []string // directories that the last look went through
 	wake    notices
+	kick    chan struct{} // see Wake
 
 	mu     sync.Mutex
 	status Status
@@ -124,7 +124,7 @@ type Spool struct {
 // volume and is none gives an error.
 func Start(o Options) (*Spool, error) {
 	s := newSpool(o)
-	if err := s.mounted(); err != nil {
+	if err := s.there(); err != nil && s.o.Intake() {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -148,8 +148,19 @@ func newSpool(o Options) *Spool {
 	if o.Stream == nil {
 		o.Stream = func(string) string { return "" }
 	}
+	if o.Intake == nil {
+		o.Intake = func() bool { return true }
+	}
 	o.Dir = filepath.Clean(o.Dir)
-	return &Spool{o: o, piece: pieceNames, status: Status{State: Starting}}
+	return &Spool{o: o, piece: pieceNames, kick: make(chan struct{}, 1), status: Status{State: Starting}}
+}
+
+// Wake has it look at its directory now.
+func (s *Spool) Wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
 }
 
 // Close ends it. What was read and not committed is read again by the next one.
@@ -163,6 +174,9 @@ const (
 	// takes at most a tenth of the time.
 	leastPause = 20 * time.Millisecond
 	lookShare  = 10
+	// restPoll is how often a partition is looked at that takes no new files and
+	// has none, so that it can be unmounted.
+	restPoll = 15 * time.Second
 	// firstRetry and lastRetry bound the pause after something failed.
 	firstRetry = 200 * time.Millisecond
 	lastRetry  = 15 * time.Second
@@ -190,15 +204,24 @@ func (s *Spool) run(ctx context.Context) {
 		if s.wake.renew(s.watched) { // what came before is looked for once more
 			continue
 		}
-		poll := time.NewTimer(s.o.Poll)
+		poll := time.NewTimer(s.pause())
 		select {
 		case <-ctx.Done():
 		case <-poll.C:
+		case <-s.kick:
 		case <-s.wake.changed:
 			sleep(ctx, max(leastPause, lookShare*took))
 		}
 		poll.Stop()
 	}
+}
+
+// pause is how long it waits for news of the directory.
+func (s *Spool) pause() time.Duration {
+	if s.seen.Files == 0 && !s.o.Intake() {
+		return max(restPoll, s.o.Poll)
+	}
+	return s.o.Poll
 }
 
 // sleep waits; false where ctx ended before.
@@ -216,8 +239,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // round looks at the whole spool once, and stores what is there.
 func (s *Spool) round(ctx context.Context) (err error) {
 	s.seen, s.watched = Status{}, s.watched[:0]
-	if err := s.mounted(); err != nil {
-		return err
+	if err := s.there(); err != nil {
+		if s.wake.stop(); s.o.Intake() {
+			return err
+		}
+		s.seen.away = true
+		return nil
 	}
 	root, err := openTop(s.o.Dir)
 	if err != nil {
@@ -238,20 +265,5 @@ func (s *Spool) round(ctx context.Context) (err error) {
 	return s.commit(ctx)
 }
 
-// mounted holds that the directory is where a volume is mounted, if it must be.
-func (s *Spool) mounted() error {
-	if !s.o.Mounted {
-		return nil
-	}
-	dir, err := filepath.Abs(s.o.Dir)
-	if err == nil {
-		dir, err = filepath.EvalSymlinks(dir)
-	}
-	if err != nil {
-		return fault.New(fault.IOError, "spool %q is not there", s.o.Dir).Because(err).WithHint("mount its volume; == in the url says that there must be one")
-	}
-	if m, ok := volume.Of(dir); !ok || m.At != dir {
-		return fault.New(fault.IOError, "nothing is mounted at spool %q", s.o.Dir).WithHint("mount its volume; == in the url says that there must be one")
-	}
-	return nil
-}
+// there holds that the directory is where a volume is mounted, if it must be.
+func (s *Spool) there() error { return Partition{s.o.Dir, s.o.Mounted}.There() }

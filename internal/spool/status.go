@@ -13,6 +13,7 @@ const (
 	Waiting   = "waiting"   // for the next attempt; Error tells why
 	Taking    = "taking"    // files are being stored
 	Held      = "held"      // some files are left where they are; Notes tell which and why
+	Away      = "away"      // it takes no new files, and its volume is not mounted
 )
 
 // maxNotes bounds how much a status tells.
@@ -30,7 +31,7 @@ type Status struct {
 	Files   int       // that wait, as far as the last look has counted
 	Oldest  time.Time // of those that were looked at
 
-	held bool
+	held, away bool
 }
 
 // since notes how old a file is that waits.
@@ -80,6 +81,8 @@ func (s *Spool) note(err error) {
 		}
 	case s.seen.held:
 		s.status.State = Held
+	case s.seen.away:
+		s.status.State = Away
 	}
 	if err == nil && was != "" {
 		s.o.Log.Info("files are taken in again", "dir", s.o.Dir)

@@ -97,7 +97,7 @@ func (s *Spool) list(p place, after string) (files, dirs *smallest, err error) {
 				if !strings.HasSuffix(name, ".tmp") && (!s.o.Maildir || path.Base(p.path) == "new") {
 					files.add(name)
 				}
-			case p.depth == 0 && name == badDir:
+			case p.depth == 0 && (name == badDir || name == lostDir):
 			case s.o.Maildir && (name == "tmp" || name == "cur"):
 			default:
 				dirs.add(name)
