@@ -23,6 +23,7 @@ func newSpool(env *Env) *cobra.Command {
 		Long: `spool looks after sources of type spool. One with a spare partition can be made
 anew while the system is live: switch lets the spare take new files, status says
 when the other one is drained and safe to reformat. docs/spool.md has the runbook.`,
+		Example: "  holdfast spool switch calls\n  sudo holdfast spool status calls",
 	}
 	group(cmd)
 	cmd.AddCommand(newSpoolStatus(env), newSpoolSwitch(env))
