@@ -38,6 +38,7 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 		newDoctor(env),
 		newRoll(env),
 		newHold(env),
+		newManifest(env),
 		newArchive(env),
 		newRejects(env),
 		newSink(env),

@@ -41,6 +41,7 @@ type Config struct {
 	Scrub          Rate               `yaml:"scrub" doc:"How fast each stream's sealed segments are read again in the background to find damage, per second; or off."`
 	ScrubPause     Days               `yaml:"scrub_pause" doc:"From the end of one such round to the next."`
 	Roll           Roll               `yaml:"roll" doc:"How rolls are carried out."`
+	ManifestDir    string             `yaml:"manifest_dir" omit:"zero" doc:"Directory where the manifests of segments are kept that are gone, so that holdfast manifest search finds them."`
 	Schedule       []Scheduled        `yaml:"schedule" doc:"Rolls that are done again and again: lines of the manual, or {cron: ..., run: ...}."`
 	Families       map[string]*Family `yaml:"families" omit:"zero" doc:"Families of SQL tables that holdfast archive files away, by name."`
 	Log            Log                `yaml:"log" doc:"The server's log, on standard error."`

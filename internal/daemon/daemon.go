@@ -123,7 +123,7 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	o := holdfast.Options{FixedTables: !c.Tables.Auto, Zone: c.Tables.Zone.Location(), Log: log, Undo: time.Duration(c.Roll.Undo), KeepBudgets: !c.Roll.Shrink}
+	o := holdfast.Options{FixedTables: !c.Tables.Auto, Zone: c.Tables.Zone.Location(), Log: log, Undo: time.Duration(c.Roll.Undo), KeepBudgets: !c.Roll.Shrink, ManifestDir: string(c.ManifestDir)}
 	o.Check, o.Fold = checks(c)
 	o.Dedupe = repeats(c)
 	o.Requests = holdfast.Requests{Window: time.Duration(c.HTTP.Idempotency.Window), Keys: c.HTTP.Idempotency.Keys}

@@ -15,11 +15,15 @@ import (
 // set. An answer that begins well can only tell of a later error in a line.
 type line struct {
 	*RowLine
-	Damage   *row.Damage  `json:"damage,omitempty"`
-	Verified *Verified    `json:"verified,omitempty"`
-	Repair   *Repair      `json:"repair,omitempty"`
-	Reject   *Reject      `json:"reject,omitempty"`
-	Error    *errorFields `json:"error,omitempty"`
+	Damage   *row.Damage `json:"damage,omitempty"`
+	Verified *Verified   `json:"verified,omitempty"`
+	Repair   *Repair     `json:"repair,omitempty"`
+	Reject   *Reject     `json:"reject,omitempty"`
+
+	Manifest  json.RawMessage `json:"manifest,omitempty"`
+	Manifests *manifestLine   `json:"manifests,omitempty"`
+
+	Error *errorFields `json:"error,omitempty"`
 }
 
 // lines writes an answer line by line.

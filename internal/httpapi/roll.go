@@ -68,6 +68,7 @@ var errNoRoller = fault.New(fault.FeatureNotSupported, "this server does not rol
 func (a *API) rollRoutes(mux *http.ServeMux) {
 	mux.Handle("/v1/roll", method(http.MethodPost, a.roll))
 	mux.Handle("/v1/roll/undo", method(http.MethodPost, a.undoRoll))
+	mux.Handle("GET /v1/manifests", http.HandlerFunc(a.findManifests))
 	mux.Handle("GET /v1/holds", http.HandlerFunc(a.listHolds))
 	mux.Handle("POST /v1/holds", http.HandlerFunc(a.addHold))
 	mux.Handle("DELETE /v1/holds/{hold}", http.HandlerFunc(a.removeHold))
