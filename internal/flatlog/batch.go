@@ -47,9 +47,6 @@ func (f *Follower) batch(ctx context.Context) (more bool, err error) {
 			groups[s] = append(groups[s], one)
 		}
 	}
-	if len(groups) == 0 && f.forced {
-		groups[""] = nil
-	}
 	for _, s := range slices.Sorted(maps.Keys(groups)) {
 		// Who waits longest comes first, so that a busy file starves none.
 		slices.SortFunc(groups[s], func(a, b *file) int { return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.Inode, b.Inode)) })
@@ -72,35 +69,36 @@ func (f *Follower) readable(one *file) bool {
 func (f *Follower) store(ctx context.Context, files []*file) (more bool, err error) {
 	p := f.positions
 	b := &batch{f: f, tx: f.o.Store.Begin(f.o.Source, p.stands(), p.position(p.n+1))}
-	over := false
-	defer func() {
-		if !over {
-			b.tx.Rollback()
-		}
-	}()
 	for _, one := range files {
 		if b.rows+b.rejects >= batchRows || b.bytes >= batchBytes {
 			b.more = true
 			break
 		}
 		if err := b.read(one); err != nil {
+			b.tx.Rollback()
 			return false, err
 		}
 	}
-	if len(b.marks) == 0 && !f.forced {
+	if len(b.marks) == 0 {
+		b.tx.Rollback()
 		return false, nil
 	}
+	return b.more, b.commit(ctx)
+}
+
+// commit makes the rows durable, and how far their files were read.
+func (b *batch) commit(ctx context.Context) error {
+	f, p := b.f, b.f.positions
 	gone := len(f.gone)
 	if err := p.write(append(b.marks, f.gone...)); err != nil {
-		return false, err
+		b.tx.Rollback()
+		return err
 	}
-	over = true
 	if err := b.tx.Commit(ctx); err != nil {
-		return false, err
+		return err
 	}
 	p.committed()
 	f.gone = f.gone[gone:]
-	f.forced = false
 	for i, one := range b.files {
 		one.mark, one.dirty = b.marks[i], false
 		if one.pending() == 0 {
@@ -112,7 +110,7 @@ func (f *Follower) store(ctx context.Context, files []*file) (more bool, err err
 	f.mu.Lock()
 	f.status.Rows, f.status.Rejects, f.status.Bytes = f.status.Rows+uint64(b.rows), f.status.Rejects+uint64(b.rejects), f.status.Bytes+uint64(b.bytes)
 	f.mu.Unlock()
-	return b.more, nil
+	return nil
 }
 
 // read adds what one file holds. A file that cannot be read now keeps the

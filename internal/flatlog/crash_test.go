@@ -3,10 +3,13 @@ package flatlog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestRandomCrashes appends, tears, rotates and removes at random, and kills
@@ -100,5 +103,44 @@ func randomCrashes(t *testing.T, r *rand.Rand) {
 	}
 	if len(seen) > 0 {
 		t.Errorf("stored and never written: %v", seen)
+	}
+}
+
+// TestKilledAtFirstStart kills the first follower of a directory before it has
+// looked at a file a second time: what is rotated meanwhile is read by the next
+// one, and what was rotated before is not.
+func TestKilledAtFirstStart(t *testing.T) {
+	b := newBench(t, Options{})
+	b.add("acc_1.log.1", "old||\n")
+	b.add("acc_1.log", "1||\n")
+	first := Start(b.o)
+	b.rename("acc_1.log", "acc_1.log.2")
+	b.add("acc_1.log", "2||\n")
+	b.rename("acc_1.log", "acc_1.log.3")
+	first.cancel() // whatever it has read by now
+	first.done.Wait()
+	b.state = b.state.Kill()
+	b.restart()
+	b.round()
+	slices.Sort(b.store.rows)
+	b.want("acc|1||", "acc|2||")
+}
+
+// TestOpenedWhileRenamed leaves a file alone that had its other name for a moment
+// only, because a process that opens it just now cannot be seen to hold it.
+func TestOpenedWhileRenamed(t *testing.T) {
+	b := newBench(t, Options{Finished: Remove})
+	b.add("acc_1.log", "1||\n")
+	b.round()
+	b.f.rest = time.Hour
+	b.rename("acc_1.log", "acc_1.log.1")
+	b.round()
+	if _, err := os.Stat(b.path("acc_1.log.1")); err != nil {
+		t.Fatalf("the file is gone at once: %v", err)
+	}
+	b.f.rest, b.f.swept = 0, time.Time{}
+	b.round()
+	if _, err := os.Stat(b.path("acc_1.log.1")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file is still there: %v", err)
 	}
 }

@@ -131,6 +131,7 @@ func (b *bench) restart() {
 	}
 	b.o.State = b.state
 	b.f = newFollower(b.o)
+	b.f.rest = 0
 }
 
 // round is one look at all files.

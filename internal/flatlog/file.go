@@ -26,8 +26,9 @@ type seen struct {
 // file is one that is followed.
 type file struct {
 	mark
-	dir      string // where it is; "" where it has no name any more
-	live     bool   // whether its name is one that a writer opens
+	dir      string    // where it is; "" where it has no name any more
+	live     bool      // whether its name is one that a writer opens
+	renamed  time.Time // when it was first seen without such a name
 	size     int64
 	device   uint64
 	scan     uint64    // the last scan that met it
@@ -40,6 +41,15 @@ type file struct {
 	f        *os.File
 	used     uint64
 	lastSize int64 // when something was last said of it
+}
+
+// called takes note of whether its name is one that a writer opens.
+func (f *file) called(live bool) {
+	if f.live = live; live {
+		f.renamed = time.Time{}
+	} else if f.renamed.IsZero() {
+		f.renamed = time.Now()
+	}
 }
 
 func (f *file) path() string { return filepath.Join(f.dir, f.Name) }

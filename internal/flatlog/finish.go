@@ -19,6 +19,10 @@ const (
 	// quiet is how long a file must not have changed before it is taken for
 	// finished where it cannot be seen who has it open.
 	quiet = 5 * time.Minute
+	// opening is how long a file must have had another name than a writer opens:
+	// a process that opens it at the moment of its renaming is not seen to hold
+	// it before that is done.
+	opening = 2 * time.Second
 )
 
 // finish does what is configured with files that are rotated, stored, and that
@@ -63,7 +67,7 @@ func (f *Follower) finish(ctx context.Context) error {
 // finishable tells whether a file may be finished: it has not a name that a
 // writer opens, and what is left of it is no complete line.
 func (f *Follower) finishable(one *file) bool {
-	if one.live || one.dirty || !f.readable(one) {
+	if one.live || one.dirty || !f.readable(one) || time.Since(one.renamed) < f.rest {
 		return false
 	}
 	return one.dir == "" || one.pending() > 0 && !one.closed || f.o.Finished != Keep && one.At > 0

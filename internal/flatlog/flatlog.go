@@ -108,7 +108,6 @@ type Follower struct {
 	files     map[identity]*file
 	tables    map[string]*table
 	first     bool // whether nothing was ever committed
-	forced    bool // whether positions are to be committed without rows
 	untold    bool // whether writers are still to be told of a rotation
 	toldAt    time.Time
 	scans     uint64
@@ -116,8 +115,9 @@ type Follower struct {
 	buf       []byte
 	values    []row.Value
 	swept     time.Time // when holders were looked for last
-	gone      []mark    // of files that cannot come back, to be forgotten with the next batch
-	unread    int       // files that could not be read since the last scan
+	rest      time.Duration
+	gone      []mark // of files that cannot come back, to be forgotten with the next batch
+	unread    int    // files that could not be read since the last scan
 
 	mu     sync.Mutex
 	status Status
@@ -131,12 +131,14 @@ type table struct {
 	hold   string // why its files are not read
 }
 
-// Start begins to follow. It returns at once: what cannot be followed now shows
-// in Status, and is tried again.
+// Start begins to follow. Where a new source begins is durable when it returns,
+// so that what is rotated from then on is read, whatever is killed when. What
+// cannot be followed now shows in Status, and is tried again.
 func Start(o Options) *Follower {
 	f := newFollower(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
+	f.note(f.begun(ctx))
 	f.done.Go(func() { f.run(ctx) })
 	return f
 }
@@ -159,7 +161,7 @@ func newFollower(o Options) *Follower {
 	}
 	f := &Follower{
 		o: o, names: newNames(o.Suffix), dirs: []string{filepath.Clean(o.Dir)}, orders: make(chan chan rotated), ended: make(chan struct{}),
-		files: map[identity]*file{}, tables: map[string]*table{}, buf: make([]byte, 128<<10),
+		files: map[identity]*file{}, tables: map[string]*table{}, buf: make([]byte, 128<<10), rest: opening,
 	}
 	if o.Olddir != "" {
 		f.dirs = append(f.dirs, filepath.Clean(o.Olddir))
@@ -237,10 +239,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // round looks at all files, and stores what they hold.
 func (f *Follower) round(ctx context.Context) error {
-	if f.positions == nil {
-		if err := f.open(); err != nil {
-			return err
-		}
+	if err := f.begun(ctx); err != nil {
+		return err
 	}
 	if err := f.scan(); err != nil {
 		return err
@@ -256,6 +256,41 @@ func (f *Follower) round(ctx context.Context) error {
 		return err
 	}
 	return f.finish(ctx)
+}
+
+// begun sees to it that it is durable where the source begins: a new one at the
+// files that are there now, before a line of them is read.
+//
+//	without it                        others
+//	is started, and is ready
+//	                                  write to x.log, rename it to x.log.1
+//	is killed before its first batch
+//	is started, and skips x.log.1,
+//	which was rotated before it ever
+//	stored anything
+func (f *Follower) begun(ctx context.Context) error {
+	if f.positions == nil {
+		if err := f.open(); err != nil {
+			return err
+		}
+	}
+	if !f.first {
+		return nil
+	}
+	if err := f.scan(); err != nil {
+		return err
+	}
+	b := &batch{f: f, tx: f.o.Store.Begin(f.o.Source, f.positions.stands(), f.positions.position(f.positions.n+1))}
+	for _, one := range f.files {
+		if one.dirty {
+			b.marks, b.files = append(b.marks, one.mark), append(b.files, one)
+		}
+	}
+	if err := b.commit(ctx); err != nil {
+		return err
+	}
+	f.first = false
+	return nil
 }
 
 // open reads how far files were stored.
@@ -277,7 +312,6 @@ func (f *Follower) open() error {
 		return err
 	}
 	f.first = at == ""
-	f.forced = f.first
 	return nil
 }
 

@@ -88,7 +88,8 @@ func (f *Follower) rotate(ctx context.Context, due func(*file) bool) (n int, err
 			errs = append(errs, err)
 			continue
 		}
-		one.Name, one.live = to, false
+		one.Name = to
+		one.called(false)
 		n++
 	}
 	if f.untold = f.untold || n > 0; !f.untold {

@@ -32,7 +32,6 @@ func (f *Follower) scan() error {
 			return fmt.Errorf("look at directory %q: %w", dir, err)
 		}
 	}
-	f.first = false
 	for _, one := range f.files {
 		if one.scan != f.scans {
 			f.missing(one)
@@ -102,7 +101,7 @@ func (f *Follower) meet(dir, name string, s seen) error {
 		one = &file{mark: mark{identity: s.identity, Table: table, Writer: writer}}
 		f.files[s.identity] = one
 		f.place(one, dir, name, s)
-		one.live = live
+		one.called(live)
 		return f.begin(one, live)
 	}
 	live = ok && live && dir == f.dirs[0]
@@ -110,7 +109,7 @@ func (f *Follower) meet(dir, name string, s seen) error {
 		return nil // another name of a file that was met
 	}
 	f.place(one, dir, name, s)
-	one.live = live
+	one.called(live)
 	return nil
 }
 
@@ -178,7 +177,7 @@ func (f *Follower) begin(one *file, live bool) error {
 // missing looks at a file that has no name in the directories any more. While
 // it is open it is read on.
 func (f *Follower) missing(one *file) {
-	one.live = false
+	one.called(false)
 	if one.f == nil {
 		if n := one.pending(); n > 0 {
 			f.o.Log.Error("a file is gone of which not all was stored; it is read on where it comes back", "file", one.Name, "stored", one.At, "left", n)
