@@ -19,7 +19,13 @@ import (
 	"holdfast/sink/sinktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		fmt.Println("error:", child(dir))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var theID = sink.ID{StreamID: "id", Stream: "main", Sink: "audit"}
 
