@@ -4,6 +4,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
@@ -86,4 +87,21 @@ func readProfile(base string) (*ready, error) {
 		return nil, fmt.Errorf("profile %q: %w", base, err)
 	}
 	return &r, nil
+}
+
+// Load returns a ready family, or one of a file, whose name ends in .json.
+func Load(name string) (*Family, error) {
+	if !strings.HasSuffix(name, ".json") {
+		return Profile(name)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	f, err := Parse(file)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", name, err)
+	}
+	return f, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"holdfast/archive"
@@ -145,4 +146,25 @@ func (b *anyBase) listedAreThere(at string) {
 			b.Fatalf("killed at %q: %s, which is listed, holds %d rows", at, name, n)
 		}
 	}
+}
+
+// TestReached measures tables on each engine.
+func TestReached(t *testing.T) {
+	each(t, func(b *anyBase) {
+		b.small()
+		b.exec("INSERT INTO calls (id, at) VALUES (5000, 1800000000)") // keys alone would tell of 5000 rows
+		s := b.session()
+		for _, test := range []struct {
+			m    closing.Limits
+			want string
+		}{
+			{closing.Limits{}, ""}, {closing.Limits{Rows: 22}, ""}, {closing.Limits{Rows: 21}, "table calls has 21 rows or more"}, {closing.Limits{Rows: 20}, "table calls has 20 rows or more"},
+			{closing.Limits{Bytes: 1 << 40}, ""}, {closing.Limits{Bytes: 4096}, "table calls takes "},
+		} {
+			got, err := closing.Reached(context.Background(), s, b.f, test.m)
+			if err != nil || !strings.HasPrefix(got, test.want) || (got == "") != (test.want == "") {
+				b.Errorf("%+v: got %q, %v, want %q", test.m, got, err, test.want)
+			}
+		}
+	})
 }

@@ -50,6 +50,14 @@ type describer interface {
 type writer interface {
 	scripter
 	filler
+	measurer
+}
+
+// measurer knows how large tables are.
+type measurer interface {
+	// Bytes returns a query for about how many bytes a table takes, its indexes
+	// included.
+	Bytes(table string) string
 }
 
 // filler makes the statements that complete an archive which lacks tables, and

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/archive"
+	"holdfast/archive/backup"
 	"holdfast/archive/closing"
 	"holdfast/archive/dialect"
 )
@@ -42,8 +43,8 @@ type archiver struct {
 	url, urlFile, profile string
 	json                  bool
 
-	config, name string // of the configuration, and of a family in it
-	backup       string // that the configuration names
+	config, name string       // of the configuration, and of a family in it
+	backup       backup.Proof // that the configuration names
 }
 
 func (a *archiver) flags(cmd *cobra.Command) {
@@ -56,26 +57,14 @@ func (a *archiver) flags(cmd *cobra.Command) {
 
 // family returns the family that is named.
 func (a *archiver) family() (*archive.Family, error) {
-	switch {
-	case a.profile == "":
+	if a.profile == "" {
 		return nil, usage("--profile utm5, or a file that ends in .json", "--profile is missing")
-	case !strings.HasSuffix(a.profile, ".json"):
-		f, err := archive.Profile(a.profile)
-		if err != nil {
-			return nil, usage("or name a file that ends in .json", "%w", err)
-		}
-		return f, nil
 	}
-	file, err := os.Open(a.profile)
-	if err != nil {
-		return nil, err
+	f, err := archive.Load(a.profile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = usage("name a ready one, or a file that ends in .json; docs/archive.md tells what a family is", "%w", err)
 	}
-	defer file.Close()
-	f, err := archive.Parse(file)
-	if err != nil {
-		return nil, usage("docs/archive.md tells what a family is", "%q: %w", a.profile, err)
-	}
-	return f, nil
+	return f, err
 }
 
 // with opens the database and hands it over with the family.
@@ -223,8 +212,8 @@ func refuse(env *Env, broken []archive.Broken, print bool) error {
 
 func newArchiveRun(env *Env) *cobra.Command {
 	var a archiver
-	var until, backup string
-	var noBackup, apply bool
+	var until string
+	var p prover
 	cmd := &cobra.Command{
 		Use:   "run ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) [--until TIME] (--backup FILE | --no-backup) [--apply] [--json]",
 		Short: "close a period of a family, or finish a run that was interrupted",
@@ -238,11 +227,11 @@ be told that there is none. A run that was interrupted is finished or undone fir
 			if err != nil {
 				return err
 			}
-			if err := a.proof(env, backup, noBackup); err != nil {
+			if err := a.proof(env, p); err != nil {
 				return err
 			}
 			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {
-				if apply {
+				if p.apply {
 					return runArchive(ctx, env, s, planFlags{f: f, end: end, json: a.json})
 				}
 				if err := planArchive(ctx, env, s, planFlags{f, end, a.json, true}); err != nil || a.json {
@@ -255,35 +244,8 @@ be told that there is none. A run that was interrupted is finished or undone fir
 	}
 	a.flags(cmd)
 	cmd.Flags().StringVar(&until, "until", "", untilText)
-	cmd.Flags().StringVar(&backup, "backup", "", "`file` with a backup of the database, made within a day")
-	cmd.Flags().BoolVar(&noBackup, "no-backup", false, "there is no backup, and none is wanted")
-	cmd.Flags().BoolVar(&apply, "apply", false, "do it")
+	p.flags(cmd)
 	return cmd
-}
-
-// maxBackupAge is how old a backup may be: the nightly one will do.
-const maxBackupAge = 24 * time.Hour
-
-// proof checks what stands for a backup.
-func proof(backup string, none bool) error {
-	if (backup == "") == !none {
-		return usage("a full backup, which was seen to restore, comes before every archive", "one of --backup and --no-backup must be given")
-	}
-	if none {
-		return nil
-	}
-	info, err := os.Stat(backup)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return usage("name the file, or say --no-backup", "backup %q is not there", backup)
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular() || info.Size() == 0:
-		return usage("make one", "backup %q is empty, or no file", backup)
-	case time.Since(info.ModTime()) > maxBackupAge:
-		return usage("make a new one", "backup %q is from %s, over a day old", backup, info.ModTime().Format(time.DateTime))
-	}
-	return nil
 }
 
 func runArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags) error {

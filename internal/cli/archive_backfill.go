@@ -28,7 +28,7 @@ nothing, names the rule and exits with 3. One that was interrupted is gone on wi
 		Example: "  holdfast archive backfill --url-file /run/secrets/utm5 --profile utm5 --backup /backup/utm5.dump --apply",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if err := a.proof(env, p.backup, p.none); err != nil {
+			if err := a.proof(env, p); err != nil {
 				return err
 			}
 			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {

@@ -42,7 +42,7 @@ next drop, run or backfill.`,
 					return err
 				}
 			}
-			if err := a.proof(env, p.backup, p.none); err != nil {
+			if err := a.proof(env, p); err != nil {
 				return err
 			}
 			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {

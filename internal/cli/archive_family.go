@@ -5,7 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/archive/backup"
 	"holdfast/internal/config"
+	"holdfast/internal/fault"
 )
 
 // takesFamily has a verb take the name of a family of the configuration in
@@ -44,19 +46,27 @@ func (a *archiver) settle(env *Env) error {
 	if f == nil {
 		return usage("it has: "+first(strings.Join(c.FamilyNames(), ", "), "none"), "%q has no family %q", file, a.name)
 	}
-	a.profile, a.url, a.urlFile, a.backup = f.Profile, string(f.URL), f.URLFile, f.Backup
+	a.profile, a.url, a.urlFile, a.backup = f.Profile, string(f.URL), f.URLFile, f.Backup.Proof()
 	a.name, a.config = "", ""
 	return nil
 }
 
 // proof checks what stands for a backup: what is said, or what the
 // configuration names.
-func (a *archiver) proof(env *Env, backup string, none bool) error {
+func (a *archiver) proof(env *Env, p prover) error {
 	if err := a.settle(env); err != nil {
 		return err
 	}
-	if !none {
-		backup = first(backup, a.backup)
+	proof := backup.Proof{File: p.backup, None: p.none}
+	if !proof.Given() {
+		proof = a.backup
 	}
-	return proof(backup, none)
+	if !proof.Given() || p.backup != "" && p.none {
+		return usage("a full backup, which was seen to restore, comes before every archive", "one of --backup and --no-backup must be given")
+	}
+	err := proof.Check(env.Context)
+	if f := fault.Of(err); err != nil && f.Code == fault.InvalidParameterValue && len(proof.Command) == 0 {
+		return usage(f.Hint, "%s", f.Message)
+	}
+	return err
 }

@@ -143,6 +143,9 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 	if err := printSources(w, st.Sources); err != nil {
 		return err
 	}
+	if err := printFamilies(w, st.Families); err != nil {
+		return err
+	}
 	return printAdvice(w, st.Sinks)
 }
 

@@ -42,7 +42,7 @@ type Config struct {
 	ScrubPause     Days               `yaml:"scrub_pause" doc:"From the end of one such round to the next."`
 	Roll           Roll               `yaml:"roll" doc:"How rolls are carried out."`
 	ManifestDir    string             `yaml:"manifest_dir" omit:"zero" doc:"Directory where the manifests of segments are kept that are gone, so that holdfast manifest search finds them."`
-	Schedule       []Scheduled        `yaml:"schedule" doc:"Rolls that are done again and again: lines of the manual, or {cron: ..., run: ...}."`
+	Schedule       []Scheduled        `yaml:"schedule" doc:"Rolls and closings that are done again and again: lines of the manual, or {cron: ..., run: ...}."`
 	Families       map[string]*Family `yaml:"families" omit:"zero" doc:"Families of SQL tables that holdfast archive files away, by name."`
 	Log            Log                `yaml:"log" doc:"The server's log, on standard error."`
 	MaxConnections int                `yaml:"max_connections" doc:"Client connections at the same time, all doors together."`

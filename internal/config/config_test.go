@@ -149,7 +149,7 @@ func TestProblems(t *testing.T) {
 		{"parent without link", "streams: {a: {tables: [a]}, b: {tables: [b], parent: a}}", `f:1:54: stream "b" and its parent "a" are not tied by the same link (hint: give both the same "link")`},
 		{"unknown parent", "streams: {b: {tables: [b], link: id, parent: x}}", `f:1:46: parent "x" is no stream that "b" can belong to (hint: name another stream that is configured)`},
 		{"link and keep: delivered", "streams: {b: {tables: [b], link: id, keep: delivered}}", `f:1:44: "keep: delivered" removes each row by itself, and "link" ties rows to those of other streams (hint: remove one of them)`},
-		{"not scheduled", `schedule: [{cron: "1 2 3 4 5", run: "archive run x"}]`, `f:1:12: "archive run x" cannot be scheduled (hint: roll size and roll time can; write roll size --type a,b --max-size 25TB, or roll time --days 7)`},
+		{"not scheduled", `schedule: [{cron: "1 2 3 4 5", run: "rotate x"}]`, `f:1:12: "rotate x" cannot be scheduled (hint: roll size, roll time and archive run can; write roll size --type a,b --max-size 25TB, or roll time --days 7)`},
 		{"scheduled stream", `schedule: ['pathname=/index minutes=5 msg=sizeRoll params="type=meta maxSize=25TB"']`, `f:1:12: type "meta" is no stream that rolls (hint: name streams that are configured)`},
 		{"on_full", "streams: {main: {on_full: refuze}}", `f:1:27: on_full "refuze" is not known (hint: did you mean "refuse"?)`},
 		{"keep", "streams: {main: {keep: forever}}", `f:1:24: keep "forever" is not known (hint: one of rolled, delivered)`},

@@ -80,10 +80,10 @@ func (*Age) shape() map[string]any {
 // defaultUndo is long enough to notice a slip of the hand in the morning.
 const defaultUndo = Age(6 * time.Hour)
 
-// Scheduled is a roll that is done again and again.
+// Scheduled is a roll, or a closing, that is done again and again.
 type Scheduled struct {
 	Cron string `yaml:"cron" doc:"When: minute, hour, day of month, month, day of week."`
-	Run  string `yaml:"run" doc:"What: roll size ... or roll time ..., as the verb takes it."`
+	Run  string `yaml:"run" doc:"What: roll size ..., roll time ... or archive run FAMILY, as the verb takes it."`
 
 	line string // of the manual
 }
@@ -106,7 +106,11 @@ func (s Scheduled) Job() (roll.Job, error) {
 
 func (s *Scheduled) scan(text string) error {
 	n := Scheduled{line: text}
-	if _, err := n.Job(); err != nil {
+	_, is, err := n.Closing()
+	if !is {
+		_, err = n.Job()
+	}
+	if err != nil {
 		f := fault.Of(err)
 		return wrong(f.Hint, "%s", f.Message)
 	}
@@ -129,6 +133,9 @@ func (c *Config) judgeRolls(add report) {
 	}
 	for i, s := range c.Schedule {
 		key := "schedule." + strconv.Itoa(i)
+		if c.judgeSchedule(add, key, s) {
+			continue
+		}
 		job, err := s.Job()
 		if err != nil {
 			f := fault.Of(err)

@@ -62,6 +62,7 @@ var (
 	_ scalar = (*StreamName)(nil)
 	_ scalar = (*Age)(nil)
 	_ scalar = (*Scheduled)(nil)
+	_ scalar = (*Backup)(nil)
 )
 
 // Size is a number of bytes. Units are powers of two, as in the systems whose

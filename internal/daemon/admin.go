@@ -74,6 +74,7 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 		st.ResidentBytes, st.PeakResidentBytes = httpapi.Resident()
 		st.Warnings = s.ties.told()
 		st.Sources = s.sourceStatus()
+		st.Families = s.closings.status()
 	}
 	st.Data = cfg.Data
 	now := a.db.Status()

@@ -44,6 +44,7 @@ type server struct {
 	shown    atomic.Pointer[[]config.Value] // cfg, for the console
 	unfollow func()                         // ends what follow began
 	schedule *schedule
+	closings *closings
 	ties     *ties
 	sources  map[string]source // by name
 }
@@ -106,12 +107,16 @@ func (s *server) open() error {
 		return errors.Join(err, s.db.Close())
 	}
 	s.ties = s.watchTies(sinks)
-	return s.startSchedule()
+	if err = s.startSchedule(); err == nil {
+		s.closings = s.startClosings()
+	}
+	return err
 }
 
 // close closes what open has opened.
 func (s *server) close() error {
 	s.schedule.close()
+	s.closings.close()
 	s.ties.close()
 	s.unfollow()
 	return s.db.Close()

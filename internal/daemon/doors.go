@@ -126,7 +126,7 @@ func (s *server) openDoors() error {
 	})
 	registry := prometheus.NewRegistry()
 	d.registry = registry
-	registry.MustRegister(collector{s}, repeated{s.db})
+	registry.MustRegister(collector{s}, repeated{s.db}, s.closings)
 	api := httpapi.New(httpapi.Options{
 		Store: webStore{s.db}, Admin: admin{db: s.db, server: s}, Registry: registry, Log: s.log,
 		Hosts: hosts(string(s.cfg.Listen.HTTP)), Named: s.access.names, Access: &s.access.guard, MaxBody: int64(s.cfg.HTTP.MaxBody),

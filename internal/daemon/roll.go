@@ -91,6 +91,9 @@ const ageEvery = time.Minute
 func jobs(c *config.Config) ([]roll.Job, error) {
 	var all []roll.Job
 	for _, s := range c.Schedule {
+		if _, closes, _ := s.Closing(); closes {
+			continue
+		}
 		j, err := s.Job()
 		if err != nil {
 			return nil, err

@@ -20,6 +20,7 @@ type Status struct {
 	Sources     []SourceStatus `json:"sources,omitempty"`  // configured ones, while a server runs
 	Warnings    []string       `json:"warnings,omitempty"` // what is configured against what sinks say
 	Dedupe      []DedupeStatus `json:"dedupe,omitempty"`   // tables whose repeats are dropped
+	Families    []FamilyStatus `json:"families,omitempty"` // that a running server closes by itself
 	Listen      Listen         `json:"listen"`
 	Connections int            `json:"connections"` // of all doors, now
 

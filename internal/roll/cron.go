@@ -173,7 +173,7 @@ func ParseRun(run string) (Message, error) {
 	const hint = "write roll size --type a,b --max-size 25TB, or roll time --days 7"
 	words := strings.Fields(run)
 	if len(words) < 2 || words[0] != "roll" || words[1] != "size" && words[1] != "time" {
-		return Message{}, wrong("%q cannot be scheduled", run).WithHint("roll size and roll time can; " + hint)
+		return Message{}, wrong("%q cannot be scheduled", run).WithHint("roll size, roll time and archive run can; " + hint)
 	}
 	name := map[string]string{"size": sizeRoll, "time": timeRoll}[words[1]]
 	node, params := Database, []string{}
