@@ -119,7 +119,7 @@ func (s *Spool) commit(ctx context.Context) error {
 		return fmt.Errorf("write the list of a batch: %w", err)
 	}
 	tx := b.tx
-	b.tx, s.settled = nil, false
+	b.tx, s.settled, s.listed = nil, false, true
 	if err := tx.Commit(ctx); err != nil {
 		return err
 	}
@@ -138,6 +138,24 @@ func (s *Spool) commit(ctx context.Context) error {
 	b.drop()
 	s.batch = next
 	s.progress()
+	return nil
+}
+
+// unlist writes that no file of the last batch is left, once there is time for it: a
+// new file may get the name and the inode of one that was removed, and is none
+// that was stored.
+func (s *Spool) unlist() error {
+	if !s.settled || !s.listed || s.at == "" {
+		return nil
+	}
+	text, err := json.Marshal(list{Version: listHow, Batch: s.at})
+	if err == nil {
+		err = disk.Replace(s.o.State, "", s.o.Name, sealed(text))
+	}
+	if err != nil {
+		return fmt.Errorf("write the list of a batch: %w", err)
+	}
+	s.listed = false
 	return nil
 }
 

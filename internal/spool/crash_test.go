@@ -137,6 +137,24 @@ func TestWrittenSince(t *testing.T) {
 	}
 }
 
+// TestNameAgain holds that a file which has name and inode of one that was stored, as
+// in a file system that was made anew, is taken in all the same.
+func TestNameAgain(t *testing.T) {
+	b := newBench(t, Options{})
+	b.put("acc/1", "{\"a\":1}")
+	b.round()
+	b.round()
+	l, err := readList(b.state, "drop.batch")
+	if err != nil || len(l.Files) > 0 {
+		t.Fatalf("the list has %+v, %v, and nothing is left", l, err)
+	}
+	b.put("acc/1", "{\"a\":2}")
+	b.restart()
+	b.round()
+	b.want("rows", b.store.rows, "acc|1", "acc|2")
+	b.want("files", b.left())
+}
+
 // TestLostList holds that nothing is taken in where it cannot be known what was.
 func TestLostList(t *testing.T) {
 	for _, damage := range []func(d *disk.Mem) error{

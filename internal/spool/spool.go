@@ -107,6 +107,7 @@ type Spool struct {
 	// The goroutine's own.
 	at      string // where the source stands
 	settled bool   // whether that is known, and what was stored is removed
+	listed  bool   // whether the list may still name files
 	piece   int    // names that are held at once
 	batch   *batch
 	root    *os.File // of the look that is under way
@@ -152,7 +153,7 @@ func newSpool(o Options) *Spool {
 		o.Intake = func() bool { return true }
 	}
 	o.Dir = filepath.Clean(o.Dir)
-	return &Spool{o: o, piece: pieceNames, kick: make(chan struct{}, 1), status: Status{State: Starting}}
+	return &Spool{o: o, piece: pieceNames, kick: make(chan struct{}, 1), listed: true, status: Status{State: Starting}}
 }
 
 // Wake has it look at its directory now.
@@ -185,7 +186,10 @@ const (
 // run takes files in until ctx ends.
 func (s *Spool) run(ctx context.Context) {
 	retry := firstRetry
-	defer func() { s.wake.stop() }()
+	defer func() {
+		s.wake.stop()
+		_ = s.unlist() // else what it lists is looked for at the next start
+	}()
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := s.round(ctx)
@@ -259,10 +263,15 @@ func (s *Spool) round(ctx context.Context) (err error) {
 	}
 	s.batch = s.newBatch()
 	defer func() { s.batch.drop() }()
+	before := s.at
 	if err := s.walk(ctx, place{f: root}); err != nil {
 		return err
 	}
-	return s.commit(ctx)
+	if err := s.commit(ctx); err != nil || s.at != before {
+		return err
+	}
+	_ = s.unlist() // it is tried again with the next look, and nothing rests on it
+	return nil
 }
 
 // there holds that the directory is where a volume is mounted, if it must be.
