@@ -31,6 +31,7 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 		newTail(env),
 		newStatus(env),
 		newVerify(env),
+		newReconcile(env),
 		newRepair(env),
 		newImport(env),
 		newRotate(env),

@@ -86,13 +86,13 @@ func (a *API) readRows(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	err = a.o.Admin.Rows(r.Context(), q,
-		func(one *row.Row) error { return out.send(line{RowLine: LineOf(one)}) },
+		func(one *row.Row) error { return out.send(line{RowLine: q.line(one)}) },
 		func(d row.Damage) error { return out.send(line{Damage: &d}) })
 	out.end(err)
 }
 
 func rowsQuery(stream string, v url.Values) (RowsQuery, error) {
-	q := RowsQuery{Stream: stream, Table: v.Get("table"), Follow: v.Get("follow") == "1"}
+	q := RowsQuery{Stream: stream, Table: v.Get("table"), Follow: v.Get("follow") == "1", Whole: v.Get("whole") == "1"}
 	var err error
 	if s := v.Get("from"); s != "" {
 		if q.From, err = strconv.ParseUint(s, 10, 64); err != nil {
@@ -118,6 +118,9 @@ func (q RowsQuery) values() url.Values {
 	}
 	if q.Follow {
 		v.Set("follow", "1")
+	}
+	if q.Whole {
+		v.Set("whole", "1")
 	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))

@@ -21,7 +21,7 @@ func (l *Local) Put(ctx context.Context, table, contentType string, body io.Read
 
 // Rows calls emit and damage as Admin.Rows does.
 func (l *Local) Rows(ctx context.Context, q RowsQuery, emit func(*RowLine) error, damage func(row.Damage) error) error {
-	return l.Admin.Rows(ctx, q, func(r *row.Row) error { return emit(LineOf(r)) }, damage)
+	return l.Admin.Rows(ctx, q, func(r *row.Row) error { return emit(q.line(r)) }, damage)
 }
 
 // Verify calls report for each damaged place.

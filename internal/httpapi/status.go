@@ -114,6 +114,7 @@ type RowsQuery struct {
 	From   uint64 // the first seq wanted; 0 for the oldest stored
 	Follow bool   // wait for more at the end
 	Limit  int    // the most rows; 0 for all
+	Whole  bool   // with the types of columns, and whether a row yields
 }
 
 // RowLine is a row as one line of NDJSON.
@@ -125,6 +126,21 @@ type RowLine struct {
 	Values   []*string `json:"values"` // nil is NULL
 
 	Malformed bool `json:"malformed,omitempty"` // a line that its source could not parse
+
+	Types  []string `json:"types,omitempty"`  // of the columns, where they were asked for
+	Yields bool     `json:"yields,omitempty"` // ON CONFLICT DO NOTHING; likewise
+}
+
+// line returns r as q wants it.
+func (q RowsQuery) line(r *row.Row) *RowLine {
+	l := LineOf(r)
+	if q.Whole {
+		l.Yields = r.Flags&row.Yields != 0
+		for _, c := range r.Schema.Columns {
+			l.Types = append(l.Types, c.Type)
+		}
+	}
+	return l
 }
 
 // LineOf returns r as a RowLine, which shares no memory with r.

@@ -113,3 +113,14 @@ func count(t *testing.T, db *sql.DB, from string) int {
 	}
 	return n
 }
+
+// openFile opens a SQLite file beside the server.
+func openFile(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
