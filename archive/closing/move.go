@@ -97,7 +97,7 @@ func (m mover) putBack(ctx context.Context, end int64, step func(string) error) 
 					key, archived, m.s.Quote(dialect.Archived(parent.Name, m.stamp)), m.s.Column(parent.Key), m.s.Column(t.ParentKey))
 				where = key + " IN (SELECT y.k FROM (" + chosen + ") y)"
 			}
-			n, err := m.numbers(ctx, fmt.Sprintf("SELECT MAX(k) FROM (%s ORDER BY 1 LIMIT %d) x", chosen, batch))
+			n, err := m.numbers(ctx, fmt.Sprintf("SELECT MIN(k), MAX(k) FROM (%s ORDER BY 1 LIMIT %d) x", chosen, batch))
 			if err != nil {
 				return err
 			}
@@ -107,7 +107,7 @@ func (m mover) putBack(ctx context.Context, end int64, step func(string) error) 
 			if err := step("move " + t.Name); err != nil {
 				return err
 			}
-			if err := m.step(ctx, t, m.statements(t, fmt.Sprintf("%s AND %s <= %d", where, key, *n[0]))); err != nil {
+			if err := m.step(ctx, t, m.statements(t, fmt.Sprintf("%s AND %s BETWEEN %d AND %d", where, key, *n[0], *n[1]))); err != nil {
 				return fmt.Errorf("put rows back into %q: %w", t.Name, err)
 			}
 		}

@@ -116,12 +116,14 @@ func (s *postgres) Digest(_ context.Context, _ Querier, table string) (string, e
 // lockTimeout is how long each attempt to lock holds others up.
 const lockTimeout = 400 * time.Millisecond
 
+// exclusive keeps the planner from reading whole tables, as it would where it
+// knows nothing of them yet: everything that is done under a lock has a key.
 func (p *postgres) exclusive(ctx context.Context, s *Session, tables []string, what func(q Querier) error) (held time.Duration, err error) {
 	var names []string
 	for _, t := range tables {
 		names = append(names, p.Quote(t))
 	}
-	lock := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; LOCK TABLE %s IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0",
+	lock := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; LOCK TABLE %s IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = off",
 		lockTimeout.Milliseconds(), 2*lockTimeout.Milliseconds(), strings.Join(names, ", "))
 	var began time.Time
 	err = s.In(ctx, func(q Querier) error {

@@ -33,6 +33,7 @@ type comparison struct {
 // maker is a temporary table of the types of another one.
 type maker struct {
 	name    string
+	of      *sink.Compared
 	columns []*column
 }
 
@@ -167,7 +168,7 @@ func (k *comparison) Make(ctx context.Context, t *sink.Compared, rows []row.Row)
 	width := max(1, maxParameters/(1+len(t.Columns)))
 	for from := 0; from < len(rows) && err == nil; from += width {
 		to := min(from+width, len(rows))
-		err = k.insert(ctx, t, m, rows[from:to], prints[from:to], from)
+		err = k.insert(ctx, m, rows[from:to], prints[from:to], from)
 	}
 	if err == nil {
 		err = k.maker.each(ctx, "SELECT "+digestOf(t.Columns)+", "+digestOf(t.Key)+", holdfast_at FROM "+m.name+" ORDER BY holdfast_at", func(v []driver.Value) error {
@@ -185,7 +186,7 @@ func (k *comparison) temporary(ctx context.Context, t *sink.Compared) (*maker, e
 	if m := k.made[t]; m != nil {
 		return m, nil
 	}
-	m := &maker{name: fmt.Sprintf("holdfast_made_%d", len(k.made)+1)}
+	m := &maker{of: t, name: fmt.Sprintf("holdfast_made_%d", len(k.made)+1)}
 	known, err := k.maker.describe(ctx, t.Places[0])
 	if err != nil {
 		return nil, err
@@ -206,7 +207,7 @@ func (k *comparison) temporary(ctx context.Context, t *sink.Compared) (*maker, e
 
 // insert writes rows; where one of them is refused, it halves them until it has
 // found it.
-func (k *comparison) insert(ctx context.Context, t *sink.Compared, m *maker, rows []row.Row, prints []sink.Print, first int) error {
+func (k *comparison) insert(ctx context.Context, m *maker, rows []row.Row, prints []sink.Print, first int) error {
 	var args []driver.NamedValue
 	add := func(v any) { args = append(args, driver.NamedValue{Ordinal: len(args) + 1, Value: v}) }
 	written := 0
@@ -232,22 +233,22 @@ func (k *comparison) insert(ctx context.Context, t *sink.Compared, m *maker, row
 	if written == 0 {
 		return nil
 	}
-	one := "(?" + strings.Repeat(",?", len(t.Columns)) + ")"
-	err := k.maker.insert(ctx, "INSERT INTO "+m.name+" (holdfast_at, "+list(t.Columns)+") VALUES "+strings.Repeat(one+",", written-1)+one, args, false)
+	one := "(?" + strings.Repeat(",?", len(m.of.Columns)) + ")"
+	err := k.maker.insert(ctx, "INSERT INTO "+m.name+" (holdfast_at, "+list(m.of.Columns)+") VALUES "+strings.Repeat(one+",", written-1)+one, args, false)
 	switch {
 	case err == nil:
 		return nil
 	case !aboutRow(err):
-		return fmt.Errorf("write rows of table %q to a temporary one: %w", t.Name, err)
+		return fmt.Errorf("write rows of table %q to a temporary one: %w", m.of.Name, err)
 	case len(rows) == 1:
 		prints[0].Refused = err.Error()
 		return nil
 	}
 	half := len(rows) / 2
-	if err := k.insert(ctx, t, m, rows[:half], prints[:half], first); err != nil {
+	if err := k.insert(ctx, m, rows[:half], prints[:half], first); err != nil {
 		return err
 	}
-	return k.insert(ctx, t, m, rows[half:], prints[half:], first+half)
+	return k.insert(ctx, m, rows[half:], prints[half:], first+half)
 }
 
 func decodePrint(v []driver.Value) (p sink.Print, err error) {
