@@ -31,6 +31,7 @@ const (
 type book struct {
 	state *local.State
 	extra *extra
+	lock  *local.Lock // under which it is used
 }
 
 // extra is what the state tells besides cursors.

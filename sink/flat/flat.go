@@ -99,11 +99,12 @@ type Sink struct {
 	watch local.Watch
 	judge func(*row.Row) error // where a test sets it: refuses rows, as a database does
 
-	turn   chan struct{} // holds one token: whoever has it uses what stands below
-	dir    *local.Dir    // nil until it is needed, and after it was moved away
-	store  *local.Store
-	open   map[string]*handle // by name
-	closed bool
+	cursors local.Keeper[*book]
+	turn    chan struct{} // holds one token: whoever has it uses what stands below
+	dir     *local.Dir    // nil until it is needed, and after it was moved away
+	store   *local.Store
+	open    map[string]*handle // by name
+	closed  bool
 
 	closing sync.Once
 }
@@ -131,6 +132,7 @@ func openWatched(url string, opts Options, w local.Watch) (*Sink, error) {
 		return nil, err
 	}
 	s := &Sink{path: path, opts: opts, names: names, watch: w, turn: make(chan struct{}, 1), open: map[string]*handle{}}
+	s.cursors = local.Keeper[*book]{Name: fmt.Sprintf("flat files %q", path), Use: s.use, State: func(b *book) *local.State { return b.state }, Write: s.write}
 	s.turn <- struct{}{}
 	return s, nil
 }
@@ -236,59 +238,25 @@ func (s *Sink) Size() (total int64, err error) {
 // Attach takes the cursor of id over. The state is written anew, so that what
 // a process left in doubt that died is on disk before anybody relies on it.
 func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
-	n := &session{sink: s, id: id}
-	err := s.change(ctx, func(b *book) error {
-		// A power cut leaves no mark at the lock, so each file is looked at.
-		if err := s.recover(b.extra); err != nil {
-			return err
-		}
-		c, err := b.state.Attach(id, instance, start, sound)
-		if err != nil {
-			return err
-		}
-		n.cursor = c.Plain()
-		return nil
-	})
+	// A power cut leaves no mark at the lock, so each file is looked at.
+	held, err := s.cursors.Attach(ctx, local.Claim{ID: id, Instance: instance, Start: start, Sound: sound}, func(b *book) error { return s.recover(b.extra) })
 	if err != nil {
-		return nil, fmt.Errorf("attach to flat files %q: %w", s.path, err)
+		return nil, err
 	}
-	return n, nil
+	return &session{held, s}, nil
 }
 
 // Retire removes the cursor of id.
-func (s *Sink) Retire(ctx context.Context, id sink.ID) error {
-	err := s.change(ctx, func(b *book) error {
-		b.state.Retire(id)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("remove cursor from flat files %q: %w", s.path, err)
-	}
-	return nil
-}
+func (s *Sink) Retire(ctx context.Context, id sink.ID) error { return s.cursors.Retire(ctx, id, nil) }
 
 // Rename makes what belongs to id that of the sink called name.
 func (s *Sink) Rename(ctx context.Context, id sink.ID, name string) error {
-	err := s.change(ctx, func(b *book) error { return b.state.Rename(id, name) })
-	if err != nil {
-		return fmt.Errorf("rename cursor in flat files %q: %w", s.path, err)
-	}
-	return nil
-}
-
-// change calls f and writes the state as f leaves it.
-func (s *Sink) change(ctx context.Context, f func(b *book) error) error {
-	return s.use(ctx, func(_ *local.Lock, b *book) error {
-		if err := f(b); err != nil {
-			return err
-		}
-		return s.write(b)
-	})
+	return s.cursors.Rename(ctx, id, name, nil)
 }
 
 // use waits for its turn and for the lock, and calls f with the state. What an
 // interrupted batch left in the files is cut off first.
-func (s *Sink) use(ctx context.Context, f func(l *local.Lock, b *book) error) (err error) {
+func (s *Sink) use(ctx context.Context, f func(b *book) error) (err error) {
 	select {
 	case <-s.turn:
 	case <-ctx.Done():
@@ -312,7 +280,8 @@ func (s *Sink) use(ctx context.Context, f func(l *local.Lock, b *book) error) (e
 	if err != nil {
 		return err
 	}
-	return f(l, b)
+	b.lock = l
+	return f(b)
 }
 
 // repair makes the files what the state says they are, after a batch that was

@@ -11,43 +11,10 @@ import (
 	"holdfast/sink/local"
 )
 
-// session delivers one stream. What it knows of the cursor is a copy; the
-// cursor itself is read under the lock each time.
+// session delivers one stream.
 type session struct {
-	sink   *Sink
-	id     sink.ID
-	cursor sink.Cursor // as of the last call that read or moved it
-	closed bool
-}
-
-// use calls f with this session's cursor, under the lock.
-func (n *session) use(ctx context.Context, f func(l *local.Lock, b *book, at *local.Cursor) error) error {
-	if n.closed {
-		return errors.New("session is closed")
-	}
-	err := n.sink.use(ctx, func(l *local.Lock, b *book) error {
-		at, err := b.state.Check(n.id, n.cursor)
-		if err != nil {
-			return err
-		}
-		return f(l, b, at)
-	})
-	if err != nil {
-		return fmt.Errorf("flat files %q: %w", n.sink.path, err)
-	}
-	return nil
-}
-
-// Cursor reads the cursor back.
-func (n *session) Cursor(ctx context.Context) (sink.Cursor, error) {
-	err := n.use(ctx, func(_ *local.Lock, _ *book, at *local.Cursor) error {
-		n.cursor = at.Plain()
-		return nil
-	})
-	if err != nil {
-		return sink.Cursor{}, err
-	}
-	return n.cursor, nil
+	*local.Held[*book]
+	sink *Sink
 }
 
 // commit calls f with a batch of lines, and commits those together with the
@@ -55,10 +22,8 @@ func (n *session) Cursor(ctx context.Context) (sink.Cursor, error) {
 // disk and not before: the state is also written on the way.
 func (n *session) commit(ctx context.Context, rejects sink.Rejects, f func(w *writer) (row.Position, error)) error {
 	var to sink.Cursor
-	err := n.use(ctx, func(l *local.Lock, b *book, at *local.Cursor) error {
-		if at.Position() != n.cursor.Position {
-			return fmt.Errorf("cursor stands at seq %d, expected it at %d", at.Seq, n.cursor.Seq)
-		}
+	err := n.UseThere(ctx, func(b *book, at *local.Cursor) error {
+		l := b.lock
 		if err := l.Begin(); err != nil {
 			return fmt.Errorf("mark the lock: %w", err)
 		}
@@ -78,10 +43,11 @@ func (n *session) commit(ctx context.Context, rejects sink.Rejects, f func(w *wr
 		}
 		return err
 	})
-	if err == nil {
-		n.cursor = to
+	if err != nil {
+		return n.sink.cursors.Fail(err)
 	}
-	return err
+	n.At = to
+	return nil
 }
 
 // write appends what f adds, and writes the state with the cursor moved.
@@ -116,12 +82,12 @@ func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 // Retry writes rows that were refused before, and the key of each.
 func (n *session) Retry(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
 	return n.commit(ctx, rejects, func(w *writer) (row.Position, error) {
-		seen, err := n.sink.keys(w.book, retried, n.id)
+		seen, err := n.sink.keys(w.book, retried, n.ID)
 		if err != nil {
 			return row.Position{}, err
 		}
-		number := w.book.state.Number(n.id)
-		return n.cursor.Position, w.all(b, rejects, func(r *row.Row) (fresh bool, mark func() error) {
+		number := w.book.state.Number(n.ID)
+		return n.At.Position, w.all(b, rejects, func(r *row.Row) (fresh bool, mark func() error) {
 			key := fmt.Sprint(r.Seq)
 			if seen[key] {
 				return false, nil
@@ -143,17 +109,17 @@ func (n *session) Move(ctx context.Context, to row.Position, missing []row.Damag
 		if len(missing) == 0 {
 			return to, nil
 		}
-		seen, err := n.sink.keys(w.book, noted, n.id)
+		seen, err := n.sink.keys(w.book, noted, n.ID)
 		if err != nil {
 			return to, err
 		}
 		if w.book.extra.Tables[gaps] == nil {
 			w.tell(gaps, gapColumns)
 		}
-		number := row.Text(fmt.Sprint(w.book.state.Number(n.id)))
+		number := row.Text(fmt.Sprint(w.book.state.Number(n.ID)))
 		now := row.Text(time.Now().UTC().Format(time.RFC3339))
 		for _, g := range missing {
-			key := fmt.Sprintf("%d-%d", g.First, g.Last)
+			key := local.GapKey(g)
 			if seen[key] {
 				continue
 			}
@@ -161,17 +127,11 @@ func (n *session) Move(ctx context.Context, to row.Position, missing []row.Damag
 			if err := w.own(noted, number, row.Text(key)); err != nil {
 				return to, err
 			}
-			if err := w.own(n.sink.names.gapFile(), row.Text(n.id.StreamID), row.Text(n.id.Stream), row.Text(n.id.Sink),
+			if err := w.own(n.sink.names.gapFile(), row.Text(n.ID.StreamID), row.Text(n.ID.Stream), row.Text(n.ID.Sink),
 				row.Text(fmt.Sprint(g.First)), row.Text(fmt.Sprint(g.Last)), row.Text(g.What), now); err != nil {
 				return to, err
 			}
 		}
 		return to, nil
 	})
-}
-
-// Close gives the session up. The files stay with the sink.
-func (n *session) Close() error {
-	n.closed = true
-	return nil
 }

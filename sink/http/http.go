@@ -73,10 +73,11 @@ type Sink struct {
 	client *nethttp.Client
 	watch  local.Watch
 
-	turn   chan struct{} // holds one token: whoever has it uses what stands below
-	dir    *local.Dir    // nil until it is needed
-	store  *local.Store
-	closed bool
+	cursors local.Keeper[*book]
+	turn    chan struct{} // holds one token: whoever has it uses what stands below
+	dir     *local.Dir    // nil until it is needed
+	store   *local.Store
+	closed  bool
 
 	ctx     context.Context // ends with the sink
 	stop    context.CancelFunc
@@ -117,6 +118,7 @@ func Open(address string, opts Options) (*Sink, error) {
 		return bad("%w", err)
 	}
 	s := &Sink{url: u, opts: opts, turn: make(chan struct{}, 1)}
+	s.cursors = local.Keeper[*book]{Name: fmt.Sprintf("HTTP sink %q", u.Redacted()), Use: s.use, State: func(b *book) *local.State { return b.state }, Write: s.write}
 	s.client = &nethttp.Client{Transport: transport, CheckRedirect: sameHost}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.turn <- struct{}{}
@@ -340,62 +342,37 @@ func (s *Sink) use(ctx context.Context, f func(b *book) error) (err error) {
 	return f(b)
 }
 
-// change calls f and writes the state as f leaves it.
-func (s *Sink) change(ctx context.Context, f func(b *book) error) error {
-	return s.use(ctx, func(b *book) (err error) {
-		if err := f(b); err != nil {
-			return err
-		}
-		if b.state.Extra, err = json.Marshal(b.progress); err != nil {
-			return fmt.Errorf("write state: %w", err)
-		}
-		return s.store.Replace(b.state)
-	})
+// write puts b on disk, in place of what was there.
+func (s *Sink) write(b *book) (err error) {
+	if b.state.Extra, err = json.Marshal(b.progress); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return s.store.Replace(b.state)
 }
 
 // Attach takes the cursor of id over.
 func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
-	n := &session{sink: s, id: id}
-	err := s.change(ctx, func(b *book) error {
-		c, err := b.state.Attach(id, instance, start, sound)
-		if err != nil {
-			return err
-		}
-		n.cursor = c.Plain()
+	n := &session{sink: s}
+	held, err := s.cursors.Attach(ctx, local.Claim{ID: id, Instance: instance, Start: start, Sound: sound}, func(b *book) error {
 		n.progress = *b.of(id)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("attach to HTTP sink %q: %w", s.url.Redacted(), err)
+		return nil, err
 	}
+	n.Held = held
 	return n, nil
 }
 
 // Retire removes the cursor of id.
 func (s *Sink) Retire(ctx context.Context, id sink.ID) error {
-	err := s.change(ctx, func(b *book) error {
-		b.state.Retire(id)
-		b.forget(id)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("remove cursor of HTTP sink %q: %w", s.url.Redacted(), err)
-	}
-	return nil
+	return s.cursors.Retire(ctx, id, func(b *book) { b.forget(id) })
 }
 
 // Rename makes what belongs to id that of the sink called name.
 func (s *Sink) Rename(ctx context.Context, id sink.ID, name string) error {
-	err := s.change(ctx, func(b *book) error {
-		if err := b.state.Rename(id, name); err != nil {
-			return err
-		}
+	return s.cursors.Rename(ctx, id, name, func(b *book) {
 		b.forget(sink.ID{StreamID: id.StreamID, Sink: name})
 		b.of(id).Sink = name
-		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("rename cursor of HTTP sink %q: %w", s.url.Redacted(), err)
-	}
-	return nil
 }

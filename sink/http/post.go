@@ -120,9 +120,9 @@ func (n *session) request(ctx context.Context, q request) (*nethttp.Request, err
 	h.Set("Content-Type", "application/x-ndjson")
 	h.Set("User-Agent", "holdfast")
 	h.Set("Idempotency-Key", q.key)
-	h.Set("Holdfast-Stream", url.PathEscape(n.id.Stream))
-	h.Set("Holdfast-Stream-Id", url.PathEscape(n.id.StreamID))
-	h.Set("Holdfast-Sink", url.PathEscape(n.id.Sink))
+	h.Set("Holdfast-Stream", url.PathEscape(n.ID.Stream))
+	h.Set("Holdfast-Stream-Id", url.PathEscape(n.ID.StreamID))
+	h.Set("Holdfast-Sink", url.PathEscape(n.ID.Sink))
 	h.Set("Holdfast-First-Seq", strconv.FormatUint(q.first, 10))
 	h.Set("Holdfast-Last-Seq", strconv.FormatUint(q.last, 10))
 	h.Set("Holdfast-Rows", strconv.Itoa(q.rows))
@@ -134,7 +134,7 @@ func (n *session) request(ctx context.Context, q request) (*nethttp.Request, err
 
 // key names the request of rows first to last, the same whenever it is sent.
 func (n *session) key(what string, first, last uint64) string {
-	return fmt.Sprintf("%s.%s.%s%d-%d", url.PathEscape(n.id.StreamID), url.PathEscape(n.id.Sink), what, first, last)
+	return fmt.Sprintf("%s.%s.%s%d-%d", url.PathEscape(n.ID.StreamID), url.PathEscape(n.ID.Sink), what, first, last)
 }
 
 // judge says what an answer that is not 2xx means.

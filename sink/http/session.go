@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -14,69 +13,33 @@ import (
 	"holdfast/sink/local"
 )
 
-const (
-	retried = "retried" // keys of the rows that were retried
-	noted   = "gaps"    // keys of the gaps that were told
-)
-
-// session delivers one stream. What it knows of the cursor is a copy; the
-// cursor itself is read under the lock each time.
+// session delivers one stream.
 type session struct {
+	*local.Held[*book]
 	sink      *Sink
-	id        sink.ID
-	cursor    sink.Cursor // as of the last call that read or moved it
-	progress  progress    // what it knows, which may be more than what is on disk
-	notBefore time.Time   // when the receiver wants to be asked again
-	closed    bool
+	progress  progress  // what it knows, which may be more than what is on disk
+	notBefore time.Time // when the receiver wants to be asked again
 }
 
-func (n *session) fail(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("HTTP sink %q: %w", n.sink.url.Redacted(), err)
-}
+func (n *session) fail(err error) error { return n.sink.cursors.Fail(err) }
 
-// locked calls f with this session's cursor; the state is written as f leaves
-// it where change says so.
-func (n *session) locked(ctx context.Context, change bool, f func(b *book, at *local.Cursor) error) error {
-	if n.closed {
-		return errors.New("session is closed")
-	}
-	how := n.sink.use
-	if change {
-		how = n.sink.change
-	}
-	return how(ctx, func(b *book) error {
-		at, err := b.state.Check(n.id, n.cursor)
-		if err != nil {
+// change calls f with this session's cursor, and writes the state as f leaves
+// it.
+func (n *session) change(ctx context.Context, f func(b *book, at *local.Cursor) error) error {
+	return n.UseThere(ctx, func(b *book, at *local.Cursor) error {
+		if err := f(b, at); err != nil {
 			return err
 		}
-		if change && at.Position() != n.cursor.Position {
-			return fmt.Errorf("cursor stands at seq %d, expected it at %d", at.Seq, n.cursor.Seq)
-		}
-		return f(b, at)
+		return n.sink.write(b)
 	})
-}
-
-// Cursor reads the cursor back.
-func (n *session) Cursor(ctx context.Context) (sink.Cursor, error) {
-	err := n.locked(ctx, false, func(_ *book, at *local.Cursor) error {
-		n.cursor = at.Plain()
-		return nil
-	})
-	if err != nil {
-		return sink.Cursor{}, n.fail(err)
-	}
-	return n.cursor, nil
 }
 
 // save writes progress, and with it the cursor where to says so.
 func (n *session) save(ctx context.Context, p progress, to *row.Position) error {
 	var now sink.Cursor
-	err := n.locked(ctx, true, func(b *book, at *local.Cursor) error {
-		p.StreamID, p.Sink = n.id.StreamID, n.id.Sink
-		*b.of(n.id) = p
+	err := n.change(ctx, func(b *book, at *local.Cursor) error {
+		p.StreamID, p.Sink = n.ID.StreamID, n.ID.Sink
+		*b.of(n.ID) = p
 		if to != nil {
 			at.Set(*to)
 		}
@@ -84,7 +47,7 @@ func (n *session) save(ctx context.Context, p progress, to *row.Position) error 
 		return nil
 	})
 	if err == nil {
-		n.cursor, n.progress = now, p
+		n.At, n.progress = now, p
 	}
 	return err
 }
@@ -92,11 +55,8 @@ func (n *session) save(ctx context.Context, p progress, to *row.Position) error 
 // Apply posts the rows of b that the receiver does not have, then moves the
 // cursor.
 func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
-	if n.closed {
-		return n.fail(errors.New("session is closed"))
-	}
 	// Asked before anything is sent, so that a fenced session sends nothing.
-	if err := n.locked(ctx, false, func(*book, *local.Cursor) error { return nil }); err != nil {
+	if err := n.Use(ctx, func(*book, *local.Cursor) error { return nil }); err != nil {
 		return n.fail(err)
 	}
 	d := &delivery{session: n, ctx: ctx, rejects: rejects, taken: n.progress.Taken}
@@ -125,8 +85,8 @@ func (n *session) Move(ctx context.Context, to row.Position, missing []row.Damag
 
 // tell posts one gap, once.
 func (n *session) tell(ctx context.Context, g row.Damage) error {
-	key := fmt.Sprintf("%d-%d", g.First, g.Last)
-	had, _, err := n.keys(ctx, noted)
+	key := local.GapKey(g)
+	had, _, err := n.keys(ctx, local.Noted)
 	if err != nil || had[key] {
 		return err
 	}
@@ -138,38 +98,35 @@ func (n *session) tell(ctx context.Context, g row.Damage) error {
 	var refused *refusedError
 	if errors.As(err, &refused) {
 		n.sink.opts.Log.Warn("receiver refuses to be told of a gap; it is noted in the sink's directory only",
-			"sink", n.id.Sink, "stream", n.id.Stream, "first", g.First, "last", g.Last, "answer", refused.text)
+			"sink", n.ID.Sink, "stream", n.ID.Stream, "first", g.First, "last", g.Last, "answer", refused.text)
 		err = nil
 	}
 	if err != nil {
 		return err
 	}
-	return n.addKeys(ctx, noted, []string{key})
+	return n.addKeys(ctx, local.Noted, []string{key})
 }
 
 // keys reads the keys of a file.
 func (n *session) keys(ctx context.Context, name string) (had map[string]bool, number uint64, err error) {
-	err = n.locked(ctx, true, func(b *book, _ *local.Cursor) (err error) {
-		number = b.state.Number(n.id) // written before anything is numbered by it
-		had, err = n.sink.store.ReadKeys(name, b.state, n.id)
+	err = n.change(ctx, func(b *book, _ *local.Cursor) (err error) {
+		number = b.state.Number(n.ID) // written before anything is numbered by it
+		had, err = n.sink.store.ReadKeys(name, b.state, n.ID)
 		return err
 	})
 	return had, number, err
 }
 
 func (n *session) addKeys(ctx context.Context, name string, keys []string) error {
-	return n.locked(ctx, false, func(b *book, _ *local.Cursor) error {
-		return n.sink.store.AddKeys(name, b.state.Number(n.id), keys)
+	return n.Use(ctx, func(b *book, _ *local.Cursor) error {
+		return n.sink.store.AddKeys(name, b.state.Number(n.ID), keys)
 	})
 }
 
 // Retry posts rows that were refused before, and notes the seq of each that
 // is taken.
 func (n *session) Retry(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
-	if n.closed {
-		return n.fail(errors.New("session is closed"))
-	}
-	had, _, err := n.keys(ctx, retried)
+	had, _, err := n.keys(ctx, local.Retried)
 	if err != nil {
 		return n.fail(err)
 	}
@@ -178,12 +135,6 @@ func (n *session) Retry(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 		err = d.settle()
 	}
 	return n.fail(err)
-}
-
-// Close gives the session up.
-func (n *session) Close() error {
-	n.closed = true
-	return nil
 }
 
 // delivery is one batch on its way.
@@ -294,7 +245,7 @@ func (d *delivery) took(rows []row.Row) error {
 	for i := range rows {
 		keys[i] = strconv.FormatUint(rows[i].Seq, 10)
 	}
-	return d.session.addKeys(d.ctx, retried, keys)
+	return d.session.addKeys(d.ctx, local.Retried, keys)
 }
 
 // announce puts on disk which rows the next request has, so that it is the

@@ -47,10 +47,11 @@ type Options struct {
 
 // Sink fills one cache. Several streams share it, one batch at a time.
 type Sink struct {
-	path  string
-	opts  Options
-	watch local.Watch
-	judge func(*row.Row) error // where a test sets it: refuses rows, as a database does
+	path    string
+	opts    Options
+	watch   local.Watch
+	cursors local.Keeper[*book]
+	judge   func(*row.Row) error // where a test sets it: refuses rows, as a database does
 
 	turn   chan struct{} // holds one token: whoever has it uses what stands below
 	dir    *local.Dir    // of the cursor
@@ -97,6 +98,7 @@ func openWatched(url string, opts Options, w local.Watch) (*Sink, error) {
 	}
 	s := &Sink{path: path, opts: opts, watch: w, turn: make(chan struct{}, 1), dir: d, store: local.NewStore(d, ".")}
 	s.turn <- struct{}{}
+	s.cursors = local.Keeper[*book]{Name: fmt.Sprintf("message cache %q", path), Use: s.use, State: func(b *book) *local.State { return b.state }, Write: s.write}
 	return s, nil
 }
 
@@ -184,49 +186,21 @@ func (s *Sink) write(b *book) (err error) {
 	return s.store.Replace(b.state)
 }
 
-func (s *Sink) change(ctx context.Context, f func(b *book) error) error {
-	return s.use(ctx, func(b *book) error {
-		if err := f(b); err != nil {
-			return err
-		}
-		return s.write(b)
-	})
-}
-
 // Attach takes the cursor of id over.
 func (s *Sink) Attach(ctx context.Context, id sink.ID, instance string, start row.Position, sound func(sink.Cursor) error) (sink.Session, error) {
-	n := &session{sink: s, id: id}
-	err := s.change(ctx, func(b *book) error {
-		c, err := b.state.Attach(id, instance, start, sound)
-		if err == nil {
-			n.cursor = c.Plain()
-		}
-		return err
-	})
+	held, err := s.cursors.Attach(ctx, local.Claim{ID: id, Instance: instance, Start: start, Sound: sound}, nil)
 	if err != nil {
-		return nil, fmt.Errorf("attach to message cache %q: %w", s.path, err)
+		return nil, err
 	}
-	return n, nil
+	return &session{held, s}, nil
 }
 
 // Retire removes the cursor of id.
-func (s *Sink) Retire(ctx context.Context, id sink.ID) error {
-	err := s.change(ctx, func(b *book) error {
-		b.state.Retire(id)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("remove cursor of message cache %q: %w", s.path, err)
-	}
-	return nil
-}
+func (s *Sink) Retire(ctx context.Context, id sink.ID) error { return s.cursors.Retire(ctx, id, nil) }
 
 // Rename makes what belongs to id that of the sink called name.
 func (s *Sink) Rename(ctx context.Context, id sink.ID, name string) error {
-	if err := s.change(ctx, func(b *book) error { return b.state.Rename(id, name) }); err != nil {
-		return fmt.Errorf("rename cursor of message cache %q: %w", s.path, err)
-	}
-	return nil
+	return s.cursors.Rename(ctx, id, name, nil)
 }
 
 // pollCache is how often a cache that another process holds is tried.

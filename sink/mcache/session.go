@@ -2,7 +2,6 @@ package mcache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,59 +12,18 @@ import (
 	"holdfast/sink/local"
 )
 
-const (
-	retried = "retried" // keys of the rows that were retried
-	noted   = "gaps"    // keys of the gaps that were told
-)
-
-// session delivers one stream. What it knows of the cursor is a copy; the
-// cursor itself is read under the lock each time.
+// session delivers one stream.
 type session struct {
-	sink   *Sink
-	id     sink.ID
-	cursor sink.Cursor // as of the last call that read or moved it
-	closed bool
-}
-
-// use calls f with this session's cursor, under the lock.
-func (n *session) use(ctx context.Context, f func(b *book, at *local.Cursor) error) error {
-	if n.closed {
-		return errors.New("session is closed")
-	}
-	err := n.sink.use(ctx, func(b *book) error {
-		at, err := b.state.Check(n.id, n.cursor)
-		if err != nil {
-			return err
-		}
-		return f(b, at)
-	})
-	if err != nil {
-		return fmt.Errorf("message cache %q: %w", n.sink.path, err)
-	}
-	return nil
-}
-
-// Cursor reads the cursor back.
-func (n *session) Cursor(ctx context.Context) (sink.Cursor, error) {
-	err := n.use(ctx, func(_ *book, at *local.Cursor) error {
-		n.cursor = at.Plain()
-		return nil
-	})
-	if err != nil {
-		return sink.Cursor{}, err
-	}
-	return n.cursor, nil
+	*local.Held[*book]
+	sink *Sink
 }
 
 // commit calls f with a batch of records, and commits those together with the
 // cursor at the place that f returns.
 func (n *session) commit(ctx context.Context, rejects sink.Rejects, f func(w *writer) (row.Position, error)) error {
 	var to sink.Cursor
-	err := n.use(ctx, func(b *book, at *local.Cursor) error {
-		if at.Position() != n.cursor.Position {
-			return fmt.Errorf("cursor stands at seq %d, expected it at %d", at.Seq, n.cursor.Seq)
-		}
-		w := &writer{ctx: ctx, sink: n.sink, rejects: rejects, number: b.state.Number(n.id), state: b.state}
+	err := n.UseThere(ctx, func(b *book, at *local.Cursor) error {
+		w := &writer{ctx: ctx, sink: n.sink, rejects: rejects, number: b.state.Number(n.ID), state: b.state}
 		defer w.close()
 		end, err := f(w)
 		if err == nil {
@@ -87,10 +45,11 @@ func (n *session) commit(ctx context.Context, rejects sink.Rejects, f func(w *wr
 		}
 		return nil
 	})
-	if err == nil {
-		n.cursor = to
+	if err != nil {
+		return n.sink.cursors.Fail(err)
 	}
-	return err
+	n.At = to
+	return nil
 }
 
 // Apply commits b and the cursor.
@@ -106,12 +65,12 @@ func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 // Retry writes rows that were refused before, and the key of each.
 func (n *session) Retry(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
 	return n.commit(ctx, rejects, func(w *writer) (row.Position, error) {
-		seen, err := n.sink.store.ReadKeys(retried, w.state, n.id)
+		seen, err := n.sink.store.ReadKeys(local.Retried, w.state, n.ID)
 		if err != nil {
 			return row.Position{}, err
 		}
-		w.keyFile = retried
-		return n.cursor.Position, w.all(b, seen)
+		w.keyFile = local.Retried
+		return n.At.Position, w.all(b, seen)
 	})
 }
 
@@ -123,20 +82,20 @@ var gapColumns = []row.Column{{Name: "stream_id"}, {Name: "stream"}, {Name: "sin
 // Move puts the cursor to a place, and tells of gaps.
 func (n *session) Move(ctx context.Context, to row.Position, missing []row.Damage) error {
 	return n.commit(ctx, nil, func(w *writer) (row.Position, error) {
-		seen, err := n.sink.store.ReadKeys(noted, w.state, n.id)
+		seen, err := n.sink.store.ReadKeys(local.Noted, w.state, n.ID)
 		if err != nil {
 			return to, err
 		}
-		w.keyFile = noted
+		w.keyFile = local.Noted
 		schema := &row.Schema{Table: gapTable, Columns: gapColumns}
 		for _, g := range missing {
-			key := fmt.Sprintf("%d-%d", g.First, g.Last)
+			key := local.GapKey(g)
 			if seen[key] {
 				continue
 			}
 			seen[key] = true
 			r := &row.Row{Schema: schema, Values: []row.Value{
-				row.Text(n.id.StreamID), row.Text(n.id.Stream), row.Text(n.id.Sink), row.Text(strconv.FormatUint(g.First, 10)),
+				row.Text(n.ID.StreamID), row.Text(n.ID.Stream), row.Text(n.ID.Sink), row.Text(strconv.FormatUint(g.First, 10)),
 				row.Text(strconv.FormatUint(g.Last, 10)), row.Text(strings.ToValidUTF8(g.What, "?")), row.Text(time.Now().UTC().Format(time.RFC3339)),
 			}}
 			if err := w.put(r); err != nil {
@@ -146,10 +105,4 @@ func (n *session) Move(ctx context.Context, to row.Position, missing []row.Damag
 		}
 		return to, nil
 	})
-}
-
-// Close gives the session up.
-func (n *session) Close() error {
-	n.closed = true
-	return nil
 }

@@ -16,7 +16,7 @@ import (
 const kamailioKeys = "  dedupe:\n" +
 	"    acc: {window: 1h, key: [callid, method, from_tag, to_tag, sip_code, time]}\n" +
 	"    missed_calls: {window: 1h, key: [callid, method, from_tag, to_tag, sip_code, time]}\n" +
-	"    acc_cdrs: {window: 1h, key: [call_id, start_time, end_time]}\n"
+	"    acc_cdrs: {window: 1h, key: [call_id, start_time, end_time, duration]}\n"
 
 // The columns of acc and missed_calls with time_mode 2, and of acc_cdrs, in the
 // order in which Kamailio has them.
