@@ -1,12 +1,9 @@
 package flat
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -51,37 +48,10 @@ func child() {
 // TestKilled kills a process again and again at any moment, and finds each row
 // once, and all that it said it had committed.
 func TestKilled(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	said := 0
 	for range 8 {
-		c := exec.Command(self)
-		c.Env = append(os.Environ(), childDir+"="+dir)
-		out, err := c.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		for want := rand.IntN(60) + 1; want > 0 && lines.Scan(); want-- {
-			if _, err := fmt.Sscanf(lines.Text(), "%d", &said); err != nil {
-				t.Fatalf("the child said %q", lines.Text())
-			}
-		}
-		// It works on while it is killed, so this is any moment of a batch.
-		time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond)
-		if err := c.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		for lines.Scan() {
-			_, _ = fmt.Sscanf(lines.Text(), "%d", &said)
-		}
-		_ = c.Wait() // it was killed
+		said = max(said, sinktest.KillChild(t, childDir+"="+dir, 60))
 	}
 	s := mustOpen(t, dir, Options{})
 	at, err := mustAttach(t, s).Cursor(context.Background())

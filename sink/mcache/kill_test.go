@@ -1,13 +1,11 @@
 package mcache
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -79,10 +77,6 @@ func ack(t *testing.T, dir string, some int) (acked int) {
 // while messages are taken off in between: each row is in the cache once, in
 // order, and all that it said it had committed.
 func TestKilled(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	rounds := 6
 	if os.Getenv("HOLDFAST_LONG") != "" {
 		rounds = 100
@@ -94,7 +88,7 @@ func TestKilled(t *testing.T) {
 	}
 	said, acked := 0, 0
 	for round := range rounds {
-		said = max(said, killOnce(t, self, dir))
+		said = max(said, sinktest.KillChild(t, childDir+"="+dir, 25))
 		s, err := Open(cache, killOptions(dir))
 		if err != nil {
 			t.Fatal(err)
@@ -137,35 +131,4 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d rows, over %d kills; %d were read meanwhile", said, rounds, acked)
-}
-
-// killOnce starts the child, and kills it after some batches. It returns the
-// last row that the child said it had committed.
-func killOnce(t *testing.T, self, dir string) (said int) {
-	t.Helper()
-	c := exec.Command(self)
-	c.Env = append(os.Environ(), childDir+"="+dir)
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for want := rand.IntN(25) + 1; want > 0 && lines.Scan(); want-- {
-		if _, err := fmt.Sscanf(lines.Text(), "%d", &said); err != nil {
-			t.Fatalf("the child said %q", lines.Text())
-		}
-	}
-	// It works on while it is killed, so this is any moment of a batch.
-	time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond)
-	if err := c.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	for lines.Scan() {
-		_, _ = fmt.Sscanf(lines.Text(), "%d", &said)
-	}
-	_ = c.Wait() // it was killed
-	return said
 }
