@@ -113,7 +113,7 @@ func TestKamailioFollowed(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("%s: acc %d, missed_calls %d, acc_cdrs %d", k.name, total(written["acc"]), total(written["missed_calls"]), total(written["acc_cdrs"]))
+		t.Logf("%s: %d files in the archive, %d kills: acc %d, missed_calls %d, acc_cdrs %d", k.name, len(archived), rounds, total(written["acc"]), total(written["missed_calls"]), total(written["acc_cdrs"]))
 	}
 }
 
