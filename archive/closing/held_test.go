@@ -69,7 +69,7 @@ func TestHeldByKeys(t *testing.T) {
 		for _, n := range sizes {
 			b.big(from, n)
 			s := b.session()
-			most := [2]int64{}
+			most := reading{}
 			if b.name == "PostgreSQL" {
 				s.Watch(func(statement string) error { return b.touched(s, statement, &most) })
 			}
@@ -80,8 +80,8 @@ func TestHeldByKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("%s: %d rows in each of 11 tables: locked for %v, steps behind the swap %v, the whole run %v, %d rows read under the lock",
-				b.name, n, r.Held.Round(time.Millisecond), r.Moved.Round(time.Millisecond), time.Since(began).Round(time.Second), most[1])
-			read = append(read, most[1])
+				b.name, n, r.Held.Round(time.Millisecond), r.Moved.Round(time.Millisecond), time.Since(began).Round(time.Second), most.most)
+			read = append(read, most.most)
 			if got := b.number("SELECT count(*) FROM invoice_entry"); got != 50 {
 				t.Errorf("%d rows stayed, want 50", got)
 			}

@@ -8,10 +8,16 @@ import (
 	"holdfast/archive/dialect"
 )
 
+// reading is what a session has read under a lock.
+type reading struct {
+	locked       bool // by the transaction that is open
+	before, most int64
+}
+
 // touched is called before each statement of a session, COMMIT included. Where
 // the transaction that ends holds all tables of the family, it notes how many
 // rows of tables it has read.
-func (b *anyBase) touched(s *dialect.Session, statement string, read *[2]int64) error {
+func (b *anyBase) touched(s *dialect.Session, statement string, read *reading) error {
 	locks := strings.Contains(statement, "LOCK TABLE")
 	if statement != "COMMIT" && !locks {
 		return nil
@@ -29,9 +35,12 @@ func (b *anyBase) touched(s *dialect.Session, statement string, read *[2]int64) 
 	n, err := strconv.ParseInt(rows[0][1], 10, 64)
 	switch {
 	case locks:
-		read[0] = n // what earlier transactions read and have not told yet
-	case held >= len(b.f.Tables):
-		read[1] = max(read[1], n-read[0])
+		read.before, read.locked = n, true // what earlier transactions read and have not told yet
+	case read.locked && held >= len(b.f.Tables):
+		read.most = max(read.most, n-read.before)
+		fallthrough
+	default:
+		read.locked = false
 	}
 	return err
 }

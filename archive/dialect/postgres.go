@@ -118,12 +118,13 @@ const lockTimeout = 400 * time.Millisecond
 
 // exclusive keeps the planner from reading whole tables, as it would where it
 // knows nothing of them yet: everything that is done under a lock has a key.
+// Nor may it compile what it takes for expensive: that takes longer.
 func (p *postgres) exclusive(ctx context.Context, s *Session, tables []string, what func(q Querier) error) (held time.Duration, err error) {
 	var names []string
 	for _, t := range tables {
 		names = append(names, p.Quote(t))
 	}
-	lock := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; LOCK TABLE %s IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = off",
+	lock := fmt.Sprintf("SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d; LOCK TABLE %s IN ACCESS EXCLUSIVE MODE; SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = off; SET LOCAL jit = off",
 		lockTimeout.Milliseconds(), 2*lockTimeout.Milliseconds(), strings.Join(names, ", "))
 	var began time.Time
 	err = s.In(ctx, func(q Querier) error {
