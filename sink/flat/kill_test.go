@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -48,10 +49,16 @@ func child() {
 // TestKilled kills a process again and again at any moment, and finds each row
 // once, and all that it said it had committed.
 func TestKilled(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	said := 0
 	for range 8 {
-		said = max(said, sinktest.KillChild(t, childDir+"="+dir, 60))
+		c := exec.Command(self)
+		c.Env = append(os.Environ(), childDir+"="+dir)
+		said = max(said, sinktest.KillChild(t, c, 60))
 	}
 	s := mustOpen(t, dir, Options{})
 	at, err := mustAttach(t, s).Cursor(context.Background())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,6 +82,10 @@ func TestKilled(t *testing.T) {
 	if os.Getenv("HOLDFAST_LONG") != "" {
 		rounds = 100
 	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	cache := filepath.Join(dir, "cache")
 	if err := os.Mkdir(cache, 0o755); err != nil {
@@ -88,7 +93,9 @@ func TestKilled(t *testing.T) {
 	}
 	said, acked := 0, 0
 	for round := range rounds {
-		said = max(said, sinktest.KillChild(t, childDir+"="+dir, 25))
+		c := exec.Command(self)
+		c.Env = append(os.Environ(), childDir+"="+dir)
+		said = max(said, sinktest.KillChild(t, c, 25))
 		s, err := Open(cache, killOptions(dir))
 		if err != nil {
 			t.Fatal(err)

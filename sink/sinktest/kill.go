@@ -4,24 +4,17 @@ import (
 	"bufio"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"testing"
 	"time"
 )
 
-// KillChild starts the test's own binary with an addition to its environment,
-// which makes it deliver and say in a line of its own the last seq of each batch
-// that is committed. After at most the given number of lines it kills it, at any
-// moment of a batch. It returns the last seq that the child said; 0: none.
-func KillChild(t *testing.T, env string, most int) (said int) {
+// KillChild starts a program that delivers and says in a line of its own the
+// last seq of each batch that is committed: the test's own binary, told to do so.
+// After at most the given number of lines it kills it, at any moment of a batch.
+// It returns the last seq that the child said; 0: none.
+func KillChild(t *testing.T, c *exec.Cmd, most int) (said int) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(self)
-	c.Env = append(os.Environ(), env)
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
