@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 	"holdfast/row"
 )
@@ -34,9 +35,9 @@ func (e *DamageError) Error() string {
 
 // Read returns the durable rows that o asks for, in the order of their seq,
 // each transaction whole. A row is valid until the loop goes on. Where rows
-// cannot be read it gives a *DamageError and goes on behind it; any other
-// error is the last thing it gives. Without Follow it ends with what was
-// there when it began.
+// cannot be read, or were rolled away before it came to them, it gives a
+// *DamageError and goes on behind it; any other error is the last thing it
+// gives. Without Follow it ends with what was there when it began.
 func (db *DB) Read(ctx context.Context, o ReadOptions) iter.Seq2[*row.Row, error] {
 	return func(yield func(*row.Row, error) bool) {
 		s, err := db.find(o.Stream)
@@ -44,15 +45,23 @@ func (db *DB) Read(ctx context.Context, o ReadOptions) iter.Seq2[*row.Row, error
 			yield(nil, err)
 			return
 		}
+		f := &reading{o: o, end: s.journal.End().Seq, yield: yield, next: o.From}
 		r, err := s.reader(o.From)
-		if err != nil {
-			yield(nil, err)
-			return
+		if errors.Is(err, journal.ErrGone) {
+			err = fault.New(fault.UndefinedObject, "row %d of stream %q is no longer kept", o.From, s.Name).
+				Because(err).WithHint("leave out where to begin, and it begins with the oldest")
 		}
-		f := &reading{o: o, end: s.journal.End().Seq, yield: yield}
-		err = f.run(ctx, r)
-		if cerr := r.Close(); err == nil {
-			err = cerr
+		for err == nil {
+			err = f.run(ctx, r)
+			if cerr := r.Close(); err == nil {
+				err = cerr
+			}
+			if !errors.Is(err, journal.ErrGone) {
+				break
+			}
+			if r, err = s.reader(0); err == nil {
+				f.overtaken(s.Name, r.At()-1)
+			}
 		}
 		if err != nil && !f.stopped {
 			yield(nil, err)
@@ -83,6 +92,22 @@ type reading struct {
 	yield   func(*row.Row, error) bool
 	given   int
 	stopped bool // yield has said that it wants no more
+	next    uint64
+}
+
+// overtaken says that a roll has removed rows, up to one, before they were
+// read.
+func (f *reading) overtaken(stream string, last uint64) {
+	f.next = max(f.next, 1)
+	if !f.o.Follow && last >= f.end { // nothing is left of what there was
+		last, f.stopped = f.end, true
+	}
+	if last < f.next {
+		return
+	}
+	d := row.Damage{Stream: stream, First: f.next, Last: last, What: "rolled away while they were read", Gap: true, Rolled: true}
+	f.next = last + 1
+	f.stopped = !f.yield(nil, &DamageError{d}) || f.stopped
 }
 
 func (f *reading) run(ctx context.Context, r *journal.Reader) error {
@@ -98,6 +123,7 @@ func (f *reading) run(ctx context.Context, r *journal.Reader) error {
 			return err
 		}
 		f.block(b)
+		f.next = b.End.Seq + 1
 		if !f.o.Follow && b.End.Seq >= f.end {
 			return nil
 		}

@@ -98,7 +98,12 @@ func (db *DB) journalOptions(s Stream) journal.Options {
 	if !rolls(s.Name) {
 		return o
 	}
-	o.Removed = func(r journal.Removed) { db.ledger.removed(s.Name, r) }
+	o.Removed = func(r journal.Removed) {
+		db.ledger.removed(s.Name, r)
+		if !r.Trash {
+			db.roller.Removed(s.Name, r.Roll, r.Bytes, limitsRule, limitsBy)
+		}
+	}
 	o.Cut, o.Holds = db.roller.Cut(s.Name), db.roller.Holds()
 	if s.Link != "" {
 		o.Room = func(lack int64, drop bool) (bool, error) { return db.roller.MakeRoom(s.Name, lack, drop) }

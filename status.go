@@ -36,6 +36,7 @@ type StreamStatus struct {
 	Gaps     []row.Damage // rows that Repair gave up, the newest ranges
 	GapRows  uint64       // in all of them that are still met
 	Scrub    Scrubbed
+	Rolling  *Rolling // nil where nothing rolls
 
 	Appended  uint64        // rows committed since Open
 	Written   uint64        // bytes written for them
@@ -77,8 +78,11 @@ type SinkStatus struct {
 // Status returns how the database is. It does not wait for a sink.
 func (db *DB) Status() Status {
 	var all Status
+	pins := db.pins()
 	for _, s := range db.streams {
-		all.Streams = append(all.Streams, s.status())
+		one := s.status()
+		one.Rolling = db.rolling(s, pins[s.Name])
+		all.Streams = append(all.Streams, one)
 	}
 	all.Dedupe = db.dedupes()
 	for _, d := range db.deliveries() {

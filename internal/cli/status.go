@@ -122,6 +122,9 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if err := printRolling(w, st.Streams, now); err != nil {
+		return err
+	}
 	for _, s := range st.Streams {
 		if s.Error != "" {
 			fmt.Fprintf(w, "stream %s is %s: %s\n", s.Name, s.State, oneLine(s.Error))

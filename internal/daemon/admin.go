@@ -82,7 +82,7 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 		one := httpapi.StreamStatus{
 			Name: s.Name, ID: s.ID, FirstSeq: s.FirstSeq, EndSeq: s.EndSeq, Segments: s.Segments, Bytes: s.Bytes, LimitBytes: s.Limit,
 			FreeBytes: s.Free, State: s.State, Error: s.Error, ReplaySince: s.Oldest, Damage: s.Damage,
-			Gaps: s.Gaps, GapRows: s.GapRows, Scrub: httpapi.Scrub(s.Scrub),
+			Gaps: s.Gaps, GapRows: s.GapRows, Scrub: httpapi.Scrub(s.Scrub), Rolling: rolling(s.Rolling),
 		}
 		if one.Damage == nil {
 			one.Damage = []row.Damage{}

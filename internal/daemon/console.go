@@ -50,6 +50,7 @@ var views = []view{
 	{pgwire.Topic{Name: "segments", Help: "the newest segments of each stream", Columns: columns(
 		"stream text, segment int8, state text, first_seq int8, rows int8, bytes int8, oldest timestamptz, newest timestamptz")},
 		console.segments},
+	{pgwire.Topic{Name: "rolls", Help: "how each stream rolls: what keeps its oldest rows, what went last", Columns: columns(rollColumns)}, status(rollRows)},
 	{pgwire.Topic{Name: "clients", Help: "the connections to this port", Columns: columns(
 		"pid int8, user text, database text, application_name text, address text, state text, tls bool, since timestamptz, rows int8, received_bytes int8, sent_bytes int8")},
 		console.clients},

@@ -102,6 +102,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		total(descRot, st.Scrub.Damage, st.Name)
 		total(descRounds, st.Scrub.Rounds, st.Name)
 		gauge(descRound, unix(st.Scrub.Ended), st.Name)
+		collectRolling(&st, out)
 	}
 	collectSources(s.Sources, out)
 	for _, k := range s.Sinks {

@@ -53,6 +53,7 @@ type StreamStatus struct {
 	Gaps        []row.Damage `json:"gaps"`                  // rows that repair gave up, the newest ranges
 	GapRows     uint64       `json:"gap_rows"`              // in all of them that are still met
 	Scrub       Scrub        `json:"scrub"`
+	Rolling     *Rolling     `json:"rolling,omitempty"` // missing where nothing rolls
 }
 
 // Scrub is how far the scrubber got, which reads sealed segments again.

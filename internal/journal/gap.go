@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"sort"
+	"strings"
 
 	"holdfast/internal/segment"
 	"holdfast/row"
@@ -176,6 +177,7 @@ func (j *Journal) addGaps(given []gap) error {
 	list := slices.Concat(j.gaps.list, given)
 	j.mu.Unlock()
 	slices.SortFunc(list, func(a, b gap) int { return cmp.Compare(a.First, b.First) })
+	list = merged(list)
 	if err := j.saveGaps(list); err != nil {
 		return err
 	}
@@ -184,6 +186,28 @@ func (j *Journal) addGaps(given []gap) error {
 	j.damage = unrepaired(list, j.damage)
 	j.recovery.Damage = unrepaired(list, j.recovery.Damage)
 	return nil
+}
+
+// several stands before what the last of several rolls and limits did.
+const several = "removed by several rolls and limits; the last: "
+
+// merged makes one gap of those of rolls and limits that follow each other:
+// where the oldest is dropped again and again, each drop makes one. Those of
+// repair stay apart, because each has bytes of its own in the quarantine.
+func merged(list []gap) []gap {
+	out := list[:0:0]
+	for _, g := range list {
+		n := len(out) - 1
+		if n < 0 || !g.Rolled || !out[n].Rolled || out[n].Last+1 != g.First || g.Quarantine != "" || out[n].Quarantine != "" {
+			out = append(out, g)
+			continue
+		}
+		if out[n].What != g.What {
+			out[n].What = several + strings.TrimPrefix(g.What, several)
+		}
+		out[n].Last, out[n].Made = g.Last, max(out[n].Made, g.Made)
+	}
+	return out
 }
 
 // saveGaps writes GAPS anew. mending is held, or Open has not returned.

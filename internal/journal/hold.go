@@ -93,3 +93,25 @@ func (j *Journal) firstKeptLocked() int {
 	}
 	return kept
 }
+
+// HeldBy returns the name of a hold on a segment; "" where there is none.
+func (j *Journal) HeldBy(number uint64) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range j.segs {
+		if s.number == number {
+			return j.heldLocked(s)
+		}
+	}
+	return ""
+}
+
+// Trash returns how many bytes wait in the trash, to be brought back or removed.
+func (j *Journal) Trash() (bytes int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range j.gone {
+		bytes += s.size
+	}
+	return bytes
+}

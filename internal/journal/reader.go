@@ -69,6 +69,9 @@ func (j *Journal) Oldest() row.Position {
 	return row.Position{Seq: p.Seq, Chain: s.header.Before.Chain}
 }
 
+// At returns the seq that the reader goes on with.
+func (r *Reader) At() uint64 { return r.next }
+
 // Next waits for the next block. It is valid until the next call. It returns
 // ctx's error, ErrClosed once the journal is closed and read to its end, or
 // what TryNext returns.

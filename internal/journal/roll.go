@@ -179,7 +179,7 @@ func (j *Journal) lossLocked(segs []*seg, what string) (lost []row.Damage) {
 			d.First = max(d.First, need)
 		}
 		for _, part := range apart(j.gaps.list, d) {
-			if part.Rolled && part.What == what {
+			if part.Rolled && part.What == what && len(within(j.gaps.list, part.First, part.Last)) == 0 {
 				lost = append(lost, part)
 			}
 		}

@@ -21,17 +21,11 @@ type planner struct {
 // state, and returns an error only for a state or a rule that cannot be; a goal
 // that cannot be reached is told in the plan.
 func Make(st *State, rule Rule) (*Plan, error) {
-	if err := st.check(); err != nil {
+	p, err := newPlanner(st)
+	if err != nil {
 		return nil, err
 	}
-	p := &planner{st: st, stores: make([]work, len(st.Stores))}
 	p.plan = Plan{Version: PlanVersion, Rule: rule.Text, Met: true}
-	for i := range st.Stores {
-		p.stores[i] = work{Store: &st.Stores[i], at: i}
-		p.stores[i].survey()
-	}
-	p.arrange()
-	p.inherit()
 	for _, g := range rule.Goals {
 		if err := g.check(st); err != nil {
 			return nil, err
@@ -42,6 +36,21 @@ func Make(st *State, rule Rule) (*Plan, error) {
 	p.gaps()
 	p.steps()
 	return &p.plan, nil
+}
+
+// newPlanner looks at each file of a state once.
+func newPlanner(st *State) (*planner, error) {
+	if err := st.check(); err != nil {
+		return nil, err
+	}
+	p := &planner{st: st, stores: make([]work, len(st.Stores))}
+	for i := range st.Stores {
+		p.stores[i] = work{Store: &st.Stores[i], at: i}
+		p.stores[i].survey()
+	}
+	p.arrange()
+	p.inherit()
+	return p, nil
 }
 
 // pass reaches one goal, as far as it can be reached.

@@ -54,6 +54,9 @@ type Roller struct {
 	streams []Stream
 	holds   []journal.Hold
 	broken  error // why nothing is rolled any more
+
+	accounts accounts
+	pinned   pinned
 }
 
 // Open reads what the last roll committed, and the holds.
@@ -71,6 +74,9 @@ func Open(d disk.FS, o Options) (*Roller, error) {
 	var err error
 	if r.last, err = readRecord(d); err != nil {
 		return nil, err
+	}
+	if r.last != nil {
+		r.accounts.before(r.last)
 	}
 	if r.holds, err = readHolds(d); errors.Is(err, errDamaged) {
 		o.Log.Error("the file of holds is damaged: everything is held until that is settled", "error", err, "do", "holdfast hold remove "+holdsDamaged+", then add the holds again")
@@ -208,11 +214,17 @@ func (r *Roller) Roll(m roll.Message, by string, apply bool) (Result, error) {
 		return Result{}, fault.New(fault.FeatureNotSupported, "maxSizeWarm is not taken: no stream has a warm tier yet").WithHint("leave it out")
 	}
 	plan, err := roll.Make(st, rule)
+	if err == nil && apply && len(plan.Steps) == 0 {
+		r.tried(plan, 0, by, m.Types())
+	}
 	if err != nil || !apply || len(plan.Steps) == 0 {
 		return Result{Plan: plan}, err
 	}
 	return r.carry(plan, by, r.o.Undo)
 }
+
+// limitsBy is who is behind a roll inside a write.
+const limitsBy = "the stream's limits"
 
 // MakeRoom lets the oldest of a stream go, with all that is tied to it, so
 // that lack bytes become free. drop says that rows may go that sinks need,
@@ -246,9 +258,10 @@ func (r *Roller) MakeRoom(stream string, lack int64, drop bool) (bool, error) {
 	}
 	own := slices.ContainsFunc(plan.Steps, func(s roll.Step) bool { return s.Stream == stream })
 	if !own {
+		r.tried(plan, 0, limitsBy, []string{stream})
 		return false, nil
 	}
-	_, err = r.carry(plan, "the stream's limits", 0)
+	_, err = r.carry(plan, limitsBy, 0)
 	return err == nil, err
 }
 
@@ -286,6 +299,7 @@ func (r *Roller) carry(plan *roll.Plan, by string, undo time.Duration) (Result, 
 	if err := r.run(rec, cuts); err != nil {
 		return Result{Plan: plan}, err
 	}
+	r.tried(plan, rec.Serial, by, nil)
 	res := Result{Plan: plan, Serial: rec.Serial}
 	if rec.Until > 0 {
 		res.Until = time.UnixMicro(rec.Until)

@@ -3,6 +3,7 @@ package power
 import (
 	"database/sql"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -34,6 +35,14 @@ sinks: {default: {type: sqlite, path: SINK}}
 roll: {undo: 0s}
 drain: 30s
 `
+
+// What TestRollUnderLoad runs with: little, so that everybody can. The whole is
+// -roll-load 1m -roll-volume 512 -roll-packet 400.
+var (
+	rollLoad   = flag.Duration("roll-load", 12*time.Second, "how long TestRollUnderLoad writes")
+	rollPacket = flag.Int("roll-packet", 40, "budget of its larger stream, in MB")
+	rollVolume = flag.Int("roll-volume", 0, "size of its volume, in MB; 0: as small as the other tests'")
+)
 
 // rolling is a server on a small volume, and those who write to it.
 type rolling struct {
@@ -209,19 +218,27 @@ func (r *rolling) inSink() {
 // heals by itself. Then others fill the volume to the last byte: a roll works
 // all the same. Ten minutes for the load with HOLDFAST_LONG.
 func TestRollUnderLoad(t *testing.T) {
+	if *rollVolume > 0 {
+		how := made["ext4"]
+		defer func() { made["ext4"] = how }()
+		large := how
+		large.size = int64(*rollVolume) << 20
+		made["ext4"] = large
+	}
 	v := newVolume(t, "ext4", mounts.WorkDir(t))
 	v.mount("")
 	r := &rolling{t: t, bin: program(t), data: filepath.Join(v.at, "data"), sink: filepath.Join(t.TempDir(), "sink.db")}
-	during := 12 * time.Second
+	during := *rollLoad
 	if os.Getenv("HOLDFAST_LONG") != "" {
 		during = 10 * time.Minute
 	}
-	limits := map[string]int64{"session": 32 << 20, "packet": 40 << 20}
-	r.serve("60s", 40)
+	limits := map[string]int64{"session": 32 << 20, "packet": int64(*rollPacket) << 20}
+	r.serve("60s", *rollPacket)
 	done := make(chan struct{})
 	most := r.watch(limits, done)
 	r.load(during)
-	for r.acked.Load() < 900 && !t.Failed() { // a slow machine takes longer to come over the budget
+	enough := int64(*rollPacket) * 900 / 40
+	for r.acked.Load() < enough && !t.Failed() { // a slow machine takes longer to come over the budget
 		r.load(time.Second)
 	}
 	close(done)
@@ -243,7 +260,7 @@ func TestRollUnderLoad(t *testing.T) {
 
 // deadSink locks the sink, so that it pins everything.
 func (r *rolling) deadSink() {
-	r.serve("1s", 40)
+	r.serve("1s", *rollPacket)
 	db, err := sql.Open("sqlite", r.sink)
 	ok(r.t, err)
 	defer db.Close()
@@ -257,7 +274,7 @@ func (r *rolling) deadSink() {
 	ok(r.t, locked)
 	before := r.acked.Load()
 	refused := ""
-	for range 2000 {
+	for range 2000 * *rollPacket / 40 {
 		begun := time.Now()
 		code, why := r.session()
 		if why == "" {
@@ -300,7 +317,7 @@ func (r *rolling) deadSink() {
 
 // fullVolume has others take all room that is left.
 func (r *rolling) fullVolume(at string) {
-	r.serve("1s", 40)
+	r.serve("1s", *rollPacket)
 	r.load(time.Second)
 	r.inSink()
 	give := fill(r.t, at)
@@ -309,7 +326,7 @@ func (r *rolling) fullVolume(at string) {
 	}
 	var st, after unix.Statfs_t
 	ok(r.t, unix.Statfs(at, &st))
-	args := []string{"roll", "size", "--type", "session,packet", "--max-size", "12MB", "--config", r.config}
+	args := []string{"roll", "size", "--type", "session,packet", "--max-size", fmt.Sprint(12**rollPacket/40, "MB"), "--config", r.config}
 	verb(r.t, 0, "", r.bin, args...)
 	if out := verb(r.t, 0, "", r.bin, append(args, "--apply")...); !strings.Contains(out, "done: roll") {
 		r.t.Errorf("a roll on a full volume says:\n%s", out)
@@ -318,7 +335,7 @@ func (r *rolling) fullVolume(at string) {
 	if st.Bavail > 256 || after.Bavail < st.Bavail+1024 {
 		r.t.Errorf("%d blocks were free, and after the roll %d", st.Bavail, after.Bavail)
 	}
-	if n := r.room("packet") + r.room("session"); n > 24<<20 { // reserved files count too
+	if n := r.room("packet") + r.room("session"); n > int64(*rollPacket)/40*24<<20 { // reserved files count too
 		r.t.Errorf("%d bytes are left", n)
 	}
 	verb(r.t, 0, "", r.bin, "hold", "add", "case", "--config", r.config)

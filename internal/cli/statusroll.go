@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"holdfast/internal/httpapi"
+)
+
+// printRolling tells how streams roll: what keeps their oldest rows, and what
+// went last.
+func printRolling(w io.Writer, all []httpapi.StreamStatus, now time.Time) error {
+	if !slices.ContainsFunc(all, func(s httpapi.StreamStatus) bool { return s.Rolling != nil }) {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nROLLS\tTIER\tSIZE\tLIMIT\tTRASH\tWATERMARK\tLAST ROLL\tWENT\tPINNED BY")
+	for _, s := range all {
+		r := s.Rolling
+		if r == nil {
+			continue
+		}
+		mark, last, went := "-", "-", "-"
+		switch {
+		case !r.WatermarkTime.IsZero():
+			mark = r.WatermarkTime.Format(time.DateTime)
+		case r.Watermark != nil:
+			mark = fmt.Sprintf("%s %d", word(r.Link), *r.Watermark)
+		}
+		if l := r.LastRoll; l != nil {
+			last, went = ago(now.Sub(l.At)), plural(l.Segments, "segment")
+		}
+		for _, tier := range r.Tiers {
+			limit := "none"
+			if tier.LimitBytes > 0 {
+				limit = bytesOf(tier.LimitBytes)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, tier.Tier, bytesOf(tier.Bytes), limit, bytesOf(r.TrashBytes),
+				mark, last, went, oneLine(first(r.PinnedBy, "-")))
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, s := range all {
+		r := s.Rolling
+		if r == nil {
+			continue
+		}
+		if l := r.LastRoll; l != nil {
+			fmt.Fprintf(w, "last roll of %s: %s ago by %s (%s)\n", s.Name, ago(now.Sub(l.At)), oneLine(l.Rule), oneLine(l.By))
+		}
+		if r.LastTry == nil {
+			continue
+		}
+		for _, way := range r.LastTry.InTheWay {
+			fmt.Fprintf(w, "in the way of a roll of %s, %s ago: %s\n", s.Name, ago(now.Sub(r.LastTry.At)), oneLine(way))
+		}
+	}
+	return nil
+}

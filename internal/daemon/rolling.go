@@ -1,0 +1,63 @@
+package daemon
+
+import (
+	"strings"
+	"time"
+
+	"holdfast"
+	"holdfast/internal/httpapi"
+)
+
+// rolling tells how a stream rolls; nil where it does not.
+func rolling(r *holdfast.Rolling) *httpapi.Rolling {
+	if r == nil {
+		return nil
+	}
+	one := &httpapi.Rolling{
+		PinnedBy: r.PinnedBy, Pinned: r.Pinned, Who: r.Who, Watermark: r.Watermark, Link: r.Link, Tiers: []httpapi.TierRoom{}, TrashBytes: r.Trash,
+		RemovedSegments: r.Removed, RemovedBytes: r.RemovedBytes,
+	}
+	if r.Watermark != nil && r.Link == "time" {
+		one.WatermarkTime = time.UnixMicro(*r.Watermark).UTC()
+	}
+	for _, t := range r.Tiers {
+		one.Tiers = append(one.Tiers, httpapi.TierRoom{Tier: t.Tier, Bytes: t.Bytes, LimitBytes: t.Limit})
+	}
+	if !r.At.IsZero() {
+		one.LastRoll = &httpapi.LastRoll{At: r.At.UTC(), Rule: r.Rule, By: r.By, Serial: r.Serial, Segments: r.Segments, Bytes: r.Bytes}
+	}
+	if !r.Tried.IsZero() {
+		one.LastTry = &httpapi.LastTry{At: r.Tried.UTC(), Rule: r.Asked, InTheWay: append([]string{}, r.InTheWay...)}
+	}
+	return one
+}
+
+// rollColumns are those of SHOW ROLLS.
+const rollColumns = "stream text, tier text, bytes int8, limit_bytes int8, pinned_by text, link text, watermark int8, oldest timestamptz, " +
+	"last_roll timestamptz, rule text, by text, roll int8, segments int8, in_the_way text, trash_bytes int8"
+
+// rollRows has one row for each tier of each stream that rolls.
+func rollRows(st httpapi.Status) (rows [][]any) {
+	for _, s := range st.Streams {
+		r := s.Rolling
+		if r == nil {
+			continue
+		}
+		var mark any
+		if r.Watermark != nil {
+			mark = *r.Watermark
+		}
+		last, ways := httpapi.LastRoll{}, ""
+		if r.LastRoll != nil {
+			last = *r.LastRoll
+		}
+		if r.LastTry != nil {
+			ways = strings.Join(r.LastTry.InTheWay, "; ")
+		}
+		for _, t := range r.Tiers {
+			rows = append(rows, []any{s.Name, t.Tier, t.Bytes, t.LimitBytes, text(r.PinnedBy), text(r.Link), mark, s.ReplaySince,
+				last.At, text(last.Rule), text(last.By), int64(last.Serial), int64(last.Segments), text(ways), r.TrashBytes})
+		}
+	}
+	return rows
+}

@@ -1,0 +1,100 @@
+package httpapi
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Rolling is how a stream rolls: what keeps its oldest segment, and what went
+// last.
+type Rolling struct {
+	PinnedBy      string     `json:"pinned_by"`               // what keeps the oldest segment; "": nothing, or there is none
+	Pinned        string     `json:"pinned,omitempty"`        // why: "needed" (by a sink), "held", "kept" (keep_at_least), "active" or "linked"
+	Who           string     `json:"pinned_who,omitempty"`    // the sink, the hold, or the stream that a link leads to
+	Watermark     *int64     `json:"watermark,omitempty"`     // rows whose link is below it are gone
+	WatermarkTime time.Time  `json:"watermark_time,omitzero"` // the same where the link is the time of receipt
+	Link          string     `json:"link,omitempty"`          // the column that it is of, or "time"
+	Tiers         []TierRoom `json:"tiers"`
+	TrashBytes    int64      `json:"trash_bytes"` // of the hot tier, until their roll can no longer be undone
+
+	LastRoll *LastRoll `json:"last_roll,omitempty"` // missing: nothing went, as far as is known
+	LastTry  *LastTry  `json:"last_try,omitempty"`  // missing: nothing was to go since the start
+
+	RemovedSegments uint64 `json:"removed_segments"` // since the start
+	RemovedBytes    uint64 `json:"removed_bytes"`
+}
+
+// TierRoom is what one tier of a stream takes.
+type TierRoom struct {
+	Tier       string `json:"tier"`
+	Bytes      int64  `json:"bytes"`
+	LimitBytes int64  `json:"limit_bytes"` // budget; 0: none
+}
+
+// LastRoll is what went of a stream last.
+type LastRoll struct {
+	At       time.Time `json:"at"`
+	Rule     string    `json:"rule"`
+	By       string    `json:"by"`
+	Serial   uint64    `json:"roll,omitempty"` // 0: by a limit of the stream alone
+	Segments int       `json:"segments"`
+	Bytes    int64     `json:"bytes,omitempty"` // missing of what went before the start
+}
+
+// LastTry is when something was to go last, and what stood in the way.
+type LastTry struct {
+	At       time.Time `json:"at"`
+	Rule     string    `json:"rule"`
+	InTheWay []string  `json:"in_the_way"` // empty: nothing
+}
+
+var (
+	perTier = []string{"stream", "tier"}
+
+	descPinned   = desc("stream_pinned", "1 while something keeps the oldest segment from being rolled: needed (by a sink), held, kept, active or linked.", []string{"stream", "reason", "who"})
+	descOldest   = desc("stream_oldest_row_time_seconds", "Receipt of the oldest row still stored, Unix time; 0 where there is none.", perStream)
+	descMark     = desc("stream_watermark", "Rows whose link is below it are gone; not there before the first roll.", []string{"stream", "link"})
+	descTier     = desc("stream_tier_size_bytes", "Every file of the stream in the tier.", perTier)
+	descTierMax  = desc("stream_tier_limit_bytes", "Budget of the tier; 0 where there is none.", perTier)
+	descTrash    = desc("stream_trash_bytes", "Bytes of the hot tier that wait until their roll can no longer be undone.", perStream)
+	descLastRoll = desc("stream_last_roll_time_seconds", "When something of the stream was rolled or removed last, Unix time; 0 where that is not known.", perStream)
+	descInTheWay = desc("stream_roll_in_the_way", "How many obstacles stood in the way when something was to go last; 0: none.", perStream)
+	descRemoved  = desc("stream_removed_segments_total", "Segments removed since the start, by rolls and limits.", perStream)
+	descRemovedB = desc("stream_removed_bytes_total", "Bytes of them.", perStream)
+)
+
+// collectRolling sends the numbers of one stream.
+func collectRolling(st *StreamStatus, out chan<- prometheus.Metric) {
+	r := st.Rolling
+	if r == nil {
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{st.Name}, labels...)...)
+	}
+	total := func(d *prometheus.Desc, v uint64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), st.Name)
+	}
+	gauge(descPinned, yes(r.Pinned != ""), r.Pinned, r.Who)
+	gauge(descOldest, unix(st.ReplaySince))
+	if r.Watermark != nil {
+		gauge(descMark, float64(*r.Watermark), r.Link)
+	}
+	for _, t := range r.Tiers {
+		gauge(descTier, float64(t.Bytes), t.Tier)
+		gauge(descTierMax, float64(t.LimitBytes), t.Tier)
+	}
+	gauge(descTrash, float64(r.TrashBytes))
+	at, ways := time.Time{}, 0
+	if r.LastRoll != nil {
+		at = r.LastRoll.At
+	}
+	if r.LastTry != nil {
+		ways = len(r.LastTry.InTheWay)
+	}
+	gauge(descLastRoll, unix(at))
+	gauge(descInTheWay, float64(ways))
+	total(descRemoved, r.RemovedSegments)
+	total(descRemovedB, r.RemovedBytes)
+}
