@@ -15,6 +15,12 @@ const (
 	UnitTime = "time" // a timestamp or datetime, taken for UTC where it names no zone
 )
 
+// What becomes of rows that are dated within a window which is closed.
+const (
+	LateName  = "name"  // they are named, and nothing is archived until they are gone
+	LateRoute = "route" // the next closing moves them into the archive of their window
+)
+
 // A Table is one member of a family. It has its own date, or a parent whose
 // date it takes.
 type Table struct {
@@ -48,6 +54,7 @@ type Family struct {
 	Catalogue string   `json:"catalogue,omitempty"` // the table that lists archives; "archives" if empty
 	Unit      string   `json:"unit,omitempty"`      // of every date column; UnitUnix if empty
 	Settle    int64    `json:"settle,omitempty"`    // seconds that a row may arrive late; 2 if 0
+	Late      string   `json:"late,omitempty"`      // what becomes of rows dated within a closed window; LateName if empty
 	Tables    []Table  `json:"tables"`              // parents before children
 	Mirrors   []Mirror `json:"mirrors,omitempty"`
 }
@@ -89,6 +96,9 @@ func (f *Family) complete() error {
 	if f.Unit == "" {
 		f.Unit = UnitUnix
 	}
+	if f.Late == "" {
+		f.Late = LateName
+	}
 	if f.Settle == 0 {
 		f.Settle = 2
 	}
@@ -97,6 +107,8 @@ func (f *Family) complete() error {
 		return errors.New("the family has no name")
 	case f.Unit != UnitUnix && f.Unit != UnitTime:
 		return fmt.Errorf("unit %q is not known: %q or %q", f.Unit, UnitUnix, UnitTime)
+	case f.Late != LateName && f.Late != LateRoute:
+		return fmt.Errorf("late %q is not known: %q or %q", f.Late, LateName, LateRoute)
 	case f.Settle < 0:
 		return fmt.Errorf("settle %d is below 0", f.Settle)
 	case len(f.Tables) == 0 || len(f.Tables) > maxTables:

@@ -70,6 +70,8 @@ func TestParse(t *testing.T) {
 		{`{"name":"f"}`, "0 tables"},
 		{`{"name":"f","tables":[` + one + `],"unit":"days"}`, "unit"},
 		{`{"name":"f","tables":[` + one + `],"settle":-1}`, "settle"},
+		{`{"name":"f","tables":[` + one + `],"late":"route"}`, ""},
+		{`{"name":"f","tables":[` + one + `],"late":"reopen"}`, "late"},
 		{`{"name":"f","tables":[` + one + `,` + one + `]}`, "taken"},
 		{`{"name":"f","tables":[{"type":0,"name":"a","date":"d"}]}`, "below 1"},
 		{`{"name":"f","tables":[{"type":1,"name":"a"}]}`, "a date or a parent"},

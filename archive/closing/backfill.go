@@ -14,7 +14,7 @@ import (
 // that they have, oldest first. Where it is interrupted, the next run goes on.
 func Backfill(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) ([]Gap, error) {
 	step := o.step()
-	if _, err := begin(ctx, s, f); err != nil {
+	if _, err := begin(ctx, s, f, step); err != nil {
 		return nil, err
 	}
 	all, err := Gaps(ctx, s, f)
@@ -191,7 +191,7 @@ func (m mover) gather(ctx context.Context, t archive.Table, g Gap, step func(str
 		if err := step("file " + t.Name); err != nil {
 			return err
 		}
-		if err := m.file(ctx, m.takes(t, g, fmt.Sprintf("%s AND %s <= %d", where, key, *n[0]))); err != nil {
+		if err := m.file(ctx, g, m.takes(t, g, fmt.Sprintf("%s AND %s <= %d", where, key, *n[0]))); err != nil {
 			return err
 		}
 	}
@@ -219,12 +219,16 @@ func (m mover) takes(root archive.Table, g Gap, where string) []string {
 
 // file runs the statements of one step. Nobody writes to the tables meanwhile:
 // a row that came between reading and removing would be lost.
-func (m mover) file(ctx context.Context, statements []string) error {
+func (m mover) file(ctx context.Context, g Gap, statements []string) error {
 	var names, still, again []string
 	for _, t := range m.tables {
 		a, b := m.s.Still(t)
 		names, still, again = append(names, t.Name), append(still, a...), append(again, b...)
-		still = append(still, m.s.Writable(dialect.Archived(t.Name, m.stamp))...)
+		archived := g.set[m.f.Table(t.Name).Type]
+		still = append(still, m.s.Writable(archived)...)
+		if !m.s.Commits() && !g.lacks(*m.f.Table(t.Name)) { // it was sealed already
+			again = append(again, m.s.ReadOnly(t, archived)...)
+		}
 	}
 	do := func(q dialect.Querier) error { return each(ctx, q, slices.Concat(still, statements, again)) }
 	if m.s.Commits() { // INSERT ... SELECT locks what it reads

@@ -10,6 +10,7 @@
 //	           being completed
 //	leaving    the catalogue has forgotten an      the next run, backfill or drop ends it
 //	           archive whose tables go
+//	routing    late rows go into an archive          the next run, backfill or drop ends it
 //	closed     the catalogue lists the archive         done
 //
 // The state stands in table holdfast_archive_runs, what each archived table

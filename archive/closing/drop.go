@@ -132,7 +132,7 @@ func unlist(s *dialect.Session, f *archive.Family, id int64) []string {
 // is interrupted, the next drop, run or backfill ends what it began.
 func Drop(ctx context.Context, s *dialect.Session, f *archive.Family, w Which, o Options) ([]Leaving, error) {
 	step := o.step()
-	begun, err := begin(ctx, s, f)
+	begun, err := begin(ctx, s, f, step)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func TestLeastGrants(t *testing.T) {
 			b.exec("DROP TRIGGER noted_calls") // it runs as somebody else, which takes a right over all databases
 		}
 		as := func(user string) (*closing.Result, error) {
-			s, err := dialect.Open(context.Background(), regexp.MustCompile(`//[^@]*@`).ReplaceAllString(b.url, "//"+user+"@"))
+			s, err := dialect.Open(context.Background(), archiver(b.url, user))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,8 +64,25 @@ func TestLeastGrants(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 		b.sound()
+		if _, err := as("archiver"); err != nil {
+			t.Fatal(err)
+		}
+		s, err := dialect.Open(context.Background(), archiver(b.url, "archiver"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if gone, err := closing.Drop(context.Background(), s, b.f, closing.Which{Archive: 1}, closing.Options{}); err != nil || len(gone) != 1 {
+			t.Fatalf("drop as a role with the least rights: %v, %v", gone, err)
+		}
+		b.sound()
 		b.inserted(fmt.Sprintf("INSERT INTO calls (at) VALUES (%d)", epoch+500))
 	})
+}
+
+// archiver returns the URL of the same database for another user.
+func archiver(url, user string) string {
+	return regexp.MustCompile(`//[^@]*@`).ReplaceAllString(url, "//"+user+"@")
 }
 
 // granted makes the role of docs/archive.md anew, without one of its rights,

@@ -34,7 +34,7 @@ type Result struct {
 // is finished or undone first; one that is finished is all that Run does.
 func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) (*Result, error) {
 	step := o.step()
-	r, err := begin(ctx, s, f)
+	r, err := begin(ctx, s, f, step)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +48,9 @@ func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) 
 	default:
 		result.Resumed = true
 		return result, j.resume(ctx)
+	}
+	if err := route(ctx, s, f, step); err != nil {
+		return nil, err
 	}
 	p, err := Make(ctx, s, f, o.End)
 	if err != nil {
@@ -79,9 +82,10 @@ func (o Options) step() func(string) error {
 }
 
 // begin keeps other runs away, makes the tables of the journal, undoes a run
-// that swapped nothing, and ends a drop that was interrupted. It returns the run
-// that is to be gone on with; nil where there is none.
-func begin(ctx context.Context, s *dialect.Session, f *archive.Family) (*run, error) {
+// that swapped nothing, and ends a drop, or a move of late rows, that was
+// interrupted. It returns the run that is to be gone on with; nil where there is
+// none.
+func begin(ctx context.Context, s *dialect.Session, f *archive.Family, step func(string) error) (*run, error) {
 	if err := s.Lock(ctx); err != nil {
 		return nil, err
 	}
@@ -97,6 +101,8 @@ func begin(ctx context.Context, s *dialect.Session, f *archive.Family) (*run, er
 			err = undo(ctx, s, f, *r)
 		case r.state == stateLeaving:
 			err = leaver{s, f, *r}.again(ctx)
+		case r.state == stateRouting:
+			err = reroute(ctx, s, f, *r, step)
 		default:
 			return r, nil
 		}

@@ -21,6 +21,7 @@ const (
 	stateSwitched = "switched"
 	stateFilling  = "filling" // an archive that lacked tables is being completed
 	stateLeaving  = "leaving" // an archive is being dropped
+	stateRouting  = "routing" // late rows are being moved into an archive
 	stateClosed   = "closed"
 	stateDropped  = "dropped"
 )
@@ -65,7 +66,7 @@ func unfinished(ctx context.Context, s *dialect.Session, q dialect.Querier, f *a
 	if r.end, err = strconv.ParseInt(rows[0][2], 10, 64); err != nil {
 		return nil, err
 	}
-	if r.state == stateFilling || r.state == stateLeaving {
+	if r.state == stateFilling || r.state == stateLeaving || r.state == stateRouting {
 		r.archive, err = strconv.ParseInt(rows[0][3], 10, 64)
 	}
 	if r.state != statePrepared {

@@ -45,6 +45,7 @@ type archiver struct {
 
 	config, name string       // of the configuration, and of a family in it
 	backup       backup.Proof // that the configuration names
+	late         string       // as it says
 }
 
 func (a *archiver) flags(cmd *cobra.Command) {
@@ -63,6 +64,9 @@ func (a *archiver) family() (*archive.Family, error) {
 	f, err := archive.Load(a.profile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		err = usage("name a ready one, or a file that ends in .json; docs/archive.md tells what a family is", "%w", err)
+	}
+	if err == nil {
+		f.Late = first(a.late, f.Late)
 	}
 	return f, err
 }

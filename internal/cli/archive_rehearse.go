@@ -32,7 +32,7 @@ reached in the same way is refused.`,
 			if err := a.settle(env); err != nil {
 				return err
 			}
-			copied := archiver{url: on, urlFile: onFile, profile: a.profile, json: a.json}
+			copied := archiver{url: on, urlFile: onFile, profile: a.profile, json: a.json, late: a.late}
 			if (on == "") == (onFile == "") {
 				return usage("--on names a copy that may be changed, never the database itself", "one of --on and --on-file must be given")
 			}

@@ -119,7 +119,7 @@ func TestProblems(t *testing.T) {
 		{"unknown key deep", "streams:\n  main:\n    histroy: 1 GB\n", `f:3:5: unknown key "histroy" in streams.main (hint: did you mean "history"?)`},
 		{"unknown key in flow", "listen: {pg: 127.0.0.1:1, htp: 127.0.0.1:2}", `f:1:27: unknown key "htp" in listen (hint: did you mean "http"?)`},
 		{"far from any key", "log: {colour: red}", `f:1:7: unknown key "colour" in log (hint: known here: format, level)`},
-		{"key of a later version", "families: {a: {late: route}}", `f:1:16: "late" comes with a later version (hint: remove it for now)`},
+		{"key of a later version", "families: {a: {close: 1}}", `f:1:16: "close" comes with a later version (hint: remove it for now)`},
 		{"stream key of a later version", "streams: {a: {tables: [a], warm: time}}", `f:1:28: "warm" comes with a later version (hint: remove it for now)`},
 		{"profile", "profile: kamalio", `f:1:10: profile "kamalio" is not known (hint: did you mean "kamailio"?)`},
 		{"zone", "tables: {zone: Vienna}", `f:1:16: time zone "Vienna" is not known (hint: name it like "Europe/Vienna", or "UTC")`},

@@ -256,6 +256,6 @@ var (
 // from the documentation is told so, and not that they are misspelt. A star
 // stands for any name.
 var later = []string{
-	"families.*.close", "families.*.late",
+	"families.*.close",
 	"streams.*.warm", "streams.*.cold", "streams.*.index",
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -197,6 +198,7 @@ func (f *family) with(ctx context.Context, do func(s *dialect.Session, of *archi
 	if err != nil {
 		return err
 	}
+	of.Late = cmp.Or(f.c.Late, of.Late)
 	url := string(f.c.URL)
 	if f.c.URLFile != "" {
 		text, err := os.ReadFile(f.c.URLFile)
