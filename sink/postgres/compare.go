@@ -45,7 +45,10 @@ func (k *comparison) open(ctx context.Context, id sink.ID) (err error) {
 		if *c, err = k.sink.connect(ctx); err != nil {
 			return err
 		}
-		if _, err = (*c).run(ctx, statement{sql: "SET idle_in_transaction_session_timeout = 0"}, statement{sql: "SET idle_session_timeout = 0"}); err != nil && !isCode(err, "42704") {
+		if _, err = (*c).run(ctx, statement{sql: "SET idle_in_transaction_session_timeout = 0"}); err != nil {
+			return err
+		}
+		if _, err = (*c).run(ctx, statement{sql: "SET idle_session_timeout = 0"}); err != nil && !isCode(err, "42704") { // since 14
 			return err
 		}
 	}
