@@ -241,15 +241,6 @@ func (m mover) file(ctx context.Context, g Gap, statements []string) error {
 // complete makes what was filed read-only, holds it against every rule, and
 // enters it in the catalogue.
 func (m mover) complete(ctx context.Context, all []Gap, entries []archive.Entry, step func(string) error) error {
-	if err := step("read-only"); err != nil {
-		return err
-	}
-	if err := m.seal(ctx); err != nil {
-		return err
-	}
-	if err := step("verify"); err != nil {
-		return err
-	}
 	g := &all[0]
 	shallow := map[int64]bool{}
 	for _, e := range entries {
@@ -259,25 +250,16 @@ func (m mover) complete(ctx context.Context, all []Gap, entries []archive.Entry,
 	for _, h := range g.Tables {
 		entries = append(entries, archive.Entry{ArchiveID: g.Archive, Type: h.Type, Name: h.Archive, Window: g.Window})
 	}
-	kept := map[string]archive.Kept{}
-	var broken []archive.Broken
-	err := snapshot(ctx, m.s, m.f, func(l looker) error {
+	kept, broken, err := m.hold(ctx, step, func(l looker) ([]archive.Broken, error) {
 		f, err := newFiller(ctx, l, entries, all[1:])
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if broken, err = f.judge(ctx, entries, shallow); err != nil {
-			return err
-		}
-		for i, h := range g.Tables {
-			n, sum, err := digest(ctx, m.s, l.q, h.Archive)
-			if err != nil {
-				return err
-			}
-			kept[h.Archive], g.Tables[i].Filed = archive.Kept{Rows: n, Digest: sum}, n
-		}
-		return nil
+		return f.judge(ctx, entries, shallow)
 	})
+	for i, h := range g.Tables {
+		g.Tables[i].Filed = kept[h.Archive].Rows
+	}
 	if err == nil && len(broken) > 0 {
 		err = &Refusal{broken}
 	}

@@ -317,15 +317,6 @@ func (m mover) settle(ctx context.Context, entries []archive.Entry, end int64) (
 // list makes the archive read-only, holds it against every rule, and enters it
 // in the catalogue.
 func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result, step func(string) error) error {
-	if err := step("read-only"); err != nil {
-		return err
-	}
-	if err := m.seal(ctx); err != nil {
-		return err
-	}
-	if err := step("verify"); err != nil {
-		return err
-	}
 	shallow := map[int64]bool{}
 	for _, e := range entries {
 		shallow[e.ArchiveID] = true
@@ -335,27 +326,16 @@ func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result
 	for _, t := range m.f.Tables {
 		entries = append(entries, archive.Entry{ArchiveID: result.Archive, Type: t.Type, Name: dialect.Archived(t.Name, m.stamp), Window: result.Window})
 	}
-	kept := map[string]archive.Kept{}
-	var broken []archive.Broken
-	err := snapshot(ctx, m.s, m.f, func(l looker) error {
+	kept, broken, err := m.hold(ctx, step, func(l looker) ([]archive.Broken, error) {
 		found, err := l.found(ctx, entries, shallow)
-		if err != nil {
-			return err
-		}
-		broken = archive.Verify(m.f, found)
-		for _, t := range m.f.Tables {
-			name := dialect.Archived(t.Name, m.stamp)
-			n, sum, err := digest(ctx, m.s, l.q, name)
-			if err != nil {
-				return err
-			}
-			kept[name] = archive.Kept{Rows: n, Digest: sum}
-			result.Tables = append(result.Tables, Share{Table: t.Name, Type: t.Type, Archive: name, Filed: n})
-		}
-		return nil
+		return archive.Verify(m.f, found), err
 	})
 	if err != nil {
 		return err
+	}
+	for _, t := range m.f.Tables {
+		name := dialect.Archived(t.Name, m.stamp)
+		result.Tables = append(result.Tables, Share{Table: t.Name, Type: t.Type, Archive: name, Filed: kept[name].Rows})
 	}
 	if len(broken) > 0 {
 		if mutant.On(37) {
@@ -367,6 +347,36 @@ func (m mover) list(ctx context.Context, entries []archive.Entry, result *Result
 		return err
 	}
 	return m.enter(ctx, result, kept)
+}
+
+// hold makes the archived tables read-only, has judge hold them against every
+// rule, and returns what they hold.
+func (m mover) hold(ctx context.Context, step func(string) error, judge func(l looker) ([]archive.Broken, error)) (kept map[string]archive.Kept, broken []archive.Broken, err error) {
+	if err := step("read-only"); err != nil {
+		return nil, nil, err
+	}
+	if err := m.seal(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := step("verify"); err != nil {
+		return nil, nil, err
+	}
+	kept = map[string]archive.Kept{}
+	err = snapshot(ctx, m.s, m.f, func(l looker) (err error) {
+		if broken, err = judge(l); err != nil {
+			return err
+		}
+		for _, t := range m.tables {
+			name := dialect.Archived(t.Name, m.stamp)
+			n, sum, err := digest(ctx, m.s, l.q, name)
+			if err != nil {
+				return err
+			}
+			kept[name] = archive.Kept{Rows: n, Digest: sum}
+		}
+		return nil
+	})
+	return kept, broken, err
 }
 
 // seal makes the archived tables read-only.
