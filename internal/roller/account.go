@@ -110,7 +110,8 @@ func (r *Roller) tried(p *roll.Plan, serial uint64, by string, types []string) {
 	}
 	for _, s := range r.streams {
 		went, ways := gone[s.Name], ways[s.Name]
-		if went == nil && ways == nil {
+		concerned := p.Met && (len(types) == 0 || slices.Contains(types, s.Name))
+		if went == nil && ways == nil && !concerned { // what was in the way is no more where all holds
 			continue
 		}
 		r.accounts.change(s.Name, func(a *Account) {
