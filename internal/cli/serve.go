@@ -16,7 +16,7 @@ func newServe(env *Env) *cobra.Command {
 	var s settings
 	var o config.Override
 	cmd := &cobra.Command{
-		Use:   "serve [--config FILE] [--data DIR] [--pg ADDR] [--http ADDR] [--log text|json]",
+		Use:   "serve [--config FILE] [--data DIR] [--pg ADDR] [--http ADDR] [--mysql ADDR] [--log text|json]",
 		Short: "take rows and deliver them, until told to stop",
 		Long: `serve opens the data directory, making it where it is missing, and takes rows
 over the PostgreSQL wire and HTTP. Without a configuration it delivers them to
@@ -43,6 +43,7 @@ error; its line "ready" tells the addresses.`,
 	s.flags(cmd)
 	cmd.Flags().StringVar(&o.PG, "pg", "", "`address` of the PostgreSQL wire; port 0 lets the system choose")
 	cmd.Flags().StringVar(&o.HTTP, "http", "", "`address` of HTTP; port 0 lets the system choose")
+	cmd.Flags().StringVar(&o.MySQL, "mysql", "", "`address` of MySQL's protocol, which is off without it and listen: {mysql: ...}; port 0 lets the system choose")
 	cmd.Flags().StringVar(&o.Log, "log", "", "`format` of the log, text or json, or its level, or both with a comma (HOLDFAST_LOG)")
 	return cmd
 }

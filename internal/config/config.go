@@ -172,10 +172,11 @@ func Parse(name string, text []byte) (*Config, error) {
 // Override is what flags and the environment say instead of the file. Empty
 // fields leave the file's word.
 type Override struct {
-	Data string
-	PG   string // address of the PostgreSQL wire
-	HTTP string // address of HTTP
-	Log  string // a format, a level, or both with a comma between
+	Data  string
+	PG    string // address of the PostgreSQL wire
+	HTTP  string // address of HTTP
+	MySQL string // address of MySQL's protocol
+	Log   string // a format, a level, or both with a comma between
 }
 
 // Override applies o, derives again what depends on it, and judges the whole.
@@ -194,6 +195,11 @@ func (c *Config) Override(o Override) error {
 	}
 	if o.HTTP != "" {
 		n.Listen.HTTP = Address(o.HTTP)
+	}
+	if o.MySQL != "" {
+		if err := n.Listen.MySQL.scan(o.MySQL); err != nil {
+			return fromFlag(err)
+		}
 	}
 	if err := n.Log.set(o.Log); err != nil {
 		return fromFlag(err)

@@ -47,12 +47,15 @@ var views = []view{
 	{pgwire.Topic{Name: "sinks", Help: "each sink: its state, how far it is behind, what there is to do", Columns: columns(
 		"sink text, stream text, type text, state text, seq int8, lag_rows int8, lag_bytes int8, lag_seconds float8, rows_per_second float8, done_seconds float8, rejects_open int8, retries int8, since timestamptz, size_bytes int8, last_error text, do text")},
 		status(sinkRows)},
+	{pgwire.Topic{Name: "sources", Help: "each source: what came in, what waits and since when", Columns: columns(
+		"source text, type text, state text, rows int8, bytes int8, rejects int8, pending_bytes int8, pending_seconds float8, files int8, bad_files int8, lost int8, refused int8, last_error text")},
+		status(sourceRows)},
 	{pgwire.Topic{Name: "segments", Help: "the newest segments of each stream", Columns: columns(
 		"stream text, segment int8, state text, first_seq int8, rows int8, bytes int8, oldest timestamptz, newest timestamptz")},
 		console.segments},
 	{pgwire.Topic{Name: "rolls", Help: "how each stream rolls: what keeps its oldest rows, what went last", Columns: columns(rollColumns)}, status(rollRows)},
-	{pgwire.Topic{Name: "clients", Help: "the connections to this port", Columns: columns(
-		"pid int8, user text, database text, application_name text, address text, state text, tls bool, since timestamptz, rows int8, received_bytes int8, sent_bytes int8")},
+	{pgwire.Topic{Name: "clients", Help: "the connections to this port and to the MySQL door", Columns: columns(
+		"pid int8, user text, database text, application_name text, address text, state text, tls bool, since timestamptz, rows int8, received_bytes int8, sent_bytes int8, door text")},
 		console.clients},
 	{pgwire.Topic{Name: "rejects", Help: "rows that sinks refused and that wait; holdfast rejects does something about them", Columns: columns(
 		"id int8, sink text, stream text, seq int8, table text, code text, error text, attempts int8, refused timestamptz, changed timestamptz")},
@@ -111,6 +114,14 @@ func sinkRows(st httpapi.Status) (rows [][]any) {
 	return rows
 }
 
+func sourceRows(st httpapi.Status) (rows [][]any) {
+	for _, k := range st.Sources {
+		rows = append(rows, []any{k.Name, k.Type, k.State, int64(k.Rows), int64(k.Bytes), int64(k.Rejects), k.PendingBytes, k.PendingSeconds,
+			int64(k.Files), int64(k.BadFiles), int64(k.Lost), int64(k.Refused), text(k.LastError)})
+	}
+	return rows
+}
+
 func versionRow(st httpapi.Status) [][]any {
 	return [][]any{{st.Version, runtime.Version(), st.Started, st.Data, st.Listen.PG, st.Listen.HTTP, int64(st.Connections),
 		st.ResidentBytes, st.PeakResidentBytes}}
@@ -126,7 +137,12 @@ func (c console) segments(context.Context) (rows [][]any, err error) {
 func (c console) clients(context.Context) (rows [][]any, err error) {
 	for _, k := range c.s.doors.pg.Clients() {
 		rows = append(rows, []any{int64(k.PID), text(k.User), text(k.Database), text(k.Application), k.Address, k.State, k.TLS, k.Since,
-			int64(k.Rows), int64(k.Received), int64(k.Sent)})
+			int64(k.Rows), int64(k.Received), int64(k.Sent), "pg"})
+	}
+	if my := c.s.doors.my; my != nil {
+		for _, k := range my.Clients() {
+			rows = append(rows, []any{int64(k.ID), text(k.User), text(k.Database), nil, k.Address, k.State, k.TLS, k.Since, int64(k.Rows), nil, nil, "mysql"})
+		}
 	}
 	return rows, nil
 }

@@ -16,11 +16,17 @@ var (
 	descFlushes   = desc("stream_flushes_total", "Flushes since the start.", perStream)
 	descFlushTime = desc("stream_flush_seconds_total", "Time in all of them.", perStream)
 
-	descAccepted   = desc("pg_connections_total", "Connections taken by the PostgreSQL door.", nil)
-	descRefused    = desc("pg_refused_total", "Connections turned away because too many were open.", nil)
-	descStatements = desc("pg_statements_total", "Statements begun.", nil)
-	descPGRows     = desc("pg_rows_total", "Rows committed through the PostgreSQL door.", nil)
-	descErrors     = desc("pg_errors_total", "Errors sent, by SQLSTATE.", []string{"code"})
+	descAccepted     = desc("pg_connections_total", "Connections taken by the PostgreSQL door.", nil)
+	descRefused      = desc("pg_refused_total", "Connections turned away because too many were open.", nil)
+	descStatements   = desc("pg_statements_total", "Statements begun.", nil)
+	descPGRows       = desc("pg_rows_total", "Rows committed through the PostgreSQL door.", nil)
+	descMyAccepted   = desc("mysql_connections_total", "Connections taken by the MySQL door.", nil)
+	descMyRefused    = desc("mysql_refused_total", "Connections turned away because too many were open.", nil)
+	descMyStatements = desc("mysql_statements_total", "Statements begun.", nil)
+	descMyRows       = desc("mysql_rows_total", "Rows committed through the MySQL door.", nil)
+	descMyErrors     = desc("mysql_errors_total", "Errors sent.", nil)
+
+	descErrors = desc("pg_errors_total", "Errors sent, by SQLSTATE.", []string{"code"})
 )
 
 func desc(name, help string, labels []string) *prometheus.Desc {
@@ -50,4 +56,13 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for code, n := range p.Errors {
 		total(descErrors, float64(n), code)
 	}
+	if c.s.doors.my == nil {
+		return
+	}
+	m := c.s.doors.my.Stats()
+	total(descMyAccepted, float64(m.Accepted))
+	total(descMyRefused, float64(m.Refused))
+	total(descMyStatements, float64(m.Statements))
+	total(descMyRows, float64(m.Rows))
+	total(descMyErrors, float64(m.Errors))
 }

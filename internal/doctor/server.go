@@ -168,7 +168,7 @@ func (x *exam) certificate() {
 // ports sees whether the addresses are free, while no server of this data
 // directory has them.
 func (x *exam) ports() {
-	for key, address := range map[string]config.Address{"pg": x.in.Config.Listen.PG, "http": x.in.Config.Listen.HTTP} {
+	for key, address := range map[string]config.Address{"pg": x.in.Config.Listen.PG, "http": x.in.Config.Listen.HTTP, "mysql": x.in.Config.Listen.MySQL} {
 		_, port, err := net.SplitHostPort(string(address))
 		if err != nil || port == "0" {
 			continue

@@ -106,6 +106,7 @@ func (s *session) use(name string) error {
 		return refuse(1102, "42000", "Incorrect database name '%s'", clip([]byte(name)))
 	}
 	s.database = name
+	s.expose()
 	s.ok(0, 0)
 	return nil
 }

@@ -25,6 +25,7 @@ type session struct {
 	guest *gate.Guest
 	from  netip.Addr
 	id    uint32
+	since time.Time // it was accepted
 
 	capabilities uint32
 	secured      bool   // by TLS
@@ -51,11 +52,13 @@ type session struct {
 	rowBuf rowBuffer
 
 	// shared
-	waiting atomic.Bool // for the next command
+	waiting   atomic.Bool           // for the next command
+	seen      atomic.Pointer[shown] // nil during the login
+	committed atomic.Uint64         // rows
 }
 
 func newSession(srv *Server, conn net.Conn) *session {
-	s := &session{srv: srv, conn: conn, from: addressOf(conn), in: newPackets(conn, &srv.memory)}
+	s := &session{srv: srv, conn: conn, since: time.Now(), from: addressOf(conn), in: newPackets(conn, &srv.memory)}
 	s.reset()
 	s.waiting.Store(true) // the login is a wait, which a stop may end
 	return s
@@ -87,6 +90,7 @@ func (s *session) serve() error {
 		return errClosed
 	}
 	s.in.limit = maxPacket
+	s.expose()
 	for {
 		s.tidy()
 		s.in.seq = 0
@@ -239,6 +243,7 @@ func (s *session) commit() error {
 	err := s.tx.Commit(s.srv.base, true)
 	if err == nil {
 		s.srv.stats.rows.Add(uint64(rows))
+		s.committed.Add(uint64(rows))
 		return nil
 	}
 	s.rollback()

@@ -39,6 +39,7 @@ type options struct {
 	config string   // path of the configuration file
 	env    []string // added to the environment
 	bare   bool     // without --data: the server finds holdfast-data in its directory
+	args   []string // added to those of serve
 	under  []string // a program with its arguments that becomes the server, with limits or traced
 }
 
@@ -52,6 +53,7 @@ func spawn(t *testing.T, data string, o options) *server {
 	if o.config != "" {
 		args = append(args, "--config", o.config)
 	}
+	args = append(args, o.args...)
 	s := &server{t: t, data: data, ready: make(chan struct{}), exited: make(chan struct{})}
 	line := append(append(slices.Clone(o.under), program), args...)
 	s.cmd = exec.Command(line[0], line[1:]...)

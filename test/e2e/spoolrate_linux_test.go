@@ -134,10 +134,15 @@ func TestSpoolPlanned(t *testing.T) {
 	p := newPair(t, n)
 	data := dataDir(t)
 	o := p.options(data)
-	own, theirs := p.rates(n, o)
-	t.Logf("%d files: %.0f a second taken in, %.0f read and removed by a bare program: %.2f", n, own, theirs, own/theirs)
-	if own < theirs/2 && !crowded() {
-		t.Errorf("files are taken in at %.2f of the rate of a bare program", own/theirs)
+	var ratios []float64
+	for round := range rateRounds { // in turns, since others use the machine too
+		own, theirs := p.rates(n, fmt.Sprintf("r%d-", round), o)
+		t.Logf("%d files: %.0f a second taken in, %.0f read and removed by a bare program: %.2f", n, own, theirs, own/theirs)
+		ratios = append(ratios, own/theirs)
+	}
+	slices.Sort(ratios)
+	if median := ratios[rateRounds/2]; median < 0.5 && !crowded() {
+		t.Errorf("files are taken in at %.2f of the rate of a bare program", median)
 	}
 
 	p.fresh(0)
@@ -176,7 +181,7 @@ func TestSpoolPlanned(t *testing.T) {
 	if peak > 64<<20 {
 		t.Errorf("%d bytes of memory were in use", peak)
 	}
-	for _, word := range []string{"r", "k"} {
+	for _, word := range []string{"r0-", "r1-", "r2-", "k"} {
 		for k := range n {
 			late[fmt.Sprintf("%s%08d", word, k)] = true
 		}
@@ -184,12 +189,16 @@ func TestSpoolPlanned(t *testing.T) {
 	once(t, data, late)
 }
 
+// rateRounds is how often the rates are measured.
+const rateRounds = 3
+
 // crowded tells whether others keep this machine so busy that rates mean nothing.
 func crowded() bool { return os.Getenv("CI") == "true" }
 
 // rates measures both on the same partition, made anew for each.
-func (p *pair) rates(n int, o options) (own, theirs float64) {
+func (p *pair) rates(n int, word string, o options) (own, theirs float64) {
 	t := p.t
+	p.fresh(0)
 	p.fill(0, n, "x")
 	began := time.Now()
 	if got, err := bare(filepath.Join(p.at(0), "acc")); got != n || err != nil {
@@ -197,7 +206,7 @@ func (p *pair) rates(n int, o options) (own, theirs float64) {
 	}
 	theirs = float64(n) / time.Since(began).Seconds()
 	p.fresh(0)
-	p.fill(0, n, "r")
+	p.fill(0, n, word)
 	began = time.Now()
 	s := start(t, filepath.Join(filepath.Dir(o.config), "data"), o)
 	s.drained(30 * time.Minute)
