@@ -224,7 +224,7 @@ var bans = []struct {
 	{"github.com/go-sql-driver/mysql", []string{"sink/mysql", "internal/bench", "archive/dialect"}, "each outside database belongs to the one sink that speaks to it, to archiving, and to the bench that measures it"},
 	{"github.com/leodido/go-syslog/", []string{"internal/syslog"}, "the protocol belongs to its door"},
 	{"github.com/prometheus/", []string{"internal/httpapi", "internal/daemon"}, "the engine counts; only the doors publish"},
-	{"github.com/klauspost/", []string{"internal/httpapi", "internal/manifests"}, "only the HTTP door takes packed bodies, and only what is kept for years is packed"},
+	{"github.com/klauspost/", []string{"internal/httpapi", "internal/manifests", "internal/segment"}, "only the HTTP door takes packed bodies, and only what is kept for years, or moved to another tier, is packed"},
 	{"github.com/xdg-go/", []string{"internal/auth"}, "one place knows how passwords are checked"},
 	{"github.com/expr-lang/", []string{"internal/where"}, "one place knows the language of conditions"},
 	{"github.com/spf13/", []string{"internal/cli"}, "only verbs have flags"},

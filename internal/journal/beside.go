@@ -105,7 +105,8 @@ func (j *Journal) noteSegments() error {
 // there is no room for it now.
 func (j *Journal) noteSegment(s *seg) (bool, error) {
 	at := j.placeOf(s)
-	if _, what, _, err := j.claim(besideReckon, at); what != "" || err != nil {
+	only := func(d *directory) bool { return d == at }
+	if _, what, _, err := j.claim(besideReckon, only); what != "" || err != nil {
 		return false, err
 	}
 	claimed := int64(besideReckon)
@@ -116,7 +117,7 @@ func (j *Journal) noteSegment(s *seg) (bool, error) {
 	}
 	size := int64(len(text))
 	if more := disk.Up(size) - claimed; more > 0 { // of very long names
-		if _, what, _, err := j.claim(more, at); what != "" || err != nil {
+		if _, what, _, err := j.claim(more, only); what != "" || err != nil {
 			j.account(at, -claimed)
 			return false, err
 		}
@@ -172,7 +173,7 @@ func (j *Journal) manifestOf(s *seg) (m manifests.Manifest, err error) {
 // roughLocked is the manifest without what stands in the footer alone.
 func (j *Journal) roughLocked(s *seg) manifests.Manifest {
 	m := manifests.Manifest{
-		Version: manifests.Version, Filename: segmentName(s.number), Size: s.size, Stream: j.o.Name, StreamID: j.id, Number: s.number,
+		Version: manifests.Version, Filename: s.name(), Size: s.size, Stream: j.o.Name, StreamID: j.id, Number: s.number,
 		ID1: s.first, ID2: s.last(), Rows: s.rows, Time1: seconds(s.firstTime), Time2: seconds(s.lastTime), FileTime: seconds(s.fileTime),
 		Sealed: moment(s.fileTime), Received: [2]time.Time{moment(s.firstTime), moment(s.lastTime)},
 	}

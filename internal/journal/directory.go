@@ -2,11 +2,14 @@ package journal
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
+	"holdfast/internal/segment"
 )
 
 // Directory is one more place for a stream's segments, besides the one that
@@ -15,6 +18,7 @@ type Directory struct {
 	ID   string // by which the MANIFEST knows it, wherever it is mounted
 	FS   disk.FS
 	Size int64 // bytes that it may take; 0: only the others and the volume bound it
+	Warm bool  // nothing is written there but packed copies, when a segment is moved
 }
 
 // directory is a place for segments. Journal.mu guards bytes.
@@ -61,7 +65,33 @@ func (j *Journal) checkDirectories(m *manifest) error {
 // entry is a file, and where it is.
 type entry struct {
 	disk.Entry
-	at *directory
+	at     *directory
+	packed bool // of a segment
+}
+
+// open opens the file, which is a segment.
+func (e entry) open() (disk.File, error) { return e.at.open(e.Name, e.packed, false) }
+
+// open opens a segment's file.
+func (d *directory) open(name string, packed, write bool) (disk.File, error) {
+	f, err := d.FS.Open(name, write && !packed)
+	if err != nil || !packed {
+		return f, err
+	}
+	u, err := segment.Unpack(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return u, nil
+}
+
+// segmentIn returns the number of the segment that a file is.
+func segmentIn(name string) (number uint64, packed, ok bool) {
+	if number, ok = segmentNumber(name); ok {
+		return number, false, true
+	}
+	number, ok = numberIn(name, packedSuffix)
+	return number, true, ok
 }
 
 // listing returns the files of all places, sorted by name.
@@ -73,7 +103,8 @@ func (j *Journal) listing() ([]entry, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			all = append(all, entry{e, at})
+			_, packed, ok := segmentIn(e.Name)
+			all = append(all, entry{e, at, packed && ok})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(a.Name, b.Name) })
@@ -83,7 +114,9 @@ func (j *Journal) listing() ([]entry, error) {
 // accountLocked adds to what the files in a place take.
 func (j *Journal) accountLocked(at *directory, n int64) {
 	at.bytes += n
-	j.bytes += n
+	if !at.Warm {
+		j.bytes += n
+	}
 }
 
 // account adds to what the files in a place take.
@@ -113,13 +146,13 @@ func worst(a, b shortage) shortage {
 }
 
 // claim accounts for need more bytes in the place with the most room, or says
-// which limit they would break everywhere, and by how much at least. only, where
-// set, is the one place to look at.
-func (j *Journal) claim(need int64, only *directory) (at *directory, what string, lack int64, err error) {
+// which limit they would break everywhere, and by how much at least. among says
+// which places to look at.
+func (j *Journal) claim(need int64, among func(*directory) bool) (at *directory, what string, lack int64, err error) {
 	l := j.limits.Load()
 	volume := make([]shortage, len(j.dirs)) // asked without the lock: a volume may take long to answer
 	for i, d := range j.dirs {
-		if l.MinFree == nil && len(j.dirs) == 1 || only != nil && d != only {
+		if l.MinFree == nil && len(j.dirs) == 1 || !among(d) {
 			continue
 		}
 		room, err := d.FS.Space()
@@ -137,7 +170,7 @@ func (j *Journal) claim(need int64, only *directory) (at *directory, what string
 	best := shortage{}
 	room := int64(0)
 	for i, d := range j.dirs {
-		if only != nil && d != only {
+		if !among(d) {
 			continue
 		}
 		short, left := j.shortLocked(d, need, volume[i])
@@ -150,7 +183,7 @@ func (j *Journal) claim(need int64, only *directory) (at *directory, what string
 		}
 	}
 	// The MANIFEST is there twice while it is replaced, and may have grown.
-	if lack := j.bytes + need + j.manifest + manifestReckon - l.Budget; l.Budget > 0 && lack > 0 {
+	if lack := j.bytes + need + j.manifest + manifestReckon - l.Budget; l.Budget > 0 && lack > 0 && at != nil && !at.Warm {
 		best = worst(best, shortage{"its budget is used up", lack})
 	}
 	if best.what != "" {
@@ -184,8 +217,9 @@ func (j *Journal) shortLocked(d *directory, need int64, volume shortage) (shorta
 // DirectoryStatus is how one of a stream's places is doing.
 type DirectoryStatus struct {
 	ID    string // "": the one with the MANIFEST
-	Bytes int64  // of the files there
-	Size  int64  // that they may take; 0: not bounded
+	Warm  bool
+	Bytes int64 // of the files there
+	Size  int64 // that they may take; 0: not bounded
 	Space disk.Space
 	Err   error // why Space is not known
 }
@@ -194,7 +228,7 @@ type DirectoryStatus struct {
 func (j *Journal) Directories() []DirectoryStatus {
 	all := make([]DirectoryStatus, len(j.dirs))
 	for i, d := range j.dirs {
-		all[i] = DirectoryStatus{ID: d.ID, Size: d.Size}
+		all[i] = DirectoryStatus{ID: d.ID, Warm: d.Warm, Size: d.Size}
 		all[i].Space, all[i].Err = d.FS.Space()
 	}
 	j.mu.Lock()
@@ -232,8 +266,22 @@ func (j *Journal) placeOf(s *seg) *directory {
 
 // openFile opens a segment's file where it is.
 func (j *Journal) openFile(s *seg, write bool) (disk.File, error) {
-	j.mu.Lock()
-	at, name := s.at, s.name()
-	j.mu.Unlock()
-	return at.FS.Open(name, write)
+	for {
+		j.mu.Lock()
+		at, name, packed := s.at, s.name(), s.packed
+		j.mu.Unlock()
+		f, err := at.open(name, packed, write)
+		if errors.Is(err, fs.ErrNotExist) && j.placeOf(s) != at {
+			continue // it was moved in between
+		}
+		return f, err
+	}
+}
+
+// hot tells whether segments are written to a place.
+func hot(d *directory) bool { return !d.Warm }
+
+// tiered tells whether segments leave the hot tier for another one.
+func (j *Journal) tiered() bool {
+	return slices.ContainsFunc(j.dirs, func(d *directory) bool { return d.Warm })
 }

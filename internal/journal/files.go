@@ -8,13 +8,16 @@ import (
 
 // All names in a stream's directory.
 const (
-	segmentSuffix  = ".seg"   // <number, 16 digits>.seg
-	spareSuffix    = ".spare" // <epoch>-<serial>.spare: written with zeros, or used before, and ready for use
-	freshSuffix    = ".fresh" // <epoch>-<serial>.fresh: becomes a spare once its zeros are flushed
-	stagedSuffix   = ".stage" // <epoch>-<serial>.stage: a large transaction that is not committed
-	trashSuffix    = ".trash" // <number, 16 digits>.trash: a segment that was rolled, and can be brought back
+	segmentSuffix  = ".seg"     // <number, 16 digits>.seg
+	spareSuffix    = ".spare"   // <epoch>-<serial>.spare: written with zeros, or used before, and ready for use
+	freshSuffix    = ".fresh"   // <epoch>-<serial>.fresh: becomes a spare once its zeros are flushed
+	stagedSuffix   = ".stage"   // <epoch>-<serial>.stage: a large transaction that is not committed
+	trashSuffix    = ".trash"   // <number, 16 digits>.trash: a segment that was rolled, and can be brought back
+	copySuffix     = ".copy"    // <epoch>-<serial>.copy: a copy that is being made for another tier
+	packedSuffix   = ".seg.zst" // <number, 16 digits>.seg.zst: a packed segment of the warm tier
 	manifestName   = "MANIFEST"
 	gapsName       = "GAPS"       // what repair has given up
+	lostDir        = "lost+found" // packed files that are no segments of the stream
 	quarantineDir  = "quarantine" // the bytes that it gave up, as they were
 	checkpointName = "CHECKPOINT" // how far the newest segment was flushed
 	numberDigits   = 16
@@ -24,6 +27,11 @@ const (
 
 func segmentName(number uint64) string {
 	return fmt.Sprintf("%0*d%s", numberDigits, number, segmentSuffix)
+}
+
+// packedName is what a packed segment is called.
+func packedName(number uint64) string {
+	return fmt.Sprintf("%0*d%s", numberDigits, number, packedSuffix)
 }
 
 // segmentNumber returns the number in a segment's name.

@@ -147,6 +147,7 @@ type Journal struct {
 	stats    counters
 	damage   []row.Damage
 	gaps     gaps
+	doubles  []double // files that are to be taken away
 	beside   beside
 	holds    []Hold
 	cut      segment.Watermark // what rolls have cut off

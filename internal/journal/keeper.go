@@ -28,7 +28,7 @@ func (j *Journal) keep() {
 			<-j.ended
 			return
 		}
-		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.finishGone(), j.reserveAhead(), j.noteSegments(), j.clearBeside(), j.trimGaps(), j.saveIfDirty())
+		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.finishGone(), j.reserveAhead(), j.noteSegments(), j.clearBeside(), j.trimGaps(), j.dropDoubles(), j.saveIfDirty())
 		if err == nil {
 			last = ""
 		} else if err.Error() != last {
@@ -137,7 +137,7 @@ func (j *Journal) trimHistory() error {
 		if what == "" || err != nil {
 			return err
 		}
-		if freed, err := j.purge(); freed && err == nil {
+		if freed, err := j.purge(false); freed && err == nil {
 			continue
 		}
 		if removed, err := j.trimOldest(lack); !removed || err != nil {
@@ -151,6 +151,9 @@ func (j *Journal) trimHistory() error {
 func (j *Journal) trimOldest(lack int64) (bool, error) {
 	if j.o.Room != nil {
 		return j.o.Room(lack, false)
+	}
+	if j.tiered() {
+		return false, nil
 	}
 	return j.removeOldest(false)
 }

@@ -57,6 +57,7 @@ type manifestSegment struct {
 	Link     segment.LinkRange `json:"link,omitzero"`
 
 	Directory string `json:"directory,omitempty"` // where it is; empty: beside the MANIFEST
+	Packed    bool   `json:"packed,omitempty"`
 }
 
 // manifestVersion is that of a stream whose segments all lie beside its

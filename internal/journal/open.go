@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,10 +118,10 @@ func (j *Journal) load() error {
 // matters; without any segment nobody could tell which seqs were given.
 func (j *Journal) loadManifest(entries []entry) (manifest, error) {
 	m, err := readManifest(j.d)
-	newest, at := uint64(0), j.home
+	newest, last := uint64(0), entry{}
 	for _, e := range entries {
-		if n, ok := segmentNumber(e.Name); ok {
-			newest, at = n, e.at
+		if n, _, ok := segmentIn(e.Name); ok && n >= newest {
+			newest, last = n, e
 		}
 	}
 	switch {
@@ -131,7 +132,7 @@ func (j *Journal) loadManifest(entries []entry) (manifest, error) {
 	case err == nil && m.Version != 0 && m.Stream != j.o.Name:
 		err = fmt.Errorf("MANIFEST is of stream %q: %w", m.Stream, errManifest)
 	case err == nil && newest != 0:
-		if h := headerOf(at, newest); h != nil && h.Stream.ID != m.ID {
+		if h := headerOf(last, newest); h != nil && h.Stream.ID != m.ID {
 			err = fmt.Errorf("MANIFEST is of another stream than segment %d: %w", newest, errManifest)
 		}
 	}
@@ -150,8 +151,8 @@ func (j *Journal) loadManifest(entries []entry) (manifest, error) {
 }
 
 // headerOf returns a segment's header, nil where it is not readable.
-func headerOf(at *directory, number uint64) *segment.Header {
-	f, err := at.FS.Open(segmentName(number), false)
+func headerOf(e entry, number uint64) *segment.Header {
+	f, err := e.open()
 	if err != nil {
 		return nil
 	}
@@ -196,18 +197,15 @@ func (j *Journal) loadSegments(entries []entry, m manifest) error {
 	for _, s := range j.gone {
 		rolled[s.number] = true
 	}
-	for _, e := range entries {
-		number, ok := segmentNumber(e.Name)
-		if !ok || rolled[number] {
-			continue
-		}
+	for _, e := range j.segmentFiles(entries, known, rolled) {
+		number, _, _ := segmentIn(e.Name)
 		j.accountLocked(e.at, e.Size)
 		k, ok := known[number]
-		if ok && k.Size == e.Size {
+		if ok && k.Size == e.Size && k.Packed == e.packed {
 			j.segs = append(j.segs, k.segAt(e.at))
 			continue
 		}
-		if ok { // no crash changes a segment that was sealed
+		if ok && k.Packed == e.packed { // no crash changes a segment that was sealed
 			j.name(row.Damage{Segment: number, Offset: min(k.Size, e.Size), What: fmt.Sprintf("its file has %d bytes, had %d when it was sealed", e.Size, k.Size)})
 		}
 		s, err := j.readSegment(number, e)
@@ -229,15 +227,53 @@ func (j *Journal) loadSegments(entries []entry, m manifest) error {
 	return j.followHeaders()
 }
 
+// segmentFiles returns the file of each segment that is listed, by number.
+func (j *Journal) segmentFiles(entries []entry, known map[uint64]manifestSegment, rolled map[uint64]bool) (files []entry) {
+	byNumber := map[uint64][]entry{}
+	for _, e := range entries {
+		if n, _, ok := segmentIn(e.Name); ok && !rolled[n] {
+			byNumber[n] = append(byNumber[n], e)
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(byNumber)) {
+		var k *manifestSegment
+		if s, ok := known[n]; ok {
+			k = &s
+		}
+		files = append(files, j.choose(byNumber[n], k))
+	}
+	return files
+}
+
+// lose moves a packed file that is no segment of this stream to a directory of
+// its own, so that it is in nobody's way and nobody loses it.
+func (j *Journal) lose(e entry) error {
+	if !e.packed {
+		return nil
+	}
+	j.accountLocked(e.at, -e.Size)
+	if err := e.at.FS.Mkdir(lostDir); err != nil {
+		return err
+	}
+	if err := e.at.FS.Rename(e.Name, lostDir+"/"+e.Name); err != nil {
+		return err
+	}
+	return syncAll(e.at)
+}
+
 // readSegment reads one segment's footer, or at least its header. A segment
 // of which neither is readable is left where it is, and named.
 func (j *Journal) readSegment(number uint64, e entry) (*seg, error) {
-	f, err := e.at.FS.Open(segmentName(number), false)
+	f, err := e.open()
+	if errors.Is(err, segment.ErrNotPacked) {
+		j.name(row.Damage{Segment: number, What: err.Error()})
+		return nil, j.lose(e)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	s := &seg{at: e.at, number: number, size: e.Size}
+	s := &seg{at: e.at, packed: e.packed, number: number, size: e.Size}
 	h, _, herr := segment.ReadHeader(f)
 	if errors.Is(herr, segment.ErrVersion) {
 		return nil, fmt.Errorf("segment %d: %w", number, herr)
@@ -249,7 +285,7 @@ func (j *Journal) readSegment(number uint64, e entry) (*seg, error) {
 	if h != nil {
 		if err := j.belongs(number, h); err != nil {
 			j.name(row.Damage{Segment: number, What: err.Error()})
-			return nil, nil
+			return nil, j.lose(e)
 		}
 	}
 	switch {
@@ -425,7 +461,7 @@ func (j *Journal) loadSpares(entries []entry) error {
 			j.reserve = &reserved{at: e.at, name: e.Name, serial: j.serial.Add(1), file: f, size: e.Size}
 			continue
 		}
-		if spare || strings.HasSuffix(e.Name, freshSuffix) || strings.HasSuffix(e.Name, stagedSuffix) || e.Name == manifestName+".tmp" {
+		if spare || strings.HasSuffix(e.Name, freshSuffix) || strings.HasSuffix(e.Name, stagedSuffix) || strings.HasSuffix(e.Name, copySuffix) || e.Name == manifestName+".tmp" {
 			if err := e.at.FS.Remove(e.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

@@ -26,6 +26,7 @@ type File struct {
 	Sealed              bool // it is immutable, and its links are known
 	Held                bool
 	Directory           string // ID of where it is; empty: beside the MANIFEST
+	Warm                bool   // it lies in the warm tier
 }
 
 // Files returns the segments, oldest first, without reading any.
@@ -37,7 +38,7 @@ func (j *Journal) Files() []File {
 		f := File{
 			Number: s.number, Bytes: s.size, FirstSeq: s.first, LastSeq: s.last(), FirstTime: s.firstTime, LastTime: s.lastTime,
 			FileTime: cmp.Or(s.fileTime, s.lastTime), Link: s.link,
-			Sealed: s.w == nil && s.sealed && j.learnedLocked(s), Held: j.heldLocked(s) != "", Directory: s.at.ID,
+			Sealed: s.w == nil && s.sealed && j.learnedLocked(s), Held: j.heldLocked(s) != "", Directory: s.at.ID, Warm: s.at.Warm,
 		}
 		if s.rows == 0 {
 			f.LastSeq = 0
@@ -352,12 +353,12 @@ func (j *Journal) removed(s *seg, to fate) {
 
 // purge frees the oldest file in the trash that nothing keeps there: room is
 // needed now. The roll that put it there cannot be undone any more.
-func (j *Journal) purge() (bool, error) {
+func (j *Journal) purge(warm bool) (bool, error) {
 	j.trim.Lock()
 	defer j.trim.Unlock()
 	j.mu.Lock()
 	var s *seg
-	if at := slices.IndexFunc(j.gone, func(g *seg) bool { return j.keptLocked(g, g.lost) == "" }); at >= 0 {
+	if at := slices.IndexFunc(j.gone, func(g *seg) bool { return g.at.Warm == warm && j.keptLocked(g, g.lost) == "" }); at >= 0 {
 		s = j.gone[at]
 		for i := range j.undo {
 			if j.undo[i].Roll == s.roll {
@@ -428,10 +429,10 @@ func (j *Journal) loadRolled(entries []entry, m *manifest) ([]entry, error) {
 			j.cut = *c.Mark
 		}
 	}
-	here := map[uint64]entry{}
+	here := map[uint64][]entry{}
 	for _, e := range entries {
-		if n, ok := segmentNumber(e.Name); ok {
-			here[n] = e
+		if n, _, ok := segmentIn(e.Name); ok {
+			here[n] = append(here[n], e)
 		}
 	}
 	sizes := map[uint64]entry{}
@@ -447,10 +448,12 @@ func (j *Journal) loadRolled(entries []entry, m *manifest) ([]entry, error) {
 	}
 	for _, s := range j.gone {
 		e, trashed := sizes[s.number]
-		file, there := here[s.number]
-		s.trashed = trashed && !there
-		if there {
-			e = file
+		files := here[s.number]
+		s.trashed = trashed && len(files) == 0
+		if len(files) > 0 {
+			note := s.note()
+			e = j.choose(files, &note)
+			s.packed = e.packed
 		}
 		if e.at != nil {
 			s.at = e.at

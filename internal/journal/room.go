@@ -35,7 +35,7 @@ func (j *Journal) segmentSize() int64 {
 		size = min(size, b/32)
 	}
 	for _, d := range j.dirs { // several of them fit into the smallest directory
-		if d.Size > 0 {
+		if d.Size > 0 && !d.Warm {
 			size = min(size, d.Size/8)
 		}
 	}
@@ -102,7 +102,7 @@ func (j *Journal) discard(r *reserved) error {
 // the same time get the same room. What a sink still needs is never touched.
 func (j *Journal) makeRoom(need int64) (*directory, error) {
 	for {
-		at, what, lack, err := j.claim(need, nil)
+		at, what, lack, err := j.claim(need, hot)
 		if what == "" || err != nil {
 			return at, err
 		}
@@ -120,7 +120,7 @@ func (j *Journal) makeRoom(need int64) (*directory, error) {
 // lacking says which limit need more bytes would break, and by how much; ""
 // for none.
 func (j *Journal) lacking(need int64) (what string, lack int64, err error) {
-	at, what, lack, err := j.claim(need, nil)
+	at, what, lack, err := j.claim(need, hot)
 	if what == "" && err == nil {
 		j.account(at, -need)
 	}
@@ -168,7 +168,7 @@ func (j *Journal) removableLocked() *seg { return j.victimLocked(false, false) }
 // returns false where nothing may go. What a sink needs goes only where that
 // was chosen, after all else.
 func (j *Journal) free(lack int64) (bool, error) {
-	if freed, err := j.purge(); freed || err != nil {
+	if freed, err := j.purge(false); freed || err != nil {
 		return freed, err
 	}
 	removed, err := j.trimOldest(lack)
@@ -177,6 +177,9 @@ func (j *Journal) free(lack int64) (bool, error) {
 	}
 	if j.o.Room != nil {
 		return j.o.Room(lack, true)
+	}
+	if j.tiered() {
+		return false, nil // what leaves first lies elsewhere
 	}
 	return j.removeOldest(true)
 }
@@ -206,7 +209,7 @@ func (j *Journal) removeOldest(drop bool) (bool, error) {
 	}
 	j.mu.Lock()
 	to := unlinked
-	if j.reserve == nil && (s.readers == 0 || mutant.On(36)) && !s.poisoned && s.size >= j.segmentSize()-minSegment/2 {
+	if j.reserve == nil && !s.at.Warm && (s.readers == 0 || mutant.On(36)) && !s.poisoned && s.size >= j.segmentSize()-minSegment/2 {
 		to = recycled
 	}
 	j.detachLocked(s)

@@ -10,6 +10,7 @@ import (
 // changes (number, first, header) and file, which its writer or the keeper owns.
 type seg struct {
 	at        *directory // where its file is
+	packed    bool
 	number    uint64
 	first     uint64 // seq of its first row, whether it has one or not
 	firstTime int64
@@ -46,7 +47,12 @@ type seg struct {
 // last returns the seq of the last durable row; first-1 where there is none.
 func (s *seg) last() uint64 { return s.first + s.rows - 1 }
 
-func (s *seg) name() string { return segmentName(s.number) }
+func (s *seg) name() string {
+	if s.packed {
+		return packedName(s.number)
+	}
+	return segmentName(s.number)
+}
 
 func (s *seg) position() row.Position { return row.Position{Seq: s.last(), Chain: s.chain} }
 
@@ -66,7 +72,7 @@ func (s *seg) forgetLocked() {
 // note is what the MANIFEST says of the segment.
 func (s *seg) note() manifestSegment {
 	return manifestSegment{
-		Directory: s.at.ID, Number: s.number, Size: s.size, FirstSeq: s.first, LastSeq: s.last(), End: s.end, Chain: s.chain,
+		Directory: s.at.ID, Packed: s.packed, Number: s.number, Size: s.size, FirstSeq: s.first, LastSeq: s.last(), End: s.end, Chain: s.chain,
 		FirstTime: s.firstTime, LastTime: s.lastTime, FileTime: s.fileTime, Link: s.link,
 	}
 }
@@ -75,7 +81,7 @@ func (s *seg) note() manifestSegment {
 // places.
 func (k *manifestSegment) segAt(at *directory) *seg {
 	return &seg{
-		at: at, number: k.Number, size: k.Size, sealed: true, first: k.FirstSeq, rows: k.LastSeq + 1 - k.FirstSeq,
+		at: at, packed: k.Packed, number: k.Number, size: k.Size, sealed: true, first: k.FirstSeq, rows: k.LastSeq + 1 - k.FirstSeq,
 		end: k.End, chain: k.Chain, firstTime: k.FirstTime, lastTime: k.LastTime, fileTime: k.FileTime, link: k.Link,
 	}
 }

@@ -177,7 +177,7 @@ var errMisplaced = errors.New("it was put in the place of another")
 // lost tells whether err says that nothing of a segment can be read: its file
 // is missing, or without a header. Any other error is the disk's.
 func lost(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, segment.ErrNoHeader) || errors.Is(err, errMisplaced)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, segment.ErrNoHeader) || errors.Is(err, segment.ErrNotPacked) || errors.Is(err, errMisplaced)
 }
 
 // wholly names all of a segment as damaged.
@@ -230,6 +230,9 @@ func (e *examination) content(s *seg, f disk.File) error {
 	src := segment.Source{File: f, Header: s.header, End: s.end, Rows: s.rows, Schemas: j.lookup(s)}
 	size := s.size
 	j.mu.Unlock()
+	if whole, err := f.Size(); err == nil { // of a packed one, what it is unpacked
+		size = whole
+	}
 	var footer *segment.Summary
 	if sealed {
 		sum, _, err := segment.ReadFooter(f)

@@ -107,7 +107,7 @@ func FuzzFooter(f *testing.F) {
 			return
 		}
 		end = end[len(end)&(disk.Align-1):]
-		putTrailer(end[len(end)-trailerSize:], DataStart, end[:max(len(end)-trailerSize-int(end[0]), 0)])
+		putTrailer(end[len(end)-trailerSize:], trailerMagic, DataStart, end[:max(len(end)-trailerSize-int(end[0]), 0)])
 		buf := disk.Buffer(len(end))
 		copy(buf, end)
 		ok(t, s.f.WriteAt(buf, DataStart))

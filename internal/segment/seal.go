@@ -57,7 +57,7 @@ func Seal(f disk.File, s Summary) (Summary, int64, error) {
 	}
 	buf := disk.Buffer(len(footer) + trailerSize)
 	copy(buf, footer)
-	putTrailer(buf[len(buf)-trailerSize:], s.Tail.End, footer)
+	putTrailer(buf[len(buf)-trailerSize:], trailerMagic, s.Tail.End, footer)
 	size := s.Tail.End + int64(len(buf))
 	err = f.WriteAt(buf, s.Tail.End)
 	if err == nil {
@@ -72,9 +72,9 @@ func Seal(f disk.File, s Summary) (Summary, int64, error) {
 	return s, size, nil
 }
 
-func putTrailer(t []byte, off int64, footer []byte) {
+func putTrailer(t []byte, magic string, off int64, footer []byte) {
 	le := binary.LittleEndian
-	copy(t, trailerMagic)
+	copy(t, magic)
 	le.PutUint64(t[8:], uint64(off))
 	le.PutUint32(t[16:], uint32(len(footer)))
 	le.PutUint32(t[20:], crc32.Checksum(footer, castagnoli))

@@ -58,6 +58,15 @@ func Verify(src Source, footer *Summary, report func(row.Damage)) (uint64, error
 	return rows, checkPadding(src.File, footer, name, tell)
 }
 
+// CheckDigest holds the content of a sealed segment against its footer's digest.
+func CheckDigest(f disk.File, s *Summary) error {
+	sum, err := digest(f, s.Tail.End)
+	if err == nil && sum != s.SHA256 {
+		err = fmt.Errorf("the content of segment %d has another digest than when it was sealed: it is damaged", s.Header.Number)
+	}
+	return err
+}
+
 // checkPadding makes sure that nothing but zeros stands between footer and trailer.
 func checkPadding(f disk.File, s *Summary, name func(int64, string, ...any) row.Damage, tell func(row.Damage)) error {
 	size, err := f.Size()
