@@ -21,6 +21,13 @@ func (s *stream) directories(db *DB, o *journal.Options) (disk.FS, error) {
 		}
 		o.More = append(o.More, journal.Directory{ID: p.ID, FS: p.FS, Size: db.size(s.Name, m.Dir, m.Size)})
 	}
+	for _, w := range s.Warm {
+		p, err := s.enter(db, place.Want{Path: w.Dir, Tier: "warm", Exist: w.Exists})
+		if err != nil {
+			return nil, err
+		}
+		o.More = append(o.More, journal.Directory{ID: p.ID, FS: p.FS, Size: db.size(s.Name, w.Dir, w.Size), Warm: true})
+	}
 	if len(s.More) > 0 {
 		o.Home = db.size(s.Name, "", s.Size)
 	}

@@ -83,7 +83,8 @@ type Stream struct {
 	Exists bool   // Dir must be there already, so that a volume which is not mounted is noticed
 	Size   int64  // bytes that Dir may take, where there is More; 0: only Limits bound it
 	More   []Directory
-	Tables []string // tables that go here, as names or patterns with * and ?
+	Warm   []Directory // where segments are moved, packed, before they leave; with it nothing but sizes bounds what is kept
+	Tables []string    // tables that go here, as names or patterns with * and ?
 	Limits Limits
 	Link   string // column with a rising id, or "time", that ties it to other streams with the same one; "": nothing
 	Parent string // the stream whose rows these rows belong to, with the same Link; "": none

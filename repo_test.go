@@ -276,6 +276,10 @@ func TestOnlyDiskTouchesFiles(t *testing.T) {
 // another name, and why that removes no row. Journal.destroy alone removes rows.
 var removers = map[string]string{
 	"destroy":        "the one that removes rows, after asking what must stay",
+	"copyTo":         "takes a copy away that did not come to its end",
+	"replaceDouble":  "gives a copy that was compared its name",
+	"dropDouble":     "takes a file away whose segment stands elsewhere, after asking once more that it does",
+	"lose":           "moves a file that is no segment of the stream to lost+found",
 	"recycle":        "destroy alone calls it",
 	"bringBack":      "takes a file out of the trash",
 	"makeFile":       "names a file of zeros for what it is",

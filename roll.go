@@ -49,7 +49,7 @@ func (db *DB) openRoller() (err error) {
 		if len(s.More) > 0 {
 			given[s.Name] = s.Size
 		}
-		for _, m := range s.More {
+		for _, m := range slices.Concat(s.More, s.Warm) {
 			given[budgetKey(s.Name, m.Dir)] = m.Size
 		}
 	}
@@ -105,7 +105,7 @@ func (db *DB) journalOptions(s Stream) journal.Options {
 		}
 	}
 	o.Cut, o.Holds = db.roller.Cut(s.Name), db.roller.Holds()
-	if s.Link != "" {
+	if s.Link != "" || len(s.Warm) > 0 {
 		o.Room = func(lack int64, drop bool) (bool, error) { return db.roller.MakeRoom(s.Name, lack, drop) }
 	}
 	return o
@@ -124,7 +124,7 @@ func (db *DB) attachRoller() {
 	var all []roller.Stream
 	for _, s := range db.streams {
 		if rolls(s.Name) {
-			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, Limits: s.journal.Limits})
+			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, Warm: len(s.Warm) > 0, Limits: s.journal.Limits})
 		}
 	}
 	db.roller.Attach(all)

@@ -126,7 +126,10 @@ func TestKeepBudgets(t *testing.T) {
 		if got := db.Status().Streams[i].Limit; got != step.want {
 			t.Errorf("the limit is %d, want %d", got, step.want)
 		}
-		if n := len(column(t, db, "main", "what")); step.keep && n != 60 {
+		if !step.keep {
+			continue // rows leave while they would be counted
+		}
+		if n := len(column(t, db, "main", "what")); n != 60 {
 			t.Errorf("%d of 60 rows are left", n)
 		}
 	}

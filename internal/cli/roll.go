@@ -42,7 +42,7 @@ var rollFlags = map[string][][3]string{
 		{"max-size", "maxSize", "let go until the streams take less than this `size`, all together"},
 		{"max-percent", "maxPercent", "let go until they take less than this `percentage` of their volumes"},
 		{"min-free", "minFree", "let go until each of their volumes has this `size` free"},
-		{"max-size-warm", "maxSizeWarm", "the same as --max-size for the warm tier (there is none yet)"},
+		{"max-size-warm", "maxSizeWarm", "the same as --max-size for the warm tier"},
 	},
 	"time": {
 		{"days", "days", "older than so many `days`; days, hours and minutes add up"},

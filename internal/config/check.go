@@ -22,14 +22,14 @@ func (c *Config) Check() error {
 		return out // paths below it would only say the same again
 	}
 	for _, name := range c.StreamNames() {
-		hot, key := c.Streams[name].Hot, "streams."+name+".hot"
-		for _, p := range hot.Places() {
+		key := "streams." + name + ".hot"
+		for _, p := range c.Streams[name].Places() {
 			if _, err := os.Stat(p.Path); p.Exist && errors.Is(err, fs.ErrNotExist) {
 				bad(key, "mount the volume, or make the directory; with a single = it is made at start", "directory %q is missing", p.Path)
 				continue
 			}
 			if err := directory(p.Path); err != nil {
-				bad(key, "name a directory, or a path where one can be made", "hot %q: %s", p.Path, err)
+				bad(key, "name a directory, or a path where one can be made", "directory %q: %s", p.Path, err)
 			}
 		}
 	}

@@ -83,6 +83,8 @@ type Stream struct {
 	Wait    Duration `yaml:"wait" doc:"How long writers wait for room before they are refused."`
 	Keep    Keep     `yaml:"keep" doc:"How long delivered rows stay: until they are rolled, or not at all."`
 
+	Warm Hot `yaml:"warm" omit:"zero" doc:"Directories and their budgets, as in hot, where segments are moved when hot is full: packed with zstd, and read like all others."`
+
 	Link        Link        `yaml:"link" omit:"zero" doc:"What ties its rows to those of other streams for rolling: a column with a rising id, or time."`
 	Parent      StreamName  `yaml:"parent" omit:"zero" doc:"The stream whose rows its rows belong to, with the same link."`
 	MaxAge      Age         `yaml:"max_age" omit:"zero" doc:"Segments that were sealed longer ago leave, as far as every sink has them."`

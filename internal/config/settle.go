@@ -103,6 +103,8 @@ func (c *Config) settleStream(key, name string, s *Stream) {
 	switch {
 	case s.Keep == KeepDelivered:
 		s.History = 0
+	case s.Warm.Path != "":
+		s.History = max(s.Hot.Budget()+s.Warm.Budget(), defaultHistory) // and all that there is room for
 	case s.Hot.Budget() > 0:
 		s.History = s.Hot.Budget()
 	default:
@@ -179,27 +181,45 @@ func (c *Config) judgeStreams(add report) {
 		if s.Keep == KeepDelivered && s.History > 0 {
 			add(key+".history", `remove one of them`, "history %q cannot be kept with \"keep: delivered\"", s.History.String())
 		}
-		if most := s.Hot.Budget(); most > 0 && s.History > most {
+		if most := s.Hot.Budget(); most > 0 && s.History > most && s.Warm.Path == "" {
 			add(key+".history", fmt.Sprintf("at most %s", most), "history %q does not fit into the budget of %q", s.History.String(), most.String())
 		}
 		c.judgePlaces(add, n, name)
 	}
 }
 
+// Places returns all directories of the stream, of every tier.
+func (s *Stream) Places() []Place {
+	if s.Warm.Path == "" {
+		return s.Hot.Places()
+	}
+	return append(s.Hot.Places(), s.Warm.Places()...)
+}
+
 // judgePlaces sees that no directory of the n-th stream is in the way of another.
 func (c *Config) judgePlaces(add report, n int, name string) {
 	s, key := c.Streams[name], "streams."+name
-	for i, p := range s.Hot.Places() {
+	if s.Warm.Path != "" {
+		switch {
+		case ownStream(name):
+			add(key+".warm", "it has hot, min_free and wait", "%q is written by Holdfast alone, and has no other tier", name)
+		case s.Keep == KeepDelivered:
+			add(key+".warm", "remove one of them", "\"keep: delivered\" keeps nothing that could be moved")
+		case c.has(key + ".history"):
+			add(key+".history", "give sizes in hot and warm", "with a warm tier the sizes of the tiers say what is kept, and nothing else")
+		}
+	}
+	for i, p := range s.Places() {
 		dir := absolute(p.Path)
 		for _, other := range c.StreamNames()[:n] {
-			for _, o := range c.Streams[other].Hot.Places() {
+			for _, o := range c.Streams[other].Places() {
 				d := absolute(o.Path)
 				if within(dir, d) || within(d, dir) && (!ownStream(name) || c.has(key+".hot")) { // one may hold the data directory
 					add(key+".hot", "give each stream a directory of its own", "directory %q overlaps with that of stream %q", p.Path, other)
 				}
 			}
 		}
-		for _, o := range s.Hot.Places()[:i] {
+		for _, o := range s.Places()[:i] {
 			if d := absolute(o.Path); within(dir, d) || within(d, dir) {
 				add(key+".hot", "name directories beside each other", "directory %q overlaps with %q", p.Path, o.Path)
 			}

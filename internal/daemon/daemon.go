@@ -138,6 +138,11 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 		for _, p := range s.Hot.More {
 			one.More = append(one.More, holdfast.Directory{Dir: p.Path, Exists: p.Exist, Size: int64(p.Size)})
 		}
+		if s.Warm.Path != "" {
+			for _, p := range s.Warm.Places() {
+				one.Warm = append(one.Warm, holdfast.Directory{Dir: p.Path, Exists: p.Exist, Size: int64(p.Size)})
+			}
+		}
 		for _, g := range s.Tables {
 			one.Tables = append(one.Tables, string(g))
 		}
@@ -159,8 +164,12 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 // limits returns what a stream may keep. A history of 0 that was asked for
 // keeps as little as can be; to the library 0 means all.
 func limits(s *config.Stream) holdfast.Limits {
+	history := max(1, int64(s.History))
+	if s.Warm.Path != "" { // all that the tiers have room for
+		history = 0
+	}
 	return holdfast.Limits{
-		Budget: int64(s.Hot.Budget()), MinFree: s.MinFree.Of, History: max(1, int64(s.History)),
+		Budget: int64(s.Hot.Budget()), MinFree: s.MinFree.Of, History: history,
 		KeepDelivered: s.Keep == config.KeepDelivered, Wait: time.Duration(s.Wait),
 		DropOldest: s.OnFull == config.DropOldest,
 		Keep:       holdfast.Keep{Files: s.KeepAtLeast.Files, Bytes: int64(s.KeepAtLeast.Bytes), Age: time.Duration(s.KeepAtLeast.Age)},

@@ -104,7 +104,7 @@ func (x *exam) collect() {
 		x.visit(&place{Place: Place{Dir: c.Data, Use: "data"}, use: useData, minFree: c.Streams[config.MainStream].MinFree})
 		for _, name := range c.StreamNames() {
 			s := c.Streams[name]
-			for _, p := range s.Hot.Places() {
+			for _, p := range s.Places() {
 				x.visit(&place{Place: Place{Dir: p.Path, Use: "stream " + name}, use: useStream, minFree: s.MinFree, bounded: p.Size > 0, stream: name, exist: p.Exist})
 			}
 		}

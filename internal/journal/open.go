@@ -120,7 +120,7 @@ func (j *Journal) loadManifest(entries []entry) (manifest, error) {
 	m, err := readManifest(j.d)
 	newest, last := uint64(0), entry{}
 	for _, e := range entries {
-		if n, _, ok := segmentIn(e.Name); ok && n >= newest {
+		if n, packed, ok := segmentIn(e.Name); ok && (newest == 0 || n >= newest) && !packed { // the newest is never in another tier
 			newest, last = n, e
 		}
 	}
@@ -212,7 +212,9 @@ func (j *Journal) loadSegments(entries []entry, m manifest) error {
 		if err != nil {
 			return err
 		}
-		j.newest = number
+		if s != nil || !e.packed {
+			j.newest = max(j.newest, number)
+		}
 		if s != nil {
 			j.segs = append(j.segs, s)
 		}

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"time"
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
@@ -143,7 +144,7 @@ func (s *Stage) grow(n int64) error {
 	if err := j.claimEpoch(); err != nil {
 		return roomRefusal(err)
 	}
-	at, err := j.makeRoom(size)
+	at, err := s.room(size)
 	if err != nil {
 		return roomRefusal(err)
 	}
@@ -159,6 +160,23 @@ func (s *Stage) grow(n int64) error {
 		w:        segment.NewWriter(f, h, size),
 	})
 	return nil
+}
+
+// room makes room for the next file. Where segments move to another tier that
+// takes its time, which is waited for as writers do.
+func (s *Stage) room(size int64) (*directory, error) {
+	j, began := s.j, time.Now()
+	for {
+		at, err := j.makeRoom(size)
+		if err == nil || fault.Code(err) != fault.DiskFull || !j.tiered() || time.Since(began) >= j.limits.Load().Wait {
+			return at, err
+		}
+		select {
+		case <-time.After(again):
+		case <-j.stop:
+			return nil, ErrClosed
+		}
+	}
 }
 
 // Commit makes the transaction durable and part of the stream, and returns the

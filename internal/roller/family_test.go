@@ -42,6 +42,7 @@ type setup struct {
 	limits  map[string]journal.Limits
 	now     func() time.Time
 	removed func(stream string, r journal.Removed)
+	warm    int64 // bytes that each stream's warm tier may take; 0: there is none
 }
 
 // open opens a family on d.
@@ -68,6 +69,12 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 			Name: m.name, SegmentSize: 48 << 10, Link: "id", Limits: l, Cut: f.r.Cut(m.name), Holds: f.r.Holds(), Now: s.now,
 			Room: func(lack int64, drop bool) (bool, error) { return f.r.MakeRoom(m.name, lack, drop) },
 		}
+		if s.warm > 0 {
+			if err := sub.Mkdir("warm"); err != nil {
+				return f, errors.Join(err, f.close())
+			}
+			o.More = []journal.Directory{{ID: "warm " + m.name, FS: must(sub.Sub("warm")), Size: s.warm, Warm: true}}
+		}
 		if s.removed != nil {
 			o.Removed = func(r journal.Removed) { s.removed(m.name, r) }
 		}
@@ -75,7 +82,7 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 		if err != nil {
 			return f, errors.Join(err, f.close())
 		}
-		f.streams = append(f.streams, Stream{Name: m.name, Journal: j, Link: "id", Parent: m.parent, Limits: j.Limits})
+		f.streams = append(f.streams, Stream{Name: m.name, Journal: j, Link: "id", Parent: m.parent, Warm: s.warm > 0, Limits: j.Limits})
 	}
 	f.r.Attach(f.streams)
 	return f, nil
@@ -136,9 +143,9 @@ func (f *family) fill(from, to int) error {
 	return nil
 }
 
-// visible returns the sessions that are there whole, and an error where one is
-// there in part, or a row twice, or where something is damaged.
-func (f *family) visible() ([]int, error) {
+// rows returns how many rows of each session are there, by stream, and an error
+// where something is damaged.
+func (f *family) rows() (map[string]map[int]int, error) {
 	have := map[string]map[int]int{}
 	for _, s := range f.streams {
 		ids := map[int]int{}
@@ -165,6 +172,16 @@ func (f *family) visible() ([]int, error) {
 				ids[int(id)]++
 			}
 		}
+	}
+	return have, nil
+}
+
+// visible returns the sessions that are there whole, and an error where one is
+// there in part, or a row twice, or where something is damaged.
+func (f *family) visible() ([]int, error) {
+	have, err := f.rows()
+	if err != nil {
+		return nil, err
 	}
 	var all []int
 	for id, n := range have["session"] {

@@ -1,6 +1,7 @@
 package roller
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ type Stream struct {
 	Journal *journal.Journal
 	Link    journal.Link
 	Parent  string
+	Warm    bool // segments move to a warm tier before they leave
 	Limits  func() journal.Limits
 }
 
@@ -49,11 +51,14 @@ type Roller struct {
 	d disk.FS
 	o Options
 
+	moving sync.Mutex // held while segments move; before mu
+
 	mu      sync.Mutex // one roll at a time, and none while holds change; before every lock of a journal
 	last    *record
 	streams []Stream
 	holds   []journal.Hold
 	broken  error // why nothing is rolled any more
+	mover   *mover
 
 	accounts accounts
 	pinned   pinned
@@ -107,9 +112,11 @@ func (r *Roller) Cut(stream string) *journal.Cut {
 
 // Attach gives the roller its streams, when all are open.
 func (r *Roller) Attach(streams []Stream) {
+	r.stopMover()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.streams = slices.Clone(streams)
+	r.startMover(streams)
 }
 
 // State returns what a plan rests on, from memory alone.
@@ -127,11 +134,11 @@ func (r *Roller) state() (*roll.State, error) {
 			if d.Err != nil {
 				return nil, d.Err
 			}
-			v := roll.Volume{Name: d.Space.Volume, Total: d.Space.Total, Free: d.Space.Free}
+			v := roll.Volume{Name: cmp.Or(d.Space.Volume, "the only one"), Total: d.Space.Total, Free: d.Space.Free}
 			if !slices.ContainsFunc(st.Volumes, func(o roll.Volume) bool { return o.Name == v.Name }) {
 				st.Volumes = append(st.Volumes, v)
 			}
-			lies(&one, d.ID, v.Name)
+			lies(&one, d, v.Name)
 		}
 		st.Stores = append(st.Stores, one)
 	}
@@ -139,15 +146,18 @@ func (r *Roller) state() (*roll.State, error) {
 }
 
 // lies notes that a directory of a stream is on a volume.
-func lies(s *roll.Store, directory, volume string) {
+func lies(s *roll.Store, d journal.DirectoryStatus, volume string) {
 	switch {
-	case directory == "":
+	case d.Warm && s.WarmVolume == "":
+		s.WarmVolume = volume
+	case d.Warm:
+	case d.ID == "":
 		s.HotVolume = volume
 	case volume != s.HotVolume && !slices.Contains(s.MoreHot, volume):
 		s.MoreHot = append(s.MoreHot, volume)
 	}
 	for i := range s.Files {
-		if s.Files[i].Volume == directory { // store has put the directory there
+		if s.Files[i].Volume == d.ID { // store has put the directory there
 			s.Files[i].Volume = volume
 		}
 	}
@@ -174,11 +184,19 @@ func (r *Roller) store(s Stream) roll.Store {
 	slices.SortFunc(one.Needs, func(a, b roll.Need) int { return compare(a.Sink, b.Sink) })
 	for _, f := range s.Journal.Files() {
 		one.Files = append(one.Files, roll.Manifest{
-			Number: f.Number, Bytes: f.Bytes, Tier: roll.Hot, FirstSeq: f.FirstSeq, LastSeq: f.LastSeq, FirstTime: f.FirstTime, LastTime: f.LastTime,
+			Number: f.Number, Bytes: f.Bytes, Tier: tierOf(f), FirstSeq: f.FirstSeq, LastSeq: f.LastSeq, FirstTime: f.FirstTime, LastTime: f.LastTime,
 			FileTime: f.FileTime, FirstLink: f.Link.First, LastLink: f.Link.Last, Linked: f.Link.Rows > 0, Sealed: f.Sealed, Held: f.Held, Volume: f.Directory,
 		})
 	}
 	return one
+}
+
+// tierOf returns where a segment is.
+func tierOf(f journal.File) roll.Tier {
+	if f.Warm {
+		return roll.Warm
+	}
+	return roll.Hot
 }
 
 func compare(a, b string) int {
@@ -201,19 +219,12 @@ type Result struct {
 // Roll plans what a message asks, and, with apply set, carries that out.
 func (r *Roller) Roll(m roll.Message, by string, apply bool) (Result, error) {
 	r.mu.Lock()
+	if apply && tiered(r.streams) {
+		r.mu.Unlock()
+		return r.rollTiers(m, by)
+	}
 	defer r.mu.Unlock()
-	st, err := r.state()
-	if err != nil {
-		return Result{}, err
-	}
-	rule, err := m.Rule(st, r.o.Now())
-	if err != nil {
-		return Result{}, err
-	}
-	if m.Size != nil && m.Size.MaxSizeWarm > 0 {
-		return Result{}, fault.New(fault.FeatureNotSupported, "maxSizeWarm is not taken: no stream has a warm tier yet").WithHint("leave it out")
-	}
-	plan, err := roll.Make(st, rule)
+	plan, err := r.plan(m)
 	if err == nil && apply && len(plan.Steps) == 0 {
 		r.tried(plan, 0, by, m.Types())
 	}
@@ -221,6 +232,22 @@ func (r *Roller) Roll(m roll.Message, by string, apply bool) (Result, error) {
 		return Result{Plan: plan}, err
 	}
 	return r.carry(plan, by, r.o.Undo)
+}
+
+// plan plans what a message asks.
+func (r *Roller) plan(m roll.Message) (*roll.Plan, error) {
+	st, err := r.state()
+	if err != nil {
+		return nil, err
+	}
+	rule, err := m.Rule(st, r.o.Now())
+	if err != nil {
+		return nil, err
+	}
+	if m.Size != nil && m.Size.MaxSizeWarm > 0 && !tiered(r.streams) {
+		return nil, fault.New(fault.FeatureNotSupported, "maxSizeWarm is not taken: no stream has a warm tier").WithHint("leave it out, or give streams a warm tier")
+	}
+	return roll.Make(st, rule)
 }
 
 // limitsBy is who is behind a roll inside a write.
@@ -235,6 +262,15 @@ func (r *Roller) MakeRoom(stream string, lack int64, drop bool) (bool, error) {
 	at := slices.IndexFunc(r.streams, func(s Stream) bool { return s.Name == stream })
 	if at < 0 || r.broken != nil {
 		return false, nil // the streams are just being opened
+	}
+	if r.streams[at].Warm { // a move takes too long for a writer to wait for: it tries again
+		if r.mover != nil {
+			select {
+			case r.mover.wake <- struct{}{}:
+			default:
+			}
+		}
+		return false, nil
 	}
 	st, err := r.state()
 	if err != nil {
@@ -280,7 +316,7 @@ func (r *Roller) carry(plan *roll.Plan, by string, undo time.Duration) (Result, 
 	}
 	for _, s := range plan.Steps {
 		if s.Act != roll.Remove {
-			return Result{}, fault.New(fault.FeatureNotSupported, "the plan moves segment %d of %q, and there is no tier but the hot one yet", s.Number, s.Stream)
+			continue // it moves, and stays readable
 		}
 		c := cut(s.Stream)
 		c.Doomed = append(c.Doomed, s.Number)

@@ -27,7 +27,6 @@ const (
 	skipMagic   = 0x184D2A50
 	skipHead    = 8
 	maxIndex    = 64 << 20
-
 )
 
 // PackedRoom returns how large a packed segment of size bytes is at most: where
@@ -138,7 +137,7 @@ func (p *pages) flush() error {
 type Unpacked struct {
 	disk.File
 	Index Packed
-	at []int64 // where each frame begins
+	at    []int64 // where each frame begins
 
 	mu    sync.Mutex
 	last  int // the frame in cache
