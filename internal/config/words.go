@@ -257,5 +257,5 @@ var (
 // stands for any name.
 var later = []string{
 	"families.*.close",
-	"streams.*.warm", "streams.*.cold", "streams.*.index",
+	"streams.*.cold", "streams.*.index",
 }
