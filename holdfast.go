@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/catalog"
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
+	"holdfast/internal/index"
 	"holdfast/internal/journal"
 	"holdfast/internal/manifests"
 	"holdfast/internal/place"
@@ -88,6 +89,7 @@ type Stream struct {
 	Limits Limits
 	Link   string // column with a rising id, or "time", that ties it to other streams with the same one; "": nothing
 	Parent string // the stream whose rows these rows belong to, with the same Link; "": none
+	Index  Index
 }
 
 // Directory is one more place for a stream's segments. Each new one is written
@@ -173,6 +175,10 @@ type stream struct {
 	guard   *guard         // nil: no repeats are looked for
 
 	catalogue *manifests.Catalogue // of segments that are gone; nil: none is kept
+
+	index      *index.Index // nil: it has none
+	indexFiles disk.FS      // where its slices are
+	changed    chan struct{}
 }
 
 // Open opens the data directory dir, making it where it is missing, and begins
@@ -275,8 +281,9 @@ func (db *DB) open() (err error) {
 }
 
 func (db *DB) openStream(o Stream) error {
-	s := &stream{Stream: o}
+	s := &stream{Stream: o, changed: make(chan struct{}, 1)}
 	jo := db.journalOptions(o)
+	jo.Changed = s.tellIndex
 	d, err := s.directories(db, &jo)
 	if err != nil {
 		return errors.Join(fmt.Errorf("open directories of stream %q: %w", o.Name, err), s.closePlaces())
@@ -296,7 +303,7 @@ func (db *DB) openStream(o Stream) error {
 	if r.Cut > 0 {
 		db.o.Log.Warn("what the last run had not flushed was cut", "stream", o.Name, "bytes", r.Cut)
 	}
-	return nil
+	return db.openIndex(s, d)
 }
 
 // Drain waits until every sink has committed what is durable now, or until ctx
@@ -347,6 +354,7 @@ func (db *DB) release() error {
 	}
 	db.ledger.close()
 	for _, s := range slices.Backward(db.streams) {
+		s.closeIndex()
 		errs = append(errs, s.journal.Close(), s.closePlaces())
 	}
 	if db.kept != nil {

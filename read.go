@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
@@ -18,6 +19,11 @@ type ReadOptions struct {
 	From   uint64 // the first seq; 0: the oldest that is kept
 	Limit  int    // the most rows; 0: no bound
 	Follow bool   // wait for more rows at the end, until the context ends
+
+	Where   string          // only rows of Table that match, in the language of docs/index.md; "": all
+	Since   time.Time       // only rows received then or later; the zero Time: all
+	NoIndex bool            // read every segment, whatever the index says
+	Explain func(Explained) // where set, told at the end how it went
 }
 
 // DamageError is what Read gives in the place of rows that cannot be read, or,
@@ -46,13 +52,22 @@ func (db *DB) Read(ctx context.Context, o ReadOptions) iter.Seq2[*row.Row, error
 			return
 		}
 		f := &reading{o: o, end: s.journal.End().Seq, yield: yield, next: o.From}
+		if f.sift, err = db.sift(ctx, s, o); err != nil {
+			yield(nil, err)
+			return
+		}
 		r, err := s.reader(o.From)
 		if errors.Is(err, journal.ErrGone) {
 			err = fault.New(fault.UndefinedObject, "row %d of stream %q is no longer kept", o.From, s.Name).
 				Because(err).WithHint("leave out where to begin, and it begins with the oldest")
 		}
+		entered := 0
 		for err == nil {
+			if f.picker != nil {
+				r.Pick = f.pick
+			}
 			err = f.run(ctx, r)
+			entered += r.Entered
 			if cerr := r.Close(); err == nil {
 				err = cerr
 			}
@@ -62,6 +77,9 @@ func (db *DB) Read(ctx context.Context, o ReadOptions) iter.Seq2[*row.Row, error
 			if r, err = s.reader(0); err == nil {
 				f.overtaken(s.Name, r.At()-1)
 			}
+		}
+		if o.Explain != nil {
+			o.Explain(f.explain(entered, f.rows))
 		}
 		if err != nil && !f.stopped {
 			yield(nil, err)
@@ -87,7 +105,9 @@ func (s *stream) reader(from uint64) (*journal.Reader, error) {
 
 // reading is one loop over a stream.
 type reading struct {
+	sift
 	o       ReadOptions
+	rows    uint64 // that were looked at
 	end     uint64 // last row that is wanted without Follow
 	yield   func(*row.Row, error) bool
 	given   int
@@ -134,13 +154,14 @@ func (f *reading) run(ctx context.Context, r *journal.Reader) error {
 // block gives the rows of one block, and its damage where it stands among them.
 func (f *reading) block(b *row.Block) {
 	damage := b.Damage
+	f.rows += uint64(len(b.Rows))
 	for i := range b.Rows {
 		r := &b.Rows[i]
 		for len(damage) > 0 && damage[0].First < r.Seq {
 			f.damage(damage[0])
 			damage = damage[1:]
 		}
-		if r.Seq >= f.o.From && (f.o.Table == "" || r.Schema.Table == f.o.Table) {
+		if r.Seq >= f.o.From && (f.o.Table == "" || r.Schema.Table == f.o.Table) && f.wants(r) {
 			f.give(r, nil)
 		}
 		if f.stopped {

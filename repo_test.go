@@ -136,6 +136,7 @@ var arrows = []arrow{
 	{"internal/manifests", []string{"internal/disk"}, "what a manifest says must be readable without the segment, and years later"},
 	{"internal/journal", []string{"row", "internal/disk", "internal/segment", "internal/manifests"}, "the journal knows neither who writes nor who reads"},
 	{"internal/where", []string{"row"}, "whether a row is wanted depends on the row alone"},
+	{"internal/index", []string{"row", "internal/disk", "internal/where"}, "an index declares the stream that it is of, and knows conditions as data"},
 	{"internal/rejects", []string{"row", "internal/journal"}, "rejects are a stream like any other; delivery declares what it needs of them"},
 	{"internal/roster", []string{"row", "internal/disk"}, "what was said of sinks depends on none of them"},
 	{"internal/profile", []string{"sink"}, "ready tables are data; whoever declares them wires"},
@@ -161,9 +162,9 @@ var arrows = []arrow{
 	{"internal/flatlog", []string{"row", "internal/disk", "internal/holders", "internal/notice"}, "followed files are others' files; who follows them declares where the rows go"},
 	{"internal/roll", nil, "what leaves is decided from manifests alone, so that it can be decided again without a disk"},
 	{"internal/doctor", []string{"internal/volume", "internal/disk", "internal/config", "internal/certs", "internal/httpapi"}, "a doctor looks at everything, and nothing rests on what it says"},
-	{"internal/roller", []string{"internal/disk", "internal/segment", "internal/journal", "internal/roll"}, "whoever carries plans out knows streams, and neither who writes nor who reads"},
+	{"internal/roller", []string{"internal/disk", "internal/segment", "internal/journal", "internal/roll", "internal/index"}, "whoever carries plans out knows streams, and neither who writes nor who reads"},
 	{"internal/config", []string{"sink", "archive/backup", "internal/roll", "internal/profile", "internal/auth", "internal/certs", "internal/gate"}, "what is configured must be checkable without what it configures; a profile, a verifier and a certificate are data"},
-	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects", "internal/sources", "internal/dedupe", "internal/roll", "internal/roller", "internal/place", "internal/manifests"}, "the library is the database without doors, and delivers to the sinks that it is given"},
+	{".", []string{"row", "sink", "internal/deliver", "internal/disk", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/rejects", "internal/sources", "internal/dedupe", "internal/roll", "internal/roller", "internal/place", "internal/manifests", "internal/index", "internal/where"}, "the library is the database without doors, and delivers to the sinks that it is given"},
 	{"internal/daemon", []string{".", "row", "sink", "archive", "archive/backup", "archive/closing", "archive/dialect", "internal"}, "the daemon wires; nothing but the verbs stands above it"},
 	{"internal/bench", []string{".", "row", "sink", "sink/sqlite", "sink/postgres", "sink/mysql", "internal/disk", "internal/journal", "internal/deliver", "internal/pgwire", "internal/httpapi", "internal/throwaway", "internal/volume"}, "the bench measures each layer by itself, and speaks as a client"},
 	{"internal/cli", []string{".", "row", "archive", "archive/dialect", "archive/backup", "archive/closing", "internal/auth", "internal/bench", "internal/daemon", "internal/config", "internal/doctor", "internal/profile", "internal/httpapi", "internal/journal", "internal/roll", "internal/disk", "internal/holders", "internal/mcache", "internal/spool", "internal/reconcile", "sink"}, "verbs go through the server, the library or the daemon"},
@@ -258,7 +259,7 @@ func TestBans(t *testing.T) {
 // TestOnlyDiskTouchesFiles holds that every file of the engine goes through
 // internal/disk, where crashes and faults can be put in its way.
 func TestOnlyDiskTouchesFiles(t *testing.T) {
-	engine := []string{"row", "sink/sinktest", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/deliver", "internal/roll", "internal/roller"}
+	engine := []string{"row", "sink/sinktest", "internal/segment", "internal/journal", "internal/catalog", "internal/roster", "internal/deliver", "internal/roll", "internal/roller", "internal/index"}
 	files := []string{"os", "io/ioutil", "path/filepath", "syscall", "golang.org/x/sys/unix"}
 	for _, f := range load(t).files {
 		if f.test || !inside(f.dir, engine...) {

@@ -52,6 +52,9 @@ func (db *DB) openRoller() (err error) {
 		for _, m := range slices.Concat(s.More, s.Warm) {
 			given[budgetKey(s.Name, m.Dir)] = m.Size
 		}
+		if len(s.Index.Columns) > 0 {
+			given[budgetKey(s.Name, indexKey)] = s.Index.Budget
+		}
 	}
 	db.sizes, err = db.roller.Budgets(given, !db.o.KeepBudgets)
 	db.budgets = map[string]budget{}
@@ -124,7 +127,7 @@ func (db *DB) attachRoller() {
 	var all []roller.Stream
 	for _, s := range db.streams {
 		if rolls(s.Name) {
-			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, Warm: len(s.Warm) > 0, Limits: s.journal.Limits})
+			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, Warm: len(s.Warm) > 0, Limits: s.journal.Limits, Index: s.index, IndexFS: s.indexFiles})
 		}
 	}
 	db.roller.Attach(all)

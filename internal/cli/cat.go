@@ -20,23 +20,36 @@ func newCat(env *Env) *cobra.Command {
 	var s settings
 	var q httpapi.RowsQuery
 	var asJSON, asCSV bool
+	var filter catFilter
 	cmd := &cobra.Command{
-		Use:   "cat [--data DIR] [--stream S] [--table T] [--from SEQ] [--limit N] [--json | --table T --csv]",
+		Use:   "cat [--data DIR] [--stream S] [--table T] [--from SEQ] [--limit N] [--where CONDITION] [--since TIME] [--explain] [--json | --table T --csv]",
 		Short: "print the stored rows, oldest first",
 		Long: `cat prints the rows that a stream still stores, in the order of their seq, with
 the time of receipt (UTC), the table, and name=value for each column. With --json
 each line is an object. Places that cannot be read are told on standard error,
 with --json on standard output as {"damage": ...}; the exit code is then 3. With
 --csv the columns are those of the first row; NULL is an empty cell, an empty
-text is "". Texts that a spreadsheet would run as a formula get a ' in front.`,
-		Example: "  holdfast cat --data /var/lib/holdfast --table calls\n  holdfast cat --from 1000 --limit 10 --json",
+text is "". Texts that a spreadsheet would run as a formula get a ' in front.
+
+--where takes a condition on the columns of --table: columns compared with
+constants and each other, joined by and, or, not, as in
+src_ip == "192.0.2.7" and seconds > 60. A comparison with NULL does not hold.
+Where the stream has an index, only segments are opened that can match; --explain
+tells how many those were. docs/index.md has the rest.`,
+		Example: "  holdfast cat --data /var/lib/holdfast --table calls\n  holdfast cat --from 1000 --limit 10 --json\n  holdfast cat --table acc --where 'src_ip == \"192.0.2.7\"' --since 2h --explain",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if asCSV && (asJSON || q.Table == "") {
 				return usage("give --table T and --csv, or --json", "--csv prints the rows of one table, and not as JSON")
 			}
+			if err := filter.settle(&q, time.Now()); err != nil {
+				return err
+			}
 			return s.with(env, func(db Database) error {
 				p := newPrinter(env, asJSON, false)
+				if filter.explain || q.Where != "" {
+					q.Explain = func(e httpapi.Explained) { p.explained(e, filter.explain) }
+				}
 				if asCSV {
 					p.csv = &csvWriter{out: p.out}
 				}
@@ -52,6 +65,7 @@ text is "". Texts that a spreadsheet would run as a formula get a ' in front.`,
 	f.IntVar(&q.Limit, "limit", 0, "stop after this `number` of rows")
 	f.BoolVar(&asJSON, "json", false, "one JSON object per row")
 	f.BoolVar(&asCSV, "csv", false, "CSV, safe to open in a spreadsheet")
+	filter.flags(cmd, &q)
 	return cmd
 }
 

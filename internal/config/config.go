@@ -89,6 +89,7 @@ type Stream struct {
 	Parent      StreamName  `yaml:"parent" omit:"zero" doc:"The stream whose rows its rows belong to, with the same link."`
 	MaxAge      Age         `yaml:"max_age" omit:"zero" doc:"Segments that were sealed longer ago leave, as far as every sink has them."`
 	KeepAtLeast KeepAtLeast `yaml:"keep_at_least" omit:"zero" doc:"What no limit and no roll removes."`
+	Index       StreamIndex `yaml:"index" omit:"zero" doc:"Columns by which cat --where finds rows without reading every segment."`
 }
 
 // KeepAtLeast is what of a stream no limit and no roll removes, the newest

@@ -151,6 +151,7 @@ func (c *Config) judge() (out Problems) {
 	c.judgeDedupe(add)
 	c.judgeStreams(add)
 	c.judgeRolls(add)
+	c.judgeIndexes(add)
 	c.judgeSinks(add)
 	c.judgeSources(add)
 	c.judgeFamilies(add)

@@ -140,7 +140,10 @@ func (a admin) Seal(ctx context.Context) error { return a.db.Seal(ctx) }
 
 // Rows implements httpapi.Admin.
 func (a admin) Rows(ctx context.Context, q httpapi.RowsQuery, emit func(*row.Row) error, damage func(row.Damage) error) error {
-	o := holdfast.ReadOptions{Stream: q.Stream, Table: q.Table, From: q.From, Limit: q.Limit, Follow: q.Follow}
+	o := holdfast.ReadOptions{Stream: q.Stream, Table: q.Table, From: q.From, Limit: q.Limit, Follow: q.Follow, Where: q.Where, Since: q.Since, NoIndex: q.NoIndex}
+	if q.Explain != nil {
+		o.Explain = func(e holdfast.Explained) { q.Explain(httpapi.Explained(e)) }
+	}
 	for r, err := range a.db.Read(ctx, o) {
 		var bad *holdfast.DamageError
 		switch {

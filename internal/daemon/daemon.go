@@ -143,6 +143,10 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 				one.Warm = append(one.Warm, holdfast.Directory{Dir: p.Path, Exists: p.Exist, Size: int64(p.Size)})
 			}
 		}
+		one.Index = holdfast.Index{Dir: s.Index.Dir.Path, Exists: s.Index.Dir.Exist, Budget: s.Index.Budget()}
+		for _, column := range s.Index.Columns {
+			one.Index.Columns = append(one.Index.Columns, string(column))
+		}
 		for _, g := range s.Tables {
 			one.Tables = append(one.Tables, string(g))
 		}

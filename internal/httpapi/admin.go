@@ -23,6 +23,8 @@ type line struct {
 	Manifest  json.RawMessage `json:"manifest,omitempty"`
 	Manifests *manifestLine   `json:"manifests,omitempty"`
 
+	Explained *Explained `json:"explained,omitempty"`
+
 	Error *errorFields `json:"error,omitempty"`
 }
 
@@ -85,6 +87,9 @@ func (a *API) readRows(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if q.Explain != nil {
+		q.Explain = func(e Explained) { _ = out.send(line{Explained: &e}) } // a client that is gone needs no answer
+	}
 	err = a.o.Admin.Rows(r.Context(), q,
 		func(one *row.Row) error { return out.send(line{RowLine: q.line(one)}) },
 		func(d row.Damage) error { return out.send(line{Damage: &d}) })
@@ -104,7 +109,7 @@ func rowsQuery(stream string, v url.Values) (RowsQuery, error) {
 			return q, fault.New(fault.InvalidParameterValue, "limit %q is not a number of rows", s)
 		}
 	}
-	return q, nil
+	return q, q.readFilter(v)
 }
 
 // values is the other end of rowsQuery.
@@ -125,6 +130,7 @@ func (q RowsQuery) values() url.Values {
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
+	q.writeFilter(v)
 	return v
 }
 

@@ -93,6 +93,8 @@ func (c *Client) Rows(ctx context.Context, q RowsQuery, emit func(*RowLine) erro
 			return damage(*one.Damage)
 		case one.RowLine != nil:
 			return emit(one.RowLine)
+		case one.Explained != nil && q.Explain != nil:
+			q.Explain(*one.Explained)
 		}
 		return nil
 	})

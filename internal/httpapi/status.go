@@ -116,6 +116,11 @@ type RowsQuery struct {
 	Follow bool   // wait for more at the end
 	Limit  int    // the most rows; 0 for all
 	Whole  bool   // with the types of columns, and whether a row yields
+
+	Where   string          // only rows of Table that match; "" for all
+	Since   time.Time       // only rows received then or later; zero for all
+	NoIndex bool            // read every segment, whatever the index says
+	Explain func(Explained) // told at the end how it went; nil: nobody wants to know
 }
 
 // RowLine is a row as one line of NDJSON.

@@ -60,8 +60,11 @@ type Options struct {
 	// keeps those of segments that are gone, durably, before they are taken away.
 	Manifests bool
 	Gone      func([]manifests.Manifest) error
-	Log       *slog.Logger     // nil: none
-	Now       func() time.Time // nil: time.Now
+	// Changed, where set, is told when a segment was sealed, or went. It must not
+	// wait, nor ask the journal.
+	Changed func()
+	Log     *slog.Logger     // nil: none
+	Now     func() time.Time // nil: time.Now
 }
 
 const (

@@ -79,6 +79,7 @@ func (j *Journal) seal(s *seg) error {
 	s.size, s.sealed, s.summary, s.fileTime = size, true, &sum, j.o.Now().UnixMicro()
 	s.firstTime, s.lastTime, s.link = sum.FirstTime, sum.LastTime, sum.Link
 	s.forgetLocked()
+	j.changed()
 	return nil
 }
 

@@ -23,7 +23,11 @@ type Reader struct {
 	r    *segment.Reader
 	buf  []byte
 
-	States bool // rows that carry the state of a source are wanted, too
+	picked []Range // of the segment that is open, those still wanted; nil: all
+
+	States  bool // rows that carry the state of a source are wanted, too
+	Pick    Pick // which rows of sealed segments are wanted; nil: all
+	Entered int  // how many segments were opened
 }
 
 // Reader returns a reader whose first row is from, or the one after the last
@@ -129,6 +133,12 @@ func (r *Reader) tryNext() (*row.Block, error) {
 			if !found {
 				return r.missing(), nil
 			}
+		}
+		if !r.hop() {
+			if err := r.leave(); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		j := r.j
 		j.mu.Lock()
@@ -259,8 +269,13 @@ func (r *Reader) enter() (found bool, err error) {
 			}
 			return false, nil
 		}
+		if !r.pick(s) {
+			j.leaveSeg(s)
+			continue
+		}
 		err := r.open(s)
 		if err == nil {
+			r.Entered++
 			return true, nil
 		}
 		j.leaveSeg(s)

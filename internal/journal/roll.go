@@ -237,6 +237,7 @@ func (p *Prepared) end() {
 func (p *Prepared) Carry() error {
 	j := p.j
 	defer j.chore()
+	defer j.changed()
 	defer p.end()
 	var errs []error
 	if len(p.Cut.Lost) > 0 {
@@ -334,6 +335,7 @@ func (j *Journal) finishOne(s *seg, to fate) error {
 
 // removed tells who wants to know.
 func (j *Journal) removed(s *seg, to fate) {
+	j.changed()
 	if j.o.Manifests && to != trashed {
 		j.mu.Lock()
 		j.leftLocked(s)

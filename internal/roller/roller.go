@@ -12,6 +12,7 @@ import (
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
+	"holdfast/internal/index"
 	"holdfast/internal/journal"
 	"holdfast/internal/mutant"
 	"holdfast/internal/roll"
@@ -26,6 +27,8 @@ type Stream struct {
 	Parent  string
 	Warm    bool // segments move to a warm tier before they leave
 	Limits  func() journal.Limits
+	Index   *index.Index // nil: it has none
+	IndexFS disk.FS      // where its slices are
 }
 
 // Options configure a Roller. Zero fields work.
@@ -142,7 +145,7 @@ func (r *Roller) state() (*roll.State, error) {
 		}
 		st.Stores = append(st.Stores, one)
 	}
-	return st, nil
+	return st, r.addIndexes(st)
 }
 
 // lies notes that a directory of a stream is on a volume.
@@ -292,7 +295,7 @@ func (r *Roller) MakeRoom(stream string, lack int64, drop bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	own := slices.ContainsFunc(plan.Steps, func(s roll.Step) bool { return s.Stream == stream })
+	own := slices.ContainsFunc(plan.Steps, func(s roll.Step) bool { return s.Stream == stream && !s.Index })
 	if !own {
 		r.tried(plan, 0, limitsBy, []string{stream})
 		return false, nil
@@ -315,6 +318,9 @@ func (r *Roller) carry(plan *roll.Plan, by string, undo time.Duration) (Result, 
 		return cuts[stream]
 	}
 	for _, s := range plan.Steps {
+		if s.Index {
+			continue
+		}
 		if s.Act != roll.Remove {
 			continue // it moves, and stays readable
 		}
@@ -332,10 +338,14 @@ func (r *Roller) carry(plan *roll.Plan, by string, undo time.Duration) (Result, 
 	for _, c := range cuts {
 		slices.Sort(c.Doomed)
 	}
+	if len(cuts) == 0 { // slices alone are made anew sooner than brought back
+		rec.Until = 0
+	}
 	if err := r.run(rec, cuts); err != nil {
 		return Result{Plan: plan}, err
 	}
 	r.tried(plan, rec.Serial, by, nil)
+	r.rollIndexes(plan, cuts)
 	res := Result{Plan: plan, Serial: rec.Serial}
 	if rec.Until > 0 {
 		res.Until = time.UnixMicro(rec.Until)

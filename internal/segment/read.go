@@ -59,6 +59,17 @@ func NewReader(src Source, from uint64) *Reader {
 // segment that has grown.
 func (r *Reader) Extend(end int64, rows uint64) { r.src.End, r.win.end, r.src.Rows = end, end, rows }
 
+// Skip leaves out the rows before number from as well, and does not read them
+// where the index tells what stands behind them.
+func (r *Reader) Skip(from uint64) {
+	r.from = max(r.from, from)
+	for _, e := range r.src.Index {
+		if e.FirstRow <= from && e.Offset > r.pos {
+			r.pos, r.nextRow = e.Offset, e.FirstRow
+		}
+	}
+}
+
 // Close ends what the reader does with the file, which may be closed then. It
 // does not close the file.
 func (r *Reader) Close() { r.win.close() }

@@ -1,0 +1,59 @@
+package roller
+
+import (
+	"slices"
+
+	"holdfast/internal/journal"
+	"holdfast/internal/roll"
+)
+
+// addIndexes adds the indexes of streams to a state, behind the streams. A slice
+// has the links and the times of the segment that it refers to.
+func (r *Roller) addIndexes(st *roll.State) error {
+	for i, s := range r.streams {
+		if s.Index == nil {
+			continue
+		}
+		space, err := s.IndexFS.Space()
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(st.Volumes, func(o roll.Volume) bool { return o.Name == space.Volume }) {
+			st.Volumes = append(st.Volumes, roll.Volume{Name: space.Volume, Total: space.Total, Free: space.Free})
+		}
+		sizes := map[uint64]int64{}
+		for _, one := range s.Index.Slices() {
+			sizes[one.Number] = one.Bytes
+		}
+		store := roll.Store{Stream: s.Name, IsIndex: true, Link: roll.Link(s.Link), HotVolume: space.Volume}
+		for _, f := range st.Stores[i].Files {
+			size, has := sizes[f.Number]
+			if !has {
+				continue
+			}
+			f.Bytes, f.Volume, f.Tier, f.Sealed, f.Held = size, space.Volume, roll.Hot, true, false // a hold keeps rows
+			store.Files = append(store.Files, f)
+		}
+		st.Stores = append(st.Stores, store)
+	}
+	return nil
+}
+
+// rollIndexes removes the slices that a plan lets go while their segments stay.
+// The others leave with their segments: the index sees to that.
+func (r *Roller) rollIndexes(plan *roll.Plan, cuts map[string]*journal.Cut) {
+	alone := map[string][]uint64{}
+	for _, step := range plan.Steps {
+		if c := cuts[step.Stream]; step.Index && (c == nil || !slices.Contains(c.Doomed, step.Number)) {
+			alone[step.Stream] = append(alone[step.Stream], step.Number)
+		}
+	}
+	for _, s := range r.streams {
+		if len(alone[s.Name]) == 0 {
+			continue
+		}
+		if err := s.Index.Roll(alone[s.Name]); err != nil {
+			r.o.Log.Error("index slices could not be rolled; the next roll tries again", "stream", s.Name, "error", err)
+		}
+	}
+}
