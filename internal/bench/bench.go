@@ -39,6 +39,8 @@ type Options struct {
 	// Segment is the size of segments in bytes; 0: 64 MiB, the product's largest.
 	// Each append case first writes a few of them, until old ones are used again.
 	Segment int64
+	// Stored is how many bytes of rows look-ups are made in; 0: eight segments.
+	Stored int64
 	// Postgres adds the cases that compare with PostgreSQL, where its programs
 	// are found.
 	Postgres bool
@@ -111,6 +113,7 @@ type place struct {
 	dir     string   // its own, empty
 	segment int64    // size of segments, bytes
 	rows    int      // of each run; 0: as many as the time allows
+	stored  int64    // bytes of rows that look-ups are made in; 0: eight segments
 	self    []string // the command that calls Serve
 }
 
@@ -272,7 +275,7 @@ func measure(ctx context.Context, c comparison, dir string, o Options) (r Result
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	p, err := c.open(ctx, place{dir, o.Segment, o.Rows, o.Self})
+	p, err := c.open(ctx, place{dir: dir, segment: o.Segment, rows: o.Rows, stored: o.Stored, self: o.Self})
 	if err != nil {
 		return r, err
 	}

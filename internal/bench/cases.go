@@ -4,5 +4,5 @@ import "slices"
 
 // comparisons returns every case that needs nothing from outside.
 func comparisons() []comparison {
-	return slices.Concat(appendCases(), libraryCases(), wireCases(), httpCases(), loadCases())
+	return slices.Concat(appendCases(), libraryCases(), wireCases(), httpCases(), loadCases(), indexCases())
 }

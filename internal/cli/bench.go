@@ -46,6 +46,7 @@ type benchFlags struct {
 	options bench.Options
 	only    string
 	quick   bool
+	stored  int
 	asJSON  bool
 	out     string
 }
@@ -53,11 +54,11 @@ type benchFlags struct {
 func newBench(env *Env) *cobra.Command {
 	var f benchFlags
 	cmd := &cobra.Command{
-		Use:   "bench [--quick] [--only REGEXP] [--rows N] [--rounds N] [--dir DIR] [--postgres] [--json] [--out FILE]",
+		Use:   "bench [--quick] [--only REGEXP] [--rows N] [--rounds N] [--stored MiB] [--dir DIR] [--postgres] [--json] [--out FILE]",
 		Short: "measure this machine against baselines of the same run",
 		Long: `bench writes rows through the journal, the PostgreSQL wire and HTTP, reads them
 back, and loads them into SQLite, and into PostgreSQL and MariaDB where they are
-installed. Each case takes turns with a baseline that does
+installed, and looks them up through the index. Each case takes turns with a baseline that does
 the same work without what Holdfast adds, so that the ratio holds on any machine;
 rates are medians of the rounds, latencies those of one row, batch or COPY.
 It makes a directory of its own in --dir and removes it at the end: use a
@@ -78,6 +79,7 @@ started there, and removed.`,
 	cmd.Flags().StringVar(&f.only, "only", "", "only cases whose name matches this `regexp`")
 	cmd.Flags().IntVar(&f.options.Rows, "rows", 0, "rows of each run; 0: as many as the time allows")
 	cmd.Flags().IntVar(&f.options.Rounds, "rounds", 3, "how often Holdfast and the baseline take turns")
+	cmd.Flags().IntVar(&f.stored, "stored", 0, "rows that look-ups are made in, in `MiB`; 0: eight segments")
 	cmd.Flags().BoolVar(&f.options.Postgres, "postgres", false, "compare with PostgreSQL too, where it is installed")
 	cmd.Flags().BoolVar(&f.quick, "quick", false, "a rough answer in about 25 seconds")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object per case")
@@ -90,6 +92,7 @@ started there, and removed.`,
 const (
 	maxBenchRows   = 100_000_000
 	maxBenchRounds = 1000
+	maxBenchStored = 1 << 20 // MiB
 )
 
 // settle checks the flags.
@@ -98,6 +101,8 @@ func (f *benchFlags) settle() (err error) {
 	switch {
 	case o.Rows < 0 || o.Rows > maxBenchRows:
 		return usage(fmt.Sprintf("from 0 to %d", maxBenchRows), "--rows \"%d\" is out of range", o.Rows)
+	case f.stored < 0 || f.stored > maxBenchStored:
+		return usage(fmt.Sprintf("from 0 to %d", maxBenchStored), "--stored \"%d\" is out of range", f.stored)
 	case o.Rounds < 1 || o.Rounds > maxBenchRounds:
 		return usage(fmt.Sprintf("from 1 to %d", maxBenchRounds), "--rounds \"%d\" is out of range", o.Rounds)
 	}
@@ -106,6 +111,7 @@ func (f *benchFlags) settle() (err error) {
 			return usage("see holdfast bench --help for the names of the cases", "--only %q cannot be read: %w", f.only, err)
 		}
 	}
+	o.Stored = int64(f.stored) << 20
 	o.Time = benchTime
 	if f.quick {
 		o.Time, o.Segment = benchQuick, quickSegment
@@ -191,6 +197,9 @@ func (f *benchFlags) command() string {
 	}
 	if f.options.Rows > 0 {
 		c += fmt.Sprint(" --rows ", f.options.Rows)
+	}
+	if f.stored > 0 {
+		c += fmt.Sprint(" --stored ", f.stored)
 	}
 	c += fmt.Sprint(" --rounds ", f.options.Rounds)
 	if f.options.Postgres {
