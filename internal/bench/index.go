@@ -82,7 +82,7 @@ func (s *store) look(ctx context.Context, o holdfast.ReadOptions) (n int, e hold
 // lookUp finds one row by its address.
 func (s *store) lookUp(ctx context.Context, whole bool) error {
 	i := s.r.IntN(min(s.rows, 1<<24))
-	n, e, err := s.look(ctx, holdfast.ReadOptions{Where: fmt.Sprintf("src_ip == %q", address(i)), Whole: whole})
+	n, e, err := s.look(ctx, holdfast.ReadOptions{Where: fmt.Sprintf("src_ip == %q", address(i)), NoIndex: whole})
 	if err == nil && (n == 0 || !whole && e.Opened > 2) {
 		err = fmt.Errorf("look-up of %s: %d rows of %d, %+v", address(i), n, s.rows, e)
 	}
