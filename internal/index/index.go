@@ -70,7 +70,6 @@ type Index struct {
 	outgrown uint64            // the same, because the budget is too small for them
 	failed   map[uint64]string // segments of which no slice can be made, and why
 	status   counters
-	idle     bool // nothing is left to be made
 	waiting  chan struct{}
 }
 
