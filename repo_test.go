@@ -155,7 +155,7 @@ var arrows = []arrow{
 	{"internal/mcache", []string{"sink/local"}, "a cache is files; who fills it and who drains it bring the rows"},
 	{"internal/place", []string{"internal/disk"}, "whose a directory is depends on nothing that is in it"},
 	{"internal/volume", nil, "what a directory lies on depends on nothing that is in it"},
-	{"internal/syslog", []string{"row", "sink"}, "a door knows rows; who opens it declares where they go"},
+	{"internal/syslog", []string{"row", "sink", "internal/gate"}, "a door knows rows; who opens it declares where they go"},
 	{"internal/notice", nil, "that something has changed does not matter to what"},
 	{"internal/holders", []string{"internal/volume"}, "who holds a file does not matter to what is in it"},
 	{"internal/spool", []string{"row", "internal/disk", "internal/notice", "internal/volume"}, "files in a spool are others' files; who opens it declares where the rows go, and how they are read"},

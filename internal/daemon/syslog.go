@@ -11,6 +11,7 @@ import (
 	"holdfast"
 	"holdfast/internal/certs"
 	"holdfast/internal/config"
+	"holdfast/internal/gate"
 	"holdfast/internal/httpapi"
 	"holdfast/internal/syslog"
 	"holdfast/row"
@@ -30,10 +31,18 @@ type syslogSocket struct {
 	packets *net.UDPConn
 }
 
+// syslogConnections is how many may send to one source at the same time, where
+// nothing else is said.
+const syslogConnections = 256
+
 func openSyslog(s *server, name string, c *config.Source) (source, error) {
 	log := s.log.With("source", name)
+	connections := c.MaxConnections
+	if connections == 0 {
+		connections = syslogConnections
+	}
 	d := &syslogDoor{drain: time.Duration(s.cfg.Drain) / 2, Server: syslog.New(syslog.Options{
-		Store: syslogStore{s.db}, Table: string(c.Table), MaxLine: int(c.MaxLine), MaxConns: c.MaxConnections,
+		Store: syslogStore{s.db}, Table: string(c.Table), MaxLine: int(c.MaxLine), Gate: gate.New(s.cfg.Limits.Gate(connections, s.cfg.Limits.Starting)),
 		Allow: c.Networks(), Zone: s.cfg.Tables.Zone.Location(), Log: log,
 	})}
 	var sockets []syslogSocket

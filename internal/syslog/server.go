@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/internal/gate"
 	"holdfast/row"
 )
 
@@ -40,9 +41,9 @@ type Options struct {
 	Table string
 	// MaxLine is the longest message in bytes; 0: 64 KiB.
 	MaxLine int
-	// MaxConns is how many connections there may be at a time; 0: 256. One more
-	// is closed at once.
-	MaxConns int
+	// Gate bounds the connections, in all and of each address, and those whose
+	// TLS handshake is not over; nil: 256 in all. One more is closed at once.
+	Gate *gate.Gate
 	// Allow are the networks that may send; empty: all.
 	Allow []netip.Prefix
 	// Zone is that of times without one; nil: UTC.
@@ -94,8 +95,8 @@ type Server struct {
 	queues  map[*pending]bool    // datagrams that wait for it
 	wg      sync.WaitGroup       // connections and the readers of datagrams
 
-	rows, bytes, malformed, refused, lost, conns atomic.Int64
-	trouble                                      atomic.Pointer[string]
+	rows, bytes, malformed, refused, lost atomic.Int64
+	trouble                               atomic.Pointer[string]
 }
 
 // New returns a server that listens to nothing yet.
@@ -103,8 +104,8 @@ func New(o Options) *Server {
 	if o.MaxLine <= 0 {
 		o.MaxLine = 64 << 10
 	}
-	if o.MaxConns <= 0 {
-		o.MaxConns = 256
+	if o.Gate == nil {
+		o.Gate = gate.New(gate.Limits{Open: 256})
 	}
 	if o.Zone == nil {
 		o.Zone = time.UTC
@@ -119,9 +120,10 @@ func New(o Options) *Server {
 
 // Stats returns what was done so far.
 func (s *Server) Stats() Stats {
+	conns, _ := s.o.Gate.Count()
 	st := Stats{
 		Rows: s.rows.Load(), Bytes: s.bytes.Load(), Malformed: s.malformed.Load(), Refused: s.refused.Load(),
-		Lost: s.lost.Load(), Conns: s.conns.Load(),
+		Lost: s.lost.Load(), Conns: int64(conns),
 	}
 	s.mu.Lock()
 	for _, w := range s.storing {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/gate"
 	"holdfast/row"
 )
 
@@ -207,7 +208,7 @@ func TestEveryLineOnce(t *testing.T) {
 // that whoever may not send is sent away.
 func TestHostile(t *testing.T) {
 	st := &store{}
-	s, stream, packets := start(t, Options{Store: st, MaxLine: 100, MaxConns: 4})
+	s, stream, packets := start(t, Options{Store: st, MaxLine: 100, Gate: gate.New(gate.Limits{Open: 4})})
 	honest := dial(t, "tcp", stream)
 	send(t, honest, "before\n")
 	for _, bad := range []string{"99999999999 x", "101 x", "1a x", "12345678901234567890"} {
@@ -234,6 +235,28 @@ func TestHostile(t *testing.T) {
 	}
 	eventually(t, "four connections are open", func() bool { return s.Stats().Conns == 4 })
 	closed(t, dial(t, "tcp", stream))
+}
+
+// TestOfOneAddress holds that one address does not take the places of all.
+func TestOfOneAddress(t *testing.T) {
+	s, stream, _ := start(t, Options{Store: &store{}, Gate: gate.New(gate.Limits{Open: 4, PerAddress: 2})})
+	for range 2 {
+		send(t, dial(t, "tcp", stream), "x\n")
+	}
+	eventually(t, "two connections are open", func() bool { return s.Stats().Conns == 2 })
+	closed(t, dial(t, "tcp", stream))
+	_, port, err := net.SplitHostPort(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	c, err := from.Dial("tcp", net.JoinHostPort("127.0.0.1", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	send(t, c, "y\n")
+	eventually(t, "that of another address is let in", func() bool { return s.Stats().Conns == 3 })
 }
 
 // TestAllow holds that only allowed networks may send.

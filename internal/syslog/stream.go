@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"holdfast/internal/gate"
 )
 
 // ServeStream takes messages from the connections of l, which may be of TLS,
@@ -46,26 +48,24 @@ func retryable(err error) bool { return !errors.Is(err, net.ErrClosed) }
 // welcome serves a connection in a goroutine of its own, or closes it.
 func (s *Server) welcome(c net.Conn) {
 	peer := addrOf(c.RemoteAddr())
-	why := ""
-	switch {
-	case !s.allowed(peer):
-		why = "its network may not send"
-	case s.conns.Add(1) > int64(s.o.MaxConns):
-		s.conns.Add(-1)
-		why = "there are as many connections as there may be"
+	if !s.allowed(peer) {
+		s.refuse(c, "its network may not send")
+		return
 	}
-	if why == "" && s.enter(c, func() { _ = c.SetReadDeadline(time.Now().Add(lastWords)) }) != nil {
-		s.conns.Add(-1)
-		why = "the server stops"
+	guest := s.o.Gate.Enter(peer, func() { _ = c.Close() })
+	if guest == nil {
+		s.refuse(c, "too many connections wait for their TLS handshake")
+		return
 	}
-	if why != "" {
-		s.refuse(c, why)
+	if s.enter(c, func() { _ = c.SetReadDeadline(time.Now().Add(lastWords)) }) != nil {
+		guest.Leave()
+		s.refuse(c, "the server stops")
 		return
 	}
 	go func() {
 		defer s.leave(c)
-		defer s.conns.Add(-1)
-		if err := s.converse(c, peer.String()); err != nil {
+		defer guest.Leave()
+		if err := s.converse(c, peer.String(), guest); err != nil {
 			s.refuse(c, reason(err))
 			return
 		}
@@ -80,14 +80,22 @@ func (s *Server) refuse(c net.Conn, why string) {
 	_ = c.Close()
 }
 
-// converse stores what a connection sends until its end.
-func (s *Server) converse(c net.Conn, peer string) error {
+// greet lets a connection in, once its TLS handshake is over where it has one.
+func (s *Server) greet(c net.Conn, guest *gate.Guest) error {
 	if t, ok := c.(*tls.Conn); ok {
 		ctx, cancel := context.WithTimeout(s.ctx, handshakeTime)
 		defer cancel()
 		if err := t.HandshakeContext(ctx); err != nil {
 			return err
 		}
+	}
+	return guest.Admit("")
+}
+
+// converse stores what a connection sends until its end.
+func (s *Server) converse(c net.Conn, peer string, guest *gate.Guest) error {
+	if err := s.greet(c, guest); err != nil {
+		return err
 	}
 	f, w := newFrames(c, s.o.MaxLine), s.newWriter()
 	var batch []line
