@@ -8,4 +8,6 @@ require (
 	holdfast v0.0.0
 )
 
+require github.com/klauspost/compress v1.20.3 // indirect
+
 replace holdfast => ../..
