@@ -23,8 +23,9 @@ streams:
 func TestCatWhere(t *testing.T) {
 	data := dataDir(t)
 	config := configure(t, data, strings.ReplaceAll(indexedStream, "DATA", data))
-	s := start(t, data, options{config: config})
+	o := options{config: config}
 	for n := range 6 {
+		s := start(t, data, o)
 		var body strings.Builder
 		for i := range 20 {
 			fmt.Fprintf(&body, "{\"src_ip\": \"192.0.2.%d\", \"seconds\": %d, \"note\": \"n%d\"}\n", n, 20*n+i, i)
@@ -34,8 +35,9 @@ func TestCatWhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Body.Close()
-		holdfast(t, 0, "rotate", "--data", data)
+		s.stop() // which seals the segment
 	}
+	s := start(t, data, o)
 	eventually(t, time.Minute, "six slices", func() (bool, string) {
 		found, err := filepath.Glob(filepath.Join(data+"-index", "*.idx"))
 		return err == nil && len(found) == 6, fmt.Sprint(found)
