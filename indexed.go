@@ -200,14 +200,3 @@ func (db *DB) SettleIndexes(ctx context.Context) error {
 	}
 	return nil
 }
-
-// Indexes returns how the indexes are doing, by stream.
-func (db *DB) Indexes() map[string]IndexStatus {
-	all := map[string]IndexStatus{}
-	for _, s := range db.streams {
-		if s.index != nil {
-			all[s.Name] = s.index.Status()
-		}
-	}
-	return all
-}

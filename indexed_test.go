@@ -159,7 +159,7 @@ func TestIndexBudget(t *testing.T) {
 	if n := len(left); n < 2 || n > 8 || left[n-1] != "0000000000000010.idx" {
 		t.Fatalf("there are %v", left)
 	}
-	if st := db.Indexes()["main"]; st.Bytes > budget || st.Limit != budget || st.Slices != len(left) {
+	if st := *db.Status().Streams[0].Index; st.Bytes > budget || st.Limit != budget || st.Slices != len(left) {
 		t.Errorf("status %+v", st)
 	}
 	if err := db.Close(); err != nil {

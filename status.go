@@ -36,7 +36,8 @@ type StreamStatus struct {
 	Gaps     []row.Damage // rows that Repair gave up, the newest ranges
 	GapRows  uint64       // in all of them that are still met
 	Scrub    Scrubbed
-	Rolling  *Rolling // nil where nothing rolls
+	Rolling  *Rolling     // nil where nothing rolls
+	Index    *IndexStatus // nil where it has none
 
 	Appended  uint64        // rows committed since Open
 	Written   uint64        // bytes written for them
@@ -82,6 +83,10 @@ func (db *DB) Status() Status {
 	for _, s := range db.streams {
 		one := s.status()
 		one.Rolling = db.rolling(s, pins[s.Name])
+		if s.index != nil {
+			index := s.index.Status()
+			one.Index = &index
+		}
 		all.Streams = append(all.Streams, one)
 	}
 	all.Dedupe = db.dedupes()

@@ -125,6 +125,7 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 	if err := printRolling(w, st.Streams, now); err != nil {
 		return err
 	}
+	printIndexes(w, st.Streams)
 	for _, s := range st.Streams {
 		if s.Error != "" {
 			fmt.Fprintf(w, "stream %s is %s: %s\n", s.Name, s.State, oneLine(s.Error))

@@ -84,6 +84,9 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 			FreeBytes: s.Free, State: s.State, Error: s.Error, ReplaySince: s.Oldest, Damage: s.Damage,
 			Gaps: s.Gaps, GapRows: s.GapRows, Scrub: httpapi.Scrub(s.Scrub), Rolling: rolling(s.Rolling),
 		}
+		if x := s.Index; x != nil {
+			one.Index = &httpapi.IndexStatus{Slices: x.Slices, Bytes: x.Bytes, LimitBytes: x.Limit, Made: x.Made, Damaged: x.Bad, Trouble: x.Trouble}
+		}
 		if one.Damage == nil {
 			one.Damage = []row.Damage{}
 		}

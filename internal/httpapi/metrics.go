@@ -103,6 +103,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		total(descRounds, st.Scrub.Rounds, st.Name)
 		gauge(descRound, unix(st.Scrub.Ended), st.Name)
 		collectRolling(&st, out)
+		collectIndex(&st, out)
 	}
 	collectSources(s.Sources, out)
 	for _, k := range s.Sinks {

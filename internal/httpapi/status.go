@@ -54,6 +54,7 @@ type StreamStatus struct {
 	GapRows     uint64       `json:"gap_rows"`              // in all of them that are still met
 	Scrub       Scrub        `json:"scrub"`
 	Rolling     *Rolling     `json:"rolling,omitempty"` // missing where nothing rolls
+	Index       *IndexStatus `json:"index,omitempty"`   // missing where there is none
 }
 
 // Scrub is how far the scrubber got, which reads sealed segments again.

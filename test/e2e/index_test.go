@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -64,10 +65,24 @@ func TestCatWhere(t *testing.T) {
 				t.Errorf("%s: %s: %q", when, where, r.stderr)
 			}
 		}
+		if r := holdfast(t, 0, "status", "--config", config); !strings.Contains(r.stdout, "index of main: 6 slices, ") || !strings.Contains(r.stdout, " of 40.0 MB") {
+			t.Errorf("%s: status tells\n%s", when, r.stdout)
+		}
 		holdfast(t, 2, "cat", "--config", config, "--where", "true")
 		holdfast(t, 2, "cat", "--config", config, "--since", "yesterday")
 	}
 	check("with a server")
+	r, err := http.Get(s.url("/metrics"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(r.Body)
+	r.Body.Close()
+	for _, line := range []string{`holdfast_stream_index_slices{stream="main"} 6`, `holdfast_stream_index_trouble{stream="main"} 0`} {
+		if err != nil || !strings.Contains(string(all), line) {
+			t.Errorf("metrics lack %s (%v)", line, err)
+		}
+	}
 	s.stop()
 	check("without one")
 }

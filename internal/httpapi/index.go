@@ -1,0 +1,39 @@
+package httpapi
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// IndexStatus is how the index of a stream is doing.
+type IndexStatus struct {
+	Slices     int    `json:"slices"`
+	Bytes      int64  `json:"bytes"`
+	LimitBytes int64  `json:"limit_bytes"`       // budget; 0: only min_free bounds it
+	Made       uint64 `json:"made"`              // since the start
+	Damaged    uint64 `json:"damaged"`           // slices that were damaged, or of other rows, since the start; they are made anew
+	Trouble    string `json:"trouble,omitempty"` // why slices are not made at the moment
+}
+
+var (
+	descSlices     = desc("stream_index_slices", "Slices of the stream's index, one per sealed segment that it knows.", perStream)
+	descIndex      = desc("stream_index_size_bytes", "Bytes of them.", perStream)
+	descIndexMax   = desc("stream_index_limit_bytes", "Budget of the index; 0 where there is none.", perStream)
+	descMade       = desc("stream_index_made_total", "Slices made since the start.", perStream)
+	descIndexBad   = desc("stream_index_damaged_total", "Slices that were damaged, or of other rows, since the start; they are made anew.", perStream)
+	descIndexStuck = desc("stream_index_trouble", "1 while slices cannot be made; holdfast status says why.", perStream)
+)
+
+// collectIndex sends the numbers of one stream's index.
+func collectIndex(st *StreamStatus, out chan<- prometheus.Metric) {
+	x := st.Index
+	if x == nil {
+		return
+	}
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
+		out <- prometheus.MustNewConstMetric(d, kind, v, st.Name)
+	}
+	send(descSlices, prometheus.GaugeValue, float64(x.Slices))
+	send(descIndex, prometheus.GaugeValue, float64(x.Bytes))
+	send(descIndexMax, prometheus.GaugeValue, float64(x.LimitBytes))
+	send(descMade, prometheus.CounterValue, float64(x.Made))
+	send(descIndexBad, prometheus.CounterValue, float64(x.Damaged))
+	send(descIndexStuck, prometheus.GaugeValue, yes(x.Trouble != ""))
+}
