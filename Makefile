@@ -88,9 +88,12 @@ bench: build
 	cd test/peers && go vet ./... && go run . -dir "$(CURDIR)/bin" $(PEERS)
 
 # What takes too long for each push: the long forms of the tests, all under the
-# race detector, then each fuzz target for FUZZTIME.
+# race detector, the faults in their larger amounts, closings of large tables, and
+# then each fuzz target for FUZZTIME.
 nightly: deps lint build
-	HOLDFAST_LONG=1 go test -count=1 -timeout 60m -race ./...
+	HOLDFAST_LONG=1 go test -count=1 -timeout 4h -race ./...
+	$(MAKE) faults AMOUNT=nightly
+	HOLDFAST_HELD="10000 100000 1000000 10000000" go test -count=1 -timeout 4h -v -run '^TestHeldByKeys$$' ./archive/closing
 	MUTANTS_ALL=1 scripts/mutants
 	cd test/peers && go vet ./... && go test -count=1 ./... && go run . -dir "$(CURDIR)/bin" -flushes
 	$(MAKE) grammar INSERTS=2000000 SEED=0
