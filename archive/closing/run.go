@@ -83,8 +83,8 @@ func (o Options) step() func(string) error {
 
 // begin keeps other runs away, makes the tables of the journal, undoes a run
 // that swapped nothing, and ends a drop, or a move of late rows, that was
-// interrupted. It returns the run that is to be gone on with; nil where there is
-// none.
+// interrupted, or a migration. It returns the run that is to be gone on with; nil
+// where there is none.
 func begin(ctx context.Context, s *dialect.Session, f *archive.Family, step func(string) error) (*run, error) {
 	if err := s.Lock(ctx); err != nil {
 		return nil, err
@@ -103,6 +103,8 @@ func begin(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 			err = leaver{s, f, *r}.again(ctx)
 		case r.state == stateRouting:
 			err = reroute(ctx, s, f, *r, step)
+		case r.state == stateMigrating:
+			err = remigrate(ctx, s, f, *r)
 		default:
 			return r, nil
 		}

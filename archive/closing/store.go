@@ -17,13 +17,14 @@ const (
 
 // States of a run.
 const (
-	statePrepared = "prepared"
-	stateSwitched = "switched"
-	stateFilling  = "filling" // an archive that lacked tables is being completed
-	stateLeaving  = "leaving" // an archive is being dropped
-	stateRouting  = "routing" // late rows are being moved into an archive
-	stateClosed   = "closed"
-	stateDropped  = "dropped"
+	statePrepared  = "prepared"
+	stateSwitched  = "switched"
+	stateFilling   = "filling"   // an archive that lacked tables is being completed
+	stateLeaving   = "leaving"   // an archive is being dropped
+	stateRouting   = "routing"   // late rows are being moved into an archive
+	stateMigrating = "migrating" // archives are made to look like the current tables
+	stateClosed    = "closed"
+	stateDropped   = "dropped"
 )
 
 // A run is one closing, as its row tells.

@@ -51,6 +51,7 @@ type writer interface {
 	scripter
 	filler
 	measurer
+	migrator
 }
 
 // measurer knows how large tables are.

@@ -119,7 +119,8 @@ func (t *Table) Ahead(of *Table) bool {
 
 func (m *mariadb) readIndexes(ctx context.Context, q Querier, t *Table) error {
 	schema, table := m.split(t.Name)
-	rows, err := Rows(ctx, q, `SELECT INDEX_NAME, MAX(NON_UNIQUE), MAX(INDEX_TYPE), GROUP_CONCAT(CONCAT(COLUMN_NAME, COALESCE(CONCAT('(', SUB_PART, ')'), ''), IF(COLLATION = 'D', ' DESC', '')) ORDER BY SEQ_IN_INDEX SEPARATOR ', ')
+	rows, err := Rows(ctx, q, `SELECT INDEX_NAME, MAX(NON_UNIQUE), MAX(INDEX_TYPE), GROUP_CONCAT(CONCAT(COLUMN_NAME, COALESCE(CONCAT('(', SUB_PART, ')'), ''), IF(COLLATION = 'D', ' DESC', '')) ORDER BY SEQ_IN_INDEX SEPARATOR ', '),
+		GROUP_CONCAT(CONCAT(CHAR(96), REPLACE(COLUMN_NAME, CHAR(96), REPEAT(CHAR(96), 2)), CHAR(96), COALESCE(CONCAT('(', SUB_PART, ')'), ''), IF(COLLATION = 'D', ' DESC', '')) ORDER BY SEQ_IN_INDEX SEPARATOR ', ')
 		FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? GROUP BY INDEX_NAME ORDER BY INDEX_NAME`, schema, table)
 	for _, r := range rows {
 		kind := "INDEX"
@@ -131,6 +132,7 @@ func (m *mariadb) readIndexes(ctx context.Context, q Querier, t *Table) error {
 		case r[2] != "BTREE":
 			kind = r[2]
 		}
+		t.indexes = append(t.indexes, index{name: r[0], unique: kind, rest: "(" + r[4] + ")"})
 		t.Structure.Indexes = append(t.Structure.Indexes, kind+" ("+r[3]+")")
 	}
 	return err

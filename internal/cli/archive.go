@@ -22,7 +22,7 @@ import (
 
 func newArchive(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "archive plan|run|verify|list|backfill|rehearse|drop",
+		Use:   "archive plan|run|verify|list|backfill|rehearse|drop|migrate",
 		Short: "file families of linked SQL tables away by period",
 		Long: `archive works on the tables of a database, PostgreSQL, MariaDB or SQLite, with or
 without a server of Holdfast. The tables of a family are swapped for empty ones of the same
@@ -31,7 +31,7 @@ catalogue lists once every rule holds.`,
 		Example: "  holdfast archive plan --url postgres://billing@db/utm5 --profile utm5\n  holdfast archive verify --url postgres://billing@db/utm5 --profile utm5",
 	}
 	group(cmd)
-	cmd.AddCommand(newArchivePlan(env), newArchiveRun(env), newArchiveVerify(env), newArchiveList(env), newArchiveBackfill(env), newArchiveRehearse(env), newArchiveDrop(env))
+	cmd.AddCommand(newArchivePlan(env), newArchiveRun(env), newArchiveVerify(env), newArchiveList(env), newArchiveBackfill(env), newArchiveRehearse(env), newArchiveDrop(env), newArchiveMigrate(env))
 	for _, verb := range cmd.Commands() {
 		verb.DisableFlagsInUseLine = true
 	}
