@@ -17,8 +17,9 @@ const (
 
 // What becomes of rows that are dated within a window which is closed.
 const (
-	LateName  = "name"  // they are named, and nothing is archived until they are gone
-	LateRoute = "route" // the next closing moves them into the archive of their window
+	LateName    = "name"    // they are named, and nothing is archived until they are gone
+	LateRoute   = "route"   // the next closing moves them into the archive of their window
+	LateCurrent = "current" // they stay in the current table
 )
 
 // A Table is one member of a family. It has its own date, or a parent whose
@@ -107,8 +108,8 @@ func (f *Family) complete() error {
 		return errors.New("the family has no name")
 	case f.Unit != UnitUnix && f.Unit != UnitTime:
 		return fmt.Errorf("unit %q is not known: %q or %q", f.Unit, UnitUnix, UnitTime)
-	case f.Late != LateName && f.Late != LateRoute:
-		return fmt.Errorf("late %q is not known: %q or %q", f.Late, LateName, LateRoute)
+	case !slices.Contains([]string{LateName, LateRoute, LateCurrent}, f.Late):
+		return fmt.Errorf("late %q is not known: %q, %q or %q", f.Late, LateName, LateRoute, LateCurrent)
 	case f.Settle < 0:
 		return fmt.Errorf("settle %d is below 0", f.Settle)
 	case len(f.Tables) == 0 || len(f.Tables) > maxTables:

@@ -48,7 +48,7 @@ func (j job) resume(ctx context.Context) error {
 // fill completes the first of the gaps that there are.
 func fill(ctx context.Context, s *dialect.Session, f *archive.Family, step func(string) error, all []Gap) error {
 	g := all[0]
-	l := looker{s, s, f}
+	l := looker{s: s, q: s, f: f}
 	r := run{stamp: g.stamp, state: stateFilling, end: g.Window.End, archive: g.Archive}
 	begun, err := unfinished(ctx, s, s, f)
 	if err != nil {

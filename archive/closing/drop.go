@@ -193,7 +193,7 @@ func (l leaver) leave(ctx context.Context, g Leaving) error {
 // again ends a drop that was interrupted: where the catalogue still lists the
 // archive, nothing has left yet, and nothing does.
 func (l leaver) again(ctx context.Context) error {
-	look := looker{l.s, l.s, l.f}
+	look := looker{s: l.s, q: l.s, f: l.f}
 	entries, err := look.catalogue(ctx)
 	if err != nil {
 		return err

@@ -103,7 +103,7 @@ func (l looker) live(ctx context.Context, t archive.Table, last *int64) (archive
 	live.MinID = n[0]
 	from, second := l.dated(t, l.current)
 	key := "c0." + l.s.Column(t.Key)
-	if last != nil && t.Parent == "" {
+	if last != nil && t.Parent == "" && !l.accepts(t) {
 		if live.Early, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s <= %d", key, from, second, *last)); err != nil {
 			return live, err
 		}
@@ -196,6 +196,6 @@ func (l looker) unlisted(ctx context.Context, entries []archive.Entry) ([]string
 
 // List returns what the catalogue lists of the family.
 func List(ctx context.Context, s *dialect.Session, f *archive.Family) ([]archive.Entry, error) {
-	all, err := looker{s, s, f}.catalogue(ctx)
+	all, err := looker{s: s, q: s, f: f}.catalogue(ctx)
 	return slices.DeleteFunc(all, func(e archive.Entry) bool { return f.OfType(e.Type) == nil }), err
 }

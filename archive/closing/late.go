@@ -24,7 +24,7 @@ func route(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 	if f.Late != archive.LateRoute {
 		return nil
 	}
-	all, tables, err := lates(ctx, looker{s, s, f})
+	all, tables, err := lates(ctx, looker{s: s, q: s, f: f})
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func route(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 		if err := s.In(ctx, func(q dialect.Querier) error { return each(ctx, q, []string{r.insert(s, f)}) }); err != nil {
 			return err
 		}
-		if err := one.file(ctx, looker{s, s, f}, tables, r, step); err != nil {
+		if err := one.file(ctx, looker{s: s, q: s, f: f}, tables, r, step); err != nil {
 			return err
 		}
 	}
@@ -187,7 +187,7 @@ func (o late) file(ctx context.Context, l looker, tables []*dialect.Table, r run
 
 // reroute goes on with late rows that an interrupted run was moving.
 func reroute(ctx context.Context, s *dialect.Session, f *archive.Family, r run, step func(string) error) error {
-	l := looker{s, s, f}
+	l := looker{s: s, q: s, f: f}
 	entries, err := l.catalogue(ctx)
 	if err != nil {
 		return err

@@ -22,6 +22,8 @@ type looker struct {
 	s *dialect.Session
 	q dialect.Querier
 	f *archive.Family
+
+	stay *int64 // rows dated at or before it stay in their current tables, where stays says so
 }
 
 // current is the scope of the current tables.
@@ -56,7 +58,7 @@ func (l looker) dated(t archive.Table, in scope) (from, second string) {
 	if l.f.Unit == archive.UnitTime {
 		second = l.s.Second(second)
 	}
-	return from, second
+	return from, l.effective(line[last], second)
 }
 
 // number reads a whole number; nil where text is empty, which is NULL.
@@ -199,5 +201,5 @@ func snapshot(ctx context.Context, s *dialect.Session, f *archive.Family, what f
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // it wrote nothing
-	return what(looker{s, tx, f})
+	return what(looker{s: s, q: tx, f: f})
 }

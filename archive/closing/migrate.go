@@ -266,7 +266,7 @@ func sealAnew(ctx context.Context, s *dialect.Session, f *archive.Family, r run)
 // seals does it in a transaction, and ends the run. Where a table does not hold
 // as many rows as it did, its digest stays unknown, and Verify names it.
 func seals(ctx context.Context, s *dialect.Session, q dialect.Querier, f *archive.Family, r run) error {
-	kept, err := looker{s, q, f}.kept(ctx)
+	kept, err := looker{s: s, q: q, f: f}.kept(ctx)
 	if err != nil {
 		return err
 	}

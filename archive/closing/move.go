@@ -42,6 +42,7 @@ func (m mover) after(t archive.Table, end int64) string {
 	if m.f.Unit == archive.UnitTime {
 		second = m.s.Second(second)
 	}
+	second = m.effective(t, second)
 	if mutant.On(40) {
 		end--
 	}

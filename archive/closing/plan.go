@@ -90,6 +90,7 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 	if err != nil {
 		return err
 	}
+	l.stay = l.stays(entries)
 	if p.tables, err = describe(ctx, l); err != nil {
 		return err
 	}

@@ -227,7 +227,7 @@ func swap(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r
 	return gentle(ctx, s, names, func(q dialect.Querier) error {
 		statements := p.Swap
 		if p.InSwap {
-			few, err := p.few(ctx, looker{s, q, f})
+			few, err := p.few(ctx, looker{s: s, q: q, f: f})
 			if err != nil {
 				return err
 			}
@@ -250,11 +250,12 @@ type job struct {
 // finish sorts the rows of a run that is switched, verifies what came of it,
 // and lists it.
 func (j job) finish(ctx context.Context, r run) error {
-	l, result := looker{j.s, j.s, j.f}, j.result
+	l, result := looker{s: j.s, q: j.s, f: j.f}, j.result
 	entries, err := l.catalogue(ctx)
 	if err != nil {
 		return err
 	}
+	l.stay = l.stays(entries)
 	described, err := describe(ctx, l)
 	if err != nil {
 		return err
@@ -293,6 +294,7 @@ func (j job) finish(ctx context.Context, r run) error {
 // settle finds the end again, now that the archived tables hold still.
 func (m mover) settle(ctx context.Context, entries []archive.Entry, end int64) (d archive.Decision, err error) {
 	err = snapshot(ctx, m.s, m.f, func(l looker) error {
+		l.stay = m.stay
 		both := l.swapped(m.stamp)
 		late := func(t archive.Table, end int64) (*int64, error) {
 			from, second := l.dated(t, func(in archive.Table) string {
@@ -402,7 +404,7 @@ func (m mover) enter(ctx context.Context, result *Result, kept map[string]archiv
 				return err
 			}
 		}
-		n, err := looker{m.s, q, m.f}.numbers(ctx, "SELECT coalesce(max(archive_id), 0) + 1, coalesce(max(id), 0) FROM "+catalogue)
+		n, err := looker{s: m.s, q: q, f: m.f}.numbers(ctx, "SELECT coalesce(max(archive_id), 0) + 1, coalesce(max(id), 0) FROM "+catalogue)
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ type Limits struct {
 // limit; "" where none has. It counts no rows while keys tell that there cannot
 // be so many, and never more of them than the limit.
 func Reached(ctx context.Context, s *dialect.Session, f *archive.Family, m Limits) (string, error) {
-	l := looker{s, s, f}
+	l := looker{s: s, q: s, f: f}
 	for _, t := range f.Tables {
 		if _, there, err := s.Shape(ctx, s, t.Name); err != nil || !there {
 			if err != nil {

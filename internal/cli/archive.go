@@ -302,9 +302,18 @@ that break it, and exits with 3 where there is any. It changes nothing.`,
 				if len(broken) > 0 {
 					return refuse(env, broken, !a.json)
 				}
-				if !a.json {
-					_, err = fmt.Fprintf(env.Stdout, "%s: every rule holds\n", plural(len(entries), "archived table"))
+				if a.json {
+					return nil
 				}
+				late, err := closing.Late(ctx, s, f)
+				if err != nil {
+					return err
+				}
+				text := plural(len(entries), "archived table") + ": every rule holds"
+				if late > 0 {
+					text += fmt.Sprintf("; late: current, and %s dated within closed windows", plural(int(late), "row"))
+				}
+				_, err = fmt.Fprintln(env.Stdout, text)
 				return err
 			})
 		},

@@ -16,7 +16,7 @@ type Family struct {
 	URLFile string `yaml:"url_file" omit:"zero" doc:"A file that holds the url, for one with a secret in it; nobody but its owner may read it."`
 	Backup  Backup `yaml:"backup" omit:"zero" doc:"What shows that there is a backup: a file, not empty and at most a day old, or {command: PROGRAM WORDS..., timeout: 10m}, which ends with 0 where the backup is good."`
 
-	Late     string   `yaml:"late" omit:"zero" doc:"What becomes of rows dated within a closed window: name (nothing is archived until they are gone) or route (the next closing moves them into their archive); as the profile says when left out."`
+	Late     string   `yaml:"late" omit:"zero" doc:"What becomes of rows dated within a closed window: name (nothing is archived until they are gone) route (the next closing moves them into their archive) or current (they stay in the current table); as the profile says when left out."`
 	NoBackup bool     `yaml:"no_backup" omit:"zero" doc:"There is no backup, and none is wanted."`
 	MaxRows  int      `yaml:"max_rows" omit:"zero" doc:"A running server closes the family as soon as one of its current tables has so many rows."`
 	MaxBytes Size     `yaml:"max_bytes" omit:"zero" doc:"The same for the bytes of a current table with its indexes, about."`
@@ -124,8 +124,8 @@ func (c *Config) judgeFamilies(add report) {
 				add(key+".url_file", "", "%s", err)
 			}
 		}
-		if !slices.Contains([]string{"", "name", "route"}, f.Late) {
-			add(key+".late", "name or route", "late %q is not known", f.Late)
+		if !slices.Contains([]string{"", "name", "route", "current"}, f.Late) {
+			add(key+".late", "name, route or current", "late %q is not known", f.Late)
 		}
 		f.Backup.judge(add, key+".backup")
 		f.judgeClosing(add, key)
