@@ -10,7 +10,7 @@ const (
 	// heapGoal is what the garbage collector tries to stay below, in bytes. With
 	// stacks, the binary and SQLite's pages this keeps a server under 64 MiB
 	// resident; it is a goal and not a wall, so a large message is still taken.
-	heapGoal = 40 << 20
+	heapGoal = 36 << 20
 	// fewConnections fit into heapGoal. Each beyond it is given twice of what it
 	// costs; else the collector would run all the time for a crowd that does
 	// nothing, and take the processor from those who work.
