@@ -46,6 +46,7 @@ type meter struct {
 	counted []bool // by store
 	used    int64  // of MaxBytes; files of Older
 	lack    map[string]int64
+	short   int   // of MinFree: volumes that lack room
 	oldEnd  []int // of Older, by store: its files from there on are young enough
 	started bool
 }
@@ -102,6 +103,7 @@ func (m *meter) lacks() {
 			}
 		}
 	}
+	m.short = len(m.lack)
 }
 
 func (m *meter) time(f *Manifest) int64 {
@@ -119,12 +121,7 @@ func (m *meter) met() bool {
 	case Older:
 		return m.used == 0
 	}
-	for _, n := range m.lack {
-		if n > 0 {
-			return false
-		}
-	}
-	return true
+	return m.short == 0
 }
 
 // gain returns by how much the goal comes nearer when file n of store i goes.
@@ -155,8 +152,12 @@ func (m *meter) credit(i, n int, to fate) {
 	case MinFree:
 		w := &m.p.stores[i]
 		from := w.volume(n)
-		if _, ok := m.lack[from]; ok && !(to == moves && w.WarmVolume == from) {
-			m.lack[from] -= w.Files[n].Bytes
+		lack, ok := m.lack[from]
+		if !ok || to == moves && w.WarmVolume == from {
+			return
+		}
+		if m.lack[from] = lack - w.Files[n].Bytes; lack > 0 && m.lack[from] <= 0 {
+			m.short--
 		}
 	default:
 		m.used -= m.gain(i, n, to)

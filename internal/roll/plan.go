@@ -2,7 +2,6 @@ package roll
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
 )
 
@@ -97,24 +96,6 @@ func (p *planner) cast(g Goal) {
 	}
 }
 
-// queue is a heap of stores or groups.
-type queue struct {
-	items []int
-	less  func(a, b int) bool
-}
-
-// Len, Less, Swap, Push and Pop are heap.Interface.
-func (q *queue) Len() int           { return len(q.items) }
-func (q *queue) Less(a, b int) bool { return q.less(q.items[a], q.items[b]) }
-func (q *queue) Swap(a, b int)      { q.items[a], q.items[b] = q.items[b], q.items[a] }
-func (q *queue) Push(x any)         { q.items = append(q.items, x.(int)) }
-func (q *queue) Pop() any {
-	last := len(q.items) - 1
-	x := q.items[last]
-	q.items = q.items[:last]
-	return x
-}
-
 // front is how far an advance has come.
 type front struct {
 	p     *planner
@@ -148,30 +129,31 @@ func (p *planner) advance(m *meter) {
 				f.heads[id].items = append(f.heads[id].items, i)
 			}
 		}
-		heap.Init(f.heads[id])
-		if f.heads[id].Len() > 0 {
+		f.heads[id].init()
+		if len(f.heads[id].items) > 0 {
 			f.order.items = append(f.order.items, id)
 		}
 	}
-	heap.Init(f.order)
-	cuts := map[int]int64{}
-	for !m.met() && f.order.Len() > 0 {
+	f.order.init()
+	cuts, raised := make([]int64, len(p.groups)), make([]bool, len(p.groups))
+	for !m.met() && len(f.order.items) > 0 {
 		id := f.order.items[0]
 		if cut, ok := f.step(id); ok {
-			cuts[id] = cut
+			cuts[id], raised[id] = cut, true
 		}
-		if f.heads[id].Len() == 0 {
-			heap.Pop(f.order)
+		if len(f.heads[id].items) == 0 {
+			f.order.pop()
 		} else {
-			heap.Fix(f.order, 0)
+			f.order.fix()
 		}
 	}
 	for id, group := range p.groups {
-		if cut, ok := cuts[id]; ok {
-			for _, i := range group {
-				p.stores[i].cut(cut)
-				p.sweep(m, i)
-			}
+		if !raised[id] {
+			continue
+		}
+		for _, i := range group {
+			p.stores[i].cut(cuts[id])
+			p.sweep(m, i)
 		}
 	}
 }
@@ -217,9 +199,9 @@ func (f *front) step(id int) (cut int64, ok bool) {
 	}
 	f.next[i]++
 	if f.seek(i) {
-		heap.Fix(q, 0)
+		q.fix()
 	} else {
-		heap.Pop(q)
+		q.pop()
 	}
 	return cut, ok
 }
@@ -306,59 +288,86 @@ type ref struct {
 	store, file int
 }
 
-// taken returns what goes, by its fate, oldest first: by link within a group,
-// by time of receipt over all groups.
-func (p *planner) taken() (order [leaves + 1][]ref) {
-	var groups, count [leaves + 1]int
-	for i := range p.stores {
-		for _, to := range p.stores[i].fate {
-			count[to]++
-		}
-	}
-	for to := moves; to <= leaves; to++ {
-		order[to] = make([]ref, 0, count[to])
-	}
+// taken returns what goes to one fate, oldest first: by link within a group, by
+// time of receipt over all groups. Files stand in that order in each store, and
+// so do groups, so nothing has to be sorted.
+func (p *planner) taken(to fate) []ref {
+	groups := make([][]ref, 0, len(p.groups))
 	for _, group := range p.groups {
-		var from [leaves + 1]int // where the group's begin
-		for to := range order {
-			from[to] = len(order[to])
-		}
+		stores := make([][]ref, 0, len(group))
 		for _, i := range group {
-			w := &p.stores[i]
-			for n, to := range w.fate {
-				if to != stays {
-					order[to] = append(order[to], ref{w.top[n], w.newest[n], i, n})
-				}
+			if refs := p.stores[i].taken(to); len(refs) > 0 {
+				stores = append(stores, refs)
 			}
 		}
-		for to := range order {
-			list := order[to][from[to]:]
-			if len(list) == 0 {
-				continue
-			}
-			slices.SortFunc(list, func(a, b ref) int {
-				return cmp.Or(cmp.Compare(a.top, b.top), cmp.Compare(a.store, b.store), cmp.Compare(a.file, b.file))
-			})
-			newest := int64(nothing)
-			for n := range list { // so that sorting by time keeps the order of links
-				newest = max(newest, list[n].time)
-				list[n].time = newest
-			}
-			groups[to]++
+		list, newest := merge(stores, func(r *ref) int64 { return r.top }), int64(nothing)
+		for n := range list { // so that going by time keeps the order of links
+			newest = max(newest, list[n].time)
+			list[n].time = newest
+		}
+		if len(list) > 0 {
+			groups = append(groups, list)
 		}
 	}
-	for to, n := range groups {
-		if n > 1 {
-			slices.SortStableFunc(order[to], func(a, b ref) int { return cmp.Compare(a.time, b.time) })
+	return merge(groups, func(r *ref) int64 { return r.time })
+}
+
+// taken returns those of one store.
+func (w *work) taken(to fate) []ref {
+	count := 0
+	for _, one := range w.fate {
+		if one == to {
+			count++
 		}
 	}
-	return order
+	if count == 0 {
+		return nil
+	}
+	refs := make([]ref, 0, count)
+	for n, one := range w.fate {
+		if one == to {
+			refs = append(refs, ref{w.top[n], w.newest[n], w.at, n})
+		}
+	}
+	return refs
+}
+
+// merge makes one list of several, in each of which the keys rise. Of equals,
+// those of earlier lists go first. The lists are used up.
+func merge(lists [][]ref, key func(*ref) int64) []ref {
+	switch len(lists) {
+	case 0:
+		return nil
+	case 1:
+		return lists[0]
+	}
+	q, total := &queue{}, 0
+	q.less = func(a, b int) bool {
+		x, y := key(&lists[a][0]), key(&lists[b][0])
+		return x < y || x == y && a < b
+	}
+	for i := range lists {
+		q.items = append(q.items, i)
+		total += len(lists[i])
+	}
+	q.init()
+	all := make([]ref, 0, total)
+	for len(q.items) > 0 {
+		first := q.items[0]
+		all = append(all, lists[first][0])
+		if lists[first] = lists[first][1:]; len(lists[first]) == 0 {
+			q.pop()
+		} else {
+			q.fix()
+		}
+	}
+	return all
 }
 
 // steps lists what is done. What leaves goes before what moves, so that it
 // makes room for it.
 func (p *planner) steps() {
-	order := p.taken()
+	order := [...][]ref{leaves: p.taken(leaves), moves: p.taken(moves)}
 	p.plan.Steps = make([]Step, 0, len(order[leaves])+len(order[moves]))
 	for _, to := range []fate{leaves, moves} {
 		for _, r := range order[to] {

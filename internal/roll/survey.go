@@ -1,7 +1,5 @@
 package roll
 
-import "slices"
-
 // fate is what a plan does with a file.
 type fate uint8
 
@@ -87,8 +85,11 @@ func (w *work) survey() {
 // needs finds what sinks need, and what has to stay for it.
 func (w *work) needs() {
 	for _, need := range w.Needs {
-		i := slices.IndexFunc(w.Files, func(f Manifest) bool { return f.LastSeq >= need.Seq })
-		if i < 0 {
+		i := 0
+		for i < len(w.Files) && w.Files[i].LastSeq < need.Seq {
+			i++
+		}
+		if i == len(w.Files) {
 			continue
 		}
 		w.needed = min(w.needed, i)
