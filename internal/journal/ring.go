@@ -32,8 +32,8 @@ func (r *ring) put(k ringKey, b []byte) {
 	if len(b) > ringSize/2 {
 		return
 	}
-	if r.buf == nil {
-		r.buf, r.blocks = make([]byte, ringSize), map[ringKey]ringBlock{}
+	if r.next+len(b) > len(r.buf) && len(r.buf) < ringSize {
+		r.grow(len(b))
 	}
 	if r.next+len(b) > ringSize {
 		r.evict(r.next, ringSize)
@@ -44,6 +44,17 @@ func (r *ring) put(k ringKey, b []byte) {
 	r.blocks[k] = ringBlock{r.next, len(b)}
 	r.order = append(r.order, k)
 	r.next += len(b)
+}
+
+// grow makes room for n bytes behind those of the first lap, the only one on
+// which the ring is smaller than ringSize.
+func (r *ring) grow(n int) {
+	bigger := make([]byte, min(max(2*len(r.buf), r.next+n, ringSize/64), ringSize))
+	copy(bigger, r.buf[:r.next])
+	r.buf = bigger
+	if r.blocks == nil {
+		r.blocks = map[ringKey]ringBlock{}
+	}
 }
 
 // evict forgets the oldest blocks as long as they lie in [from, to).

@@ -63,10 +63,14 @@ type Block struct {
 	bound   uint32 // to which place the records are bound; 0: to none
 }
 
-// NewBlock returns an empty block with room for Target bytes, for segments
-// with the given salt.
+// firstRoom is the room in a new block, in bytes. It doubles up to Target as
+// records come: a block of a single definition, or of a stream that gets a row
+// a minute, does not need more.
+const firstRoom = 16 << 10
+
+// NewBlock returns an empty block for segments with the given salt.
 func NewBlock(salt uint32) *Block {
-	return &Block{buf: disk.Buffer(Target), n: blockHead, salt: salt}
+	return &Block{buf: disk.Buffer(firstRoom), n: blockHead, salt: salt}
 }
 
 // Fits tells whether n bytes of records fit into what is left of Target.
@@ -104,7 +108,7 @@ func (b *Block) AppendSchema(s *row.Schema) { b.append(row.AppendSchema(nil, s))
 
 func (b *Block) append(records []byte) {
 	if need := b.n + len(records); need > len(b.buf) {
-		bigger := disk.Buffer(need)
+		bigger := disk.Buffer(max(need, min(2*len(b.buf), Target)))
 		copy(bigger, b.buf[:b.n])
 		b.buf = bigger
 	}
