@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -286,13 +287,23 @@ func (c *campaign) fail(seed uint64, d *disk.Mem, err error) {
 // keepDisk copies a disk into a directory that outlives the test.
 func keepDisk(t *testing.T, d *disk.Mem) string {
 	dir, err := os.MkdirTemp("", "holdfast-crashed-*")
-	for _, e := range must(d.List("")) {
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, e.Name), must(disk.ReadFile(d, e.Name, 1<<30)), 0o600)
-		}
-	}
-	if err != nil {
+	if err := errors.Join(err, keepUnder(d, "", dir)); err != nil {
 		t.Error(err)
 	}
 	return dir
+}
+
+// keepUnder copies what is in directory from, with the hot directories in it.
+func keepUnder(d *disk.Mem, from, to string) error {
+	entries, err := d.List(from)
+	for _, e := range entries {
+		name, copied := path.Join(from, e.Name), filepath.Join(to, e.Name)
+		if e.Dir {
+			err = errors.Join(err, os.Mkdir(copied, 0o700), keepUnder(d, name, copied))
+			continue
+		}
+		b, rerr := disk.ReadFile(d, name, 1<<30)
+		err = errors.Join(err, rerr, os.WriteFile(copied, b, 0o600))
+	}
+	return err
 }
