@@ -56,6 +56,7 @@ type Family struct {
 	Unit      string   `json:"unit,omitempty"`      // of every date column; UnitUnix if empty
 	Settle    int64    `json:"settle,omitempty"`    // seconds that a row may arrive late; 2 if 0
 	Late      string   `json:"late,omitempty"`      // what becomes of rows dated within a closed window; LateName if empty
+	Archives  Form     `json:"archives,omitzero"`   // how archived tables are stored; as the current ones if empty
 	Tables    []Table  `json:"tables"`              // parents before children
 	Mirrors   []Mirror `json:"mirrors,omitempty"`
 }
@@ -114,6 +115,9 @@ func (f *Family) complete() error {
 		return fmt.Errorf("settle %d is below 0", f.Settle)
 	case len(f.Tables) == 0 || len(f.Tables) > maxTables:
 		return fmt.Errorf("family %q has %d tables: from 1 to %d", f.Name, len(f.Tables), maxTables)
+	}
+	if err := f.Archives.Check(f.Late); err != nil {
+		return fmt.Errorf("family %q: %w", f.Name, err)
 	}
 	for i := range f.Tables {
 		if f.Tables[i].Key == "" {

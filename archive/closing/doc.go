@@ -11,6 +11,8 @@
 //	leaving    the catalogue has forgotten an      the next run, backfill or drop ends it
 //	           archive whose tables go
 //	routing    late rows go into an archive          the next run, backfill or drop ends it
+//	reforming  an archive is copied into tables of   the next run, backfill or drop drops the
+//	           another engine or compression         copies, or, once they have its names, what was
 //	closed     the catalogue lists the archive         done
 //
 // The state stands in table holdfast_archive_runs, what each archived table

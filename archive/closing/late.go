@@ -84,6 +84,14 @@ func lates(ctx context.Context, l looker) (all []late, tables []*dialect.Table, 
 		}
 		sound := true
 		for _, name := range one.tables {
+			if sound, err = l.s.Transacts(ctx, l.q, name); err != nil || !sound {
+				break
+			}
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, name := range one.tables {
 			if k, ok := kept[name]; ok && sound {
 				n, sum, err := digest(ctx, l.s, l.q, name)
 				if err != nil {

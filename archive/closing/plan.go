@@ -40,6 +40,7 @@ type Plan struct {
 	Prepare  []string         `json:"prepare"`
 	Swap     []string         `json:"swap"`
 	After    []string         `json:"after"`
+	Form     []string         `json:"form,omitempty"` // once it is closed: stores it as the family wants it
 
 	stamp  int64
 	tables []*dialect.Table
@@ -66,6 +67,9 @@ func Make(ctx context.Context, s *dialect.Session, f *archive.Family, end int64)
 	if end > latest {
 		return nil, fault.New(fault.InvalidParameterValue, "the end lies %d seconds ahead of what can be closed", end-latest).
 			WithHint("rows may arrive %d seconds late", f.Settle)
+	}
+	if err := fits(ctx, s, f); err != nil {
+		return nil, err
 	}
 	broken, _, err := Verify(ctx, s, f)
 	if err != nil {
@@ -125,7 +129,8 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 		p.Swap = append(p.bare, p.putBack(l)...)
 	}
 	p.After = after(l, p)
-	return nil
+	p.Form, err = p.form(ctx, l, before)
+	return err
 }
 
 // describe reads the family's tables, parents first; those that are not there

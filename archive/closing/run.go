@@ -28,6 +28,9 @@ type Result struct {
 	Held    time.Duration  `json:"held_ns"`  // how long the tables were locked for the swap
 	Moved   time.Duration  `json:"moved_ns"` // and, in all, how long single ones were behind it, for steps that put rows back
 	Why     []string       `json:"why,omitempty"`
+	// Unformed says why archives are not stored as the family wants it: they are
+	// closed, and whole, and the next run tries again.
+	Unformed []string `json:"unformed,omitempty"`
 }
 
 // Run closes a period of the family. Where an earlier run was interrupted, it
@@ -44,10 +47,10 @@ func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) 
 	case r == nil:
 	case r.state == stateSwitched:
 		result.Resumed = true
-		return result, j.finish(ctx, *r)
+		return result, j.thenReform(ctx, j.finish(ctx, *r))
 	default:
 		result.Resumed = true
-		return result, j.resume(ctx)
+		return result, j.thenReform(ctx, j.resume(ctx))
 	}
 	if err := route(ctx, s, f, step); err != nil {
 		return nil, err
@@ -70,7 +73,7 @@ func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) 
 	if result.Held, err = swap(ctx, s, f, p, fresh); err != nil {
 		return nil, err
 	}
-	return result, j.finish(ctx, fresh)
+	return result, j.thenReform(ctx, j.finish(ctx, fresh))
 }
 
 // step returns what is called before each step.
@@ -105,6 +108,8 @@ func begin(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 			err = reroute(ctx, s, f, *r, step)
 		case r.state == stateMigrating:
 			err = remigrate(ctx, s, f, *r)
+		case r.state == stateReforming:
+			err = reformed(ctx, s, f, *r)
 		default:
 			return r, nil
 		}

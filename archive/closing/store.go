@@ -23,6 +23,7 @@ const (
 	stateLeaving   = "leaving"   // an archive is being dropped
 	stateRouting   = "routing"   // late rows are being moved into an archive
 	stateMigrating = "migrating" // archives are made to look like the current tables
+	stateReforming = "reforming" // an archive is being stored in another form
 	stateClosed    = "closed"
 	stateDropped   = "dropped"
 )
@@ -67,7 +68,7 @@ func unfinished(ctx context.Context, s *dialect.Session, q dialect.Querier, f *a
 	if r.end, err = strconv.ParseInt(rows[0][2], 10, 64); err != nil {
 		return nil, err
 	}
-	if r.state == stateFilling || r.state == stateLeaving || r.state == stateRouting {
+	if r.state == stateFilling || r.state == stateLeaving || r.state == stateRouting || r.state == stateReforming {
 		r.archive, err = strconv.ParseInt(rows[0][3], 10, 64)
 	}
 	if r.state != statePrepared {

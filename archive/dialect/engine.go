@@ -52,6 +52,7 @@ type writer interface {
 	filler
 	measurer
 	migrator
+	former
 }
 
 // measurer knows how large tables are.

@@ -188,19 +188,27 @@ func keepers(archived string) (all []string) {
 // ReadOnly refuses what changes rows. No trigger sees TRUNCATE or DROP.
 func (m *mariadb) ReadOnly(_ *Table, archived string) (all []string) {
 	for i, name := range keepers(archived) {
-		all = append(all, fmt.Sprintf("CREATE OR REPLACE TRIGGER %s BEFORE %s ON %s FOR EACH ROW BEGIN IF %s IS NULL THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = %s; END IF; END",
-			m.Quote(name), events[i], m.Quote(archived), moving, m.Text(archived+" is an archive, which can only be read")))
+		all = append(all, m.keeper(name, i, archived, archived))
 	}
 	return all
+}
+
+// keeper makes the trigger of that name for one of events, on a table that is
+// called so in what it says.
+func (m *mariadb) keeper(name string, event int, table, called string) string {
+	return fmt.Sprintf("CREATE OR REPLACE TRIGGER %s BEFORE %s ON %s FOR EACH ROW BEGIN IF %s IS NULL THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = %s; END IF; END",
+		m.Quote(name), events[event], m.Quote(table), moving, m.Text(called+" is an archive, which can only be read"))
 }
 
 // IsReadOnly reports whether all three triggers are there.
 func (m *mariadb) IsReadOnly(ctx context.Context, q Querier, archived string) (bool, error) {
 	t := &Table{Name: archived}
 	err := m.readTriggers(ctx, q, t)
-	left := keepers(archived)
-	for _, g := range t.triggers {
-		left = slices.DeleteFunc(left, func(name string) bool { return name == g.name && strings.Contains(g.text, "SIGNAL") })
+	all := true
+	for i, name := range keepers(archived) {
+		all = all && slices.ContainsFunc(t.triggers, func(g trigger) bool {
+			return (g.name == name || g.name == formKeeper(archived, i)) && strings.Contains(g.text, "SIGNAL")
+		})
 	}
-	return len(left) == 0, err
+	return all, err
 }

@@ -285,6 +285,9 @@ func (s *postgres) Still(t *Table) (still, again []string) {
 // as they are.
 const readOnly = "holdfast_archive_read_only"
 
+// writes are the rights that an archive takes away.
+var writes = []string{"INSERT", "UPDATE", "DELETE", "TRUNCATE"}
+
 // ReadOnly returns the statements that let nobody write to an archived table.
 func (s *postgres) ReadOnly(t *Table, archived string) []string {
 	name := s.Quote(archived)
@@ -296,7 +299,7 @@ func (s *postgres) ReadOnly(t *Table, archived string) []string {
 		"ALTER TABLE " + name + " ENABLE ALWAYS TRIGGER " + readOnly,
 	}
 	for _, g := range t.grants {
-		if slices.Contains([]string{"INSERT", "UPDATE", "DELETE", "TRUNCATE"}, g.privilege) {
+		if slices.Contains(writes, g.privilege) {
 			privilege := g.privilege
 			if g.column != "" {
 				privilege += " (" + ident(g.column) + ")"

@@ -46,6 +46,7 @@ type archiver struct {
 	config, name string       // of the configuration, and of a family in it
 	backup       backup.Proof // that the configuration names
 	late         string       // as it says
+	form         archive.Form // as the flags say, or else as it says
 }
 
 func (a *archiver) flags(cmd *cobra.Command) {
@@ -67,6 +68,7 @@ func (a *archiver) family() (*archive.Family, error) {
 	}
 	if err == nil {
 		f.Late = first(a.late, f.Late)
+		f.Archives = f.Archives.Over(a.form)
 	}
 	return f, err
 }
@@ -107,7 +109,7 @@ func newArchivePlan(env *Env) *cobra.Command {
 	var a archiver
 	var until string
 	cmd := &cobra.Command{
-		Use:   "plan ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) [--until TIME] [--json]",
+		Use:   "plan ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) [--until TIME] [--engine NAME] [--compress HOW] [--tablespace NAME] [--json]",
 		Short: "print what run would do, each statement, and what stands against it",
 		Long: `plan changes nothing. It prints the window, how many rows go and stay, and each
 statement that run would run, and exits with 3 where a rule is broken.`,
@@ -124,6 +126,7 @@ statement that run would run, and exits with 3 where a rule is broken.`,
 		},
 	}
 	a.flags(cmd)
+	a.formFlags(cmd)
 	cmd.Flags().StringVar(&until, "until", "", untilText)
 	return cmd
 }
@@ -193,7 +196,10 @@ func planArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags)
 	for _, part := range []struct {
 		title string
 		all   []string
-	}{{"-- first", plan.Prepare}, {"-- the swap, in one step, under a lock", plan.Swap}, {"-- once every rule holds", plan.After}} {
+	}{{"-- first", plan.Prepare}, {"-- the swap, in one step, under a lock", plan.Swap}, {"-- once every rule holds", plan.After}, {"-- once it is closed; archives that have another form are stored in it too", plan.Form}} {
+		if len(part.all) == 0 {
+			continue
+		}
 		fmt.Fprintln(w, part.title)
 		for _, one := range part.all {
 			fmt.Fprintln(w, one+";")
@@ -219,11 +225,13 @@ func newArchiveRun(env *Env) *cobra.Command {
 	var until string
 	var p prover
 	cmd := &cobra.Command{
-		Use:   "run ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) [--until TIME] (--backup FILE | --no-backup) [--apply] [--json]",
+		Use:   "run ([--config FILE] FAMILY | --url-file FILE --profile FAMILY) [--until TIME] [--engine NAME] [--compress HOW] [--tablespace NAME] (--backup FILE | --no-backup) [--apply] [--json]",
 		Short: "close a period of a family, or finish a run that was interrupted",
 		Long: `run closes the period since the last archive. Without --apply it only prints the
 plan. It wants to be shown a backup that is not empty and at most a day old, or to
-be told that there is none. A run that was interrupted is finished or undone first.`,
+be told that there is none. A run that was interrupted is finished or undone first.
+With --engine, --compress or --tablespace, archives are stored in that form once the
+period is closed.`,
 		Example: "  holdfast archive run --url-file /run/secrets/utm5 --profile utm5 --until 2026-10-31 --backup /backup/utm5.dump --apply",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -247,6 +255,7 @@ be told that there is none. A run that was interrupted is finished or undone fir
 		},
 	}
 	a.flags(cmd)
+	a.formFlags(cmd)
 	cmd.Flags().StringVar(&until, "until", "", untilText)
 	p.flags(cmd)
 	return cmd
@@ -261,7 +270,7 @@ func runArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags) 
 		return err
 	}
 	if p.json {
-		return json.NewEncoder(env.Stdout).Encode(result)
+		return errors.Join(json.NewEncoder(env.Stdout).Encode(result), unformed(result))
 	}
 	rows := int64(0)
 	for _, h := range result.Tables {
@@ -274,7 +283,7 @@ func runArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags) 
 		line += fmt.Sprintf("; the tables were locked for %s", result.Held.Round(time.Millisecond))
 	}
 	_, err = fmt.Fprintln(env.Stdout, line)
-	return err
+	return errors.Join(err, unformed(result))
 }
 
 func newArchiveVerify(env *Env) *cobra.Command {

@@ -47,6 +47,7 @@ func (a *archiver) settle(env *Env) error {
 		return usage("it has: "+first(strings.Join(c.FamilyNames(), ", "), "none"), "%q has no family %q", file, a.name)
 	}
 	a.profile, a.url, a.urlFile, a.backup, a.late = f.Profile, string(f.URL), f.URLFile, f.Backup.Proof(), f.Late
+	a.form = f.Archives.Form().Over(a.form)
 	a.name, a.config = "", ""
 	return nil
 }

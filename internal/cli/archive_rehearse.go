@@ -16,7 +16,7 @@ func newArchiveRehearse(env *Env) *cobra.Command {
 	var a archiver
 	var on, onFile, until string
 	cmd := &cobra.Command{
-		Use:   "rehearse (--on URL | --on-file FILE) ([--config FILE] FAMILY | --profile FAMILY [--url-file FILE]) [--until TIME] [--json]",
+		Use:   "rehearse (--on URL | --on-file FILE) ([--config FILE] FAMILY | --profile FAMILY [--url-file FILE]) [--until TIME] [--engine NAME] [--compress HOW] [--tablespace NAME] [--json]",
 		Short: "close a period on a restored copy: plan, run and verify",
 		Long: `rehearse does on a copy of the database, restored from a backup, what run would do on
 the database itself, and holds every rule against what came of it. It asks for no
@@ -32,7 +32,7 @@ reached in the same way is refused.`,
 			if err := a.settle(env); err != nil {
 				return err
 			}
-			copied := archiver{url: on, urlFile: onFile, profile: a.profile, json: a.json, late: a.late}
+			copied := archiver{url: on, urlFile: onFile, profile: a.profile, json: a.json, late: a.late, form: a.form}
 			if (on == "") == (onFile == "") {
 				return usage("--on names a copy that may be changed, never the database itself", "one of --on and --on-file must be given")
 			}
@@ -45,6 +45,7 @@ reached in the same way is refused.`,
 		},
 	}
 	a.flags(cmd)
+	a.formFlags(cmd)
 	cmd.Flags().StringVar(&on, "on", "", "`URL` of the copy, which is changed")
 	cmd.Flags().StringVar(&onFile, "on-file", "", "`file` that holds the URL of the copy")
 	cmd.Flags().StringVar(&until, "until", "", untilText)

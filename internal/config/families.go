@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/archive"
 	"holdfast/archive/backup"
 )
 
@@ -17,6 +18,7 @@ type Family struct {
 	Backup  Backup `yaml:"backup" omit:"zero" doc:"What shows that there is a backup: a file, not empty and at most a day old, or {command: PROGRAM WORDS..., timeout: 10m}, which ends with 0 where the backup is good."`
 
 	Late     string   `yaml:"late" omit:"zero" doc:"What becomes of rows dated within a closed window: name (nothing is archived until they are gone) route (the next closing moves them into their archive) or current (they stay in the current table); as the profile says when left out."`
+	Archives Archives `yaml:"archives" omit:"zero" doc:"How archived tables are stored: {engine: aria}, {compress: page}, {compress: lz4}, {tablespace: NAME}; as the profile says, or as the current tables, when left out."`
 	NoBackup bool     `yaml:"no_backup" omit:"zero" doc:"There is no backup, and none is wanted."`
 	MaxRows  int      `yaml:"max_rows" omit:"zero" doc:"A running server closes the family as soon as one of its current tables has so many rows."`
 	MaxBytes Size     `yaml:"max_bytes" omit:"zero" doc:"The same for the bytes of a current table with its indexes, about."`
@@ -92,6 +94,16 @@ func (b Backup) judge(add report, key string) {
 	}
 }
 
+// Archives says how archived tables of a family are stored.
+type Archives struct {
+	Engine     string `yaml:"engine" omit:"zero" doc:"MariaDB: innodb or aria."`
+	Compress   string `yaml:"compress" omit:"zero" doc:"MariaDB: page or row, both with InnoDB. PostgreSQL: lz4 or pglz, for long values."`
+	Tablespace string `yaml:"tablespace" omit:"zero" doc:"PostgreSQL: a tablespace that is there."`
+}
+
+// Form returns it as archiving takes it.
+func (a Archives) Form() archive.Form { return archive.Form(a) }
+
 // FamilyNames returns the families' names, sorted.
 func (c *Config) FamilyNames() []string { return slices.Sorted(maps.Keys(c.Families)) }
 
@@ -126,6 +138,9 @@ func (c *Config) judgeFamilies(add report) {
 		}
 		if !slices.Contains([]string{"", "name", "route", "current"}, f.Late) {
 			add(key+".late", "name, route or current", "late %q is not known", f.Late)
+		}
+		if err := f.Archives.Form().Check(f.Late); err != nil {
+			add(key+".archives", "", "%s", err)
 		}
 		f.Backup.judge(add, key+".backup")
 		f.judgeClosing(add, key)

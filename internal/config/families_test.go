@@ -30,6 +30,10 @@ func TestFamilies(t *testing.T) {
 		"{url: \"oracle://h/d\"}":              "none of postgres",
 		"{url_file: /x, uri: y}":               "uri",
 		"{url_file: /x, late: reopen}":         "not known",
+
+		"{url_file: /x, archives: {engine: rocksdb}}":           "engine \"rocksdb\" of archives is not known",
+		"{url_file: /x, archives: {compress: zip}}":             "compress \"zip\"",
+		"{url_file: /x, archives: {engine: aria}, late: route}": "in transactions",
 	} {
 		if _, err := Parse("f", []byte("families:\n  a: "+text+"\n")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", text, err, want)
@@ -41,7 +45,7 @@ func TestFamilies(t *testing.T) {
 // refuses what could not be done.
 func TestClosings(t *testing.T) {
 	text := `families:
-  utm5: {url: "sqlite:/x", backup: {command: "/bin/check utm5", timeout: 2m}, max_rows: 5000000, max_bytes: 20 GB, late: route}
+  utm5: {url: "sqlite:/x", backup: {command: "/bin/check utm5", timeout: 2m}, max_rows: 5000000, max_bytes: 20 GB, late: route, archives: {engine: innodb, compress: page}}
   old: {profile: utm5@5.2.1-006, url: "sqlite:/y", no_backup: true}
 schedule: [{cron: "10 3 1 * *", run: "archive run utm5 --apply"}, 'cron="1 2 * * *" run="archive run old"']
 `

@@ -199,6 +199,7 @@ func (f *family) with(ctx context.Context, do func(s *dialect.Session, of *archi
 		return err
 	}
 	of.Late = cmp.Or(f.c.Late, of.Late)
+	of.Archives = of.Archives.Over(f.c.Archives.Form())
 	url := string(f.c.URL)
 	if f.c.URLFile != "" {
 		text, err := os.ReadFile(f.c.URLFile)
@@ -245,6 +246,9 @@ func (a *closings) note(f *family, why string, result *closing.Result, err error
 			rows += h.Filed
 		}
 		a.log.Info("archived", "family", name, "why", why, "archive", result.Archive, "window", result.Window.String(), "rows", rows, "locked", result.Held.String())
+		for _, why := range result.Unformed {
+			a.log.Warn("an archive is not stored as it should be", "family", name, "error", why)
+		}
 	case errors.As(err, &refused) && !again:
 		a.log.Warn("a closing was refused", "family", name, "why", why, "error", err)
 	case !again:
