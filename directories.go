@@ -31,6 +31,9 @@ func (s *stream) directories(db *DB, o *journal.Options) (disk.FS, error) {
 	if len(s.More) > 0 {
 		o.Home = db.size(s.Name, "", s.Size)
 	}
+	if err := s.openCold(o); err != nil {
+		return nil, err
+	}
 	o.GivenUp = func(id string) bool { return !db.book.Knows(id) }
 	if inside, err := below(db.dir, s.Dir); s.Dir != "" && !inside || err != nil {
 		p, eerr := s.enter(db, place.Want{Path: s.Dir, Tier: "hot", Exist: s.Exists})
@@ -76,6 +79,10 @@ func (s *stream) closePlaces() error {
 		errs = append(errs, p.Close())
 	}
 	s.places = nil
+	if s.cold != nil {
+		errs = append(errs, s.cold.Close())
+		s.cold = nil
+	}
 	return errors.Join(errs...)
 }
 

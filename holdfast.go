@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/internal/catalog"
+	"holdfast/internal/cold"
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 	"holdfast/internal/index"
@@ -85,6 +86,7 @@ type Stream struct {
 	Size   int64  // bytes that Dir may take, where there is More; 0: only Limits bound it
 	More   []Directory
 	Warm   []Directory // where segments are moved, packed, before they leave; with it nothing but sizes bounds what is kept
+	Cold   Cold        // where segments are copied before they leave
 	Tables []string    // tables that go here, as names or patterns with * and ?
 	Limits Limits
 	Link   string // column with a rising id, or "time", that ties it to other streams with the same one; "": nothing
@@ -171,6 +173,7 @@ type DB struct {
 type stream struct {
 	Stream
 	journal *journal.Journal
+	cold    cold.Store     // nil: it has no cold tier
 	places  []*place.Place // its directories outside of the data directory
 	guard   *guard         // nil: no repeats are looked for
 

@@ -112,6 +112,9 @@ func (l *ledger) removed(stream string, r journal.Removed) {
 			rule, by = row.Text(e.Rule), row.Text(e.By)
 		}
 	}
+	if r.To != "" && !r.Trash {
+		what = "to the cold tier: " + r.To
+	}
 	l.add([]row.Value{stamp(time.Now().UnixMicro()), row.Text(what), row.Text(stream), integer(r.Number), integer(r.FirstSeq), integer(r.LastSeq),
 		integer(uint64(r.Bytes)), stamp(r.FirstTime), stamp(r.LastTime), serial, rule, by})
 }

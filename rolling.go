@@ -15,7 +15,8 @@ type Rolling struct {
 	Watermark *int64 // rows whose link is below it are gone; nil: there was no roll
 	Link      string // the column that the watermark is of, or "time"
 	Tiers     []TierRoom
-	Trash     int64 // bytes of the hot tier that wait in the trash
+	Cold      *ColdTier // nil: there is none
+	Trash     int64     // bytes of the hot tier that wait in the trash
 
 	At       time.Time // when something went last; zero: not known
 	Rule     string    // by which rule
@@ -69,5 +70,22 @@ func (db *DB) rolling(s *stream, pin roll.Pin) *Rolling {
 	}
 	j := s.journal.Status()
 	r.Tiers = []TierRoom{{Tier: string(roll.Hot), Bytes: j.Bytes, Limit: j.Limit}}
+	if len(s.Warm) > 0 {
+		warm := TierRoom{Tier: string(roll.Warm)}
+		bounded := true
+		for _, d := range s.journal.Directories() {
+			if d.Warm {
+				warm.Bytes, warm.Limit, bounded = warm.Bytes+d.Bytes, warm.Limit+d.Size, bounded && d.Size > 0
+			}
+		}
+		if !bounded {
+			warm.Limit = 0
+		}
+		r.Tiers = append(r.Tiers, warm)
+	}
+	if s.cold != nil {
+		r.Cold = db.coldTier(s)
+		r.Tiers = append(r.Tiers, TierRoom{Tier: string(roll.Cold), Bytes: r.Cold.Waiting, Limit: s.Cold.Size})
+	}
 	return r
 }

@@ -40,6 +40,7 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 		newRoll(env),
 		newHold(env),
 		newManifest(env),
+		newThaw(env),
 		newArchive(env),
 		newRejects(env),
 		newSink(env),

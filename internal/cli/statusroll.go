@@ -50,6 +50,7 @@ func printRolling(w io.Writer, all []httpapi.StreamStatus, now time.Time) error 
 		if r == nil {
 			continue
 		}
+		printCold(w, &s, now)
 		if l := r.LastRoll; l != nil {
 			fmt.Fprintf(w, "last roll of %s: %s ago by %s (%s)\n", s.Name, ago(now.Sub(l.At)), oneLine(l.Rule), oneLine(l.By))
 		}
@@ -61,4 +62,23 @@ func printRolling(w io.Writer, all []httpapi.StreamStatus, now time.Time) error 
 		}
 	}
 	return nil
+}
+
+// printCold tells how a stream's cold tier is doing.
+func printCold(w io.Writer, s *httpapi.StreamStatus, now time.Time) {
+	c := s.Rolling.Cold
+	if c == nil {
+		return
+	}
+	fmt.Fprintf(w, "cold tier of %s: %s went to %s since the start", s.Name, plural(int(c.Segments), "segment"), oneLine(c.Where))
+	if c.Dropped > 0 {
+		fmt.Fprintf(w, ", %s left WITHOUT A COPY", plural(int(c.Dropped), "segment"))
+	}
+	if c.Held > 0 {
+		fmt.Fprintf(w, ", %s cannot be copied and stay", plural(int(c.Held), "segment"))
+	}
+	fmt.Fprintln(w)
+	if c.Failing != "" {
+		fmt.Fprintf(w, "ALARM: the cold tier of %s fails since %s (on_cold_full: %s): %s\n", s.Name, ago(now.Sub(c.Since)), c.OnFull, oneLine(c.Failing))
+	}
 }

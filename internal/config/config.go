@@ -84,6 +84,9 @@ type Stream struct {
 	Keep    Keep     `yaml:"keep" doc:"How long delivered rows stay: until they are rolled, or not at all."`
 
 	Warm Hot `yaml:"warm" omit:"zero" doc:"Directories and their budgets, as in hot, where segments are moved when hot is full: packed with zstd, and read like all others."`
+	Cold Hot `yaml:"cold" omit:"zero" doc:"A directory, as in hot, where segments are copied, packed, before they leave; other programs take them from there."`
+
+	OnColdFull OnColdFull `yaml:"on_cold_full" omit:"zero" doc:"What becomes of segments that the cold tier does not take: block (nothing leaves, and is the default), drop (they leave without a copy) or hold (one that cannot be copied stays)."`
 
 	Link        Link        `yaml:"link" omit:"zero" doc:"What ties its rows to those of other streams for rolling: a column with a rising id, or time."`
 	Parent      StreamName  `yaml:"parent" omit:"zero" doc:"The stream whose rows its rows belong to, with the same link."`

@@ -210,6 +210,7 @@ func (c *Config) judgePlaces(add report, n int, name string) {
 			add(key+".history", "give sizes in hot and warm", "with a warm tier the sizes of the tiers say what is kept, and nothing else")
 		}
 	}
+	c.judgeCold(add, name)
 	for i, p := range s.Places() {
 		dir := absolute(p.Path)
 		for _, other := range c.StreamNames()[:n] {

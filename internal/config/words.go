@@ -257,5 +257,4 @@ var (
 // stands for any name.
 var later = []string{
 	"families.*.close",
-	"streams.*.cold", "streams.*.index",
 }

@@ -23,6 +23,9 @@ func rolling(r *holdfast.Rolling) *httpapi.Rolling {
 	for _, t := range r.Tiers {
 		one.Tiers = append(one.Tiers, httpapi.TierRoom{Tier: t.Tier, Bytes: t.Bytes, LimitBytes: t.Limit})
 	}
+	if c := r.Cold; c != nil {
+		one.Cold = &httpapi.ColdTier{Where: c.Where, OnFull: c.OnFull, Segments: c.Segments, Bytes: c.Bytes, Dropped: c.Dropped, Held: c.Held, Failing: c.Failing, Since: c.Since}
+	}
 	if !r.At.IsZero() {
 		one.LastRoll = &httpapi.LastRoll{At: r.At.UTC(), Rule: r.Rule, By: r.By, Serial: r.Serial, Segments: r.Segments, Bytes: r.Bytes}
 	}

@@ -16,7 +16,8 @@ type Rolling struct {
 	WatermarkTime time.Time  `json:"watermark_time,omitzero"` // the same where the link is the time of receipt
 	Link          string     `json:"link,omitempty"`          // the column that it is of, or "time"
 	Tiers         []TierRoom `json:"tiers"`
-	TrashBytes    int64      `json:"trash_bytes"` // of the hot tier, until their roll can no longer be undone
+	Cold          *ColdTier  `json:"cold,omitempty"` // missing: there is none
+	TrashBytes    int64      `json:"trash_bytes"`    // of the hot tier, until their roll can no longer be undone
 
 	LastRoll *LastRoll `json:"last_roll,omitempty"` // missing: nothing went, as far as is known
 	LastTry  *LastTry  `json:"last_try,omitempty"`  // missing: nothing was to go since the start
@@ -30,6 +31,18 @@ type TierRoom struct {
 	Tier       string `json:"tier"`
 	Bytes      int64  `json:"bytes"`
 	LimitBytes int64  `json:"limit_bytes"` // budget; 0: none
+}
+
+// ColdTier is what became of segments at the cold tier, since the start.
+type ColdTier struct {
+	Where    string    `json:"where"`
+	OnFull   string    `json:"on_cold_full"`
+	Segments int64     `json:"segments"` // that were put there
+	Bytes    int64     `json:"bytes"`
+	Dropped  int64     `json:"dropped_segments"` // that left without a copy
+	Held     int64     `json:"held_segments"`    // that stay because they cannot be copied
+	Failing  string    `json:"failing,omitempty"`
+	Since    time.Time `json:"failing_since,omitzero"`
 }
 
 // LastRoll is what went of a stream last.
@@ -57,6 +70,11 @@ var (
 	descMark     = desc("stream_watermark", "Rows whose link is below it are gone; not there before the first roll.", []string{"stream", "link"})
 	descTier     = desc("stream_tier_size_bytes", "Every file of the stream in the tier.", perTier)
 	descTierMax  = desc("stream_tier_limit_bytes", "Budget of the tier; 0 where there is none.", perTier)
+	descCold     = desc("stream_cold_segments_total", "Segments put into the cold tier since the start.", perStream)
+	descColdB    = desc("stream_cold_bytes_total", "Bytes of them.", perStream)
+	descColdDrop = desc("stream_cold_dropped_segments_total", "Segments that left without a copy in the cold tier since the start, as on_cold_full: drop asks.", perStream)
+	descColdHeld = desc("stream_cold_held_segments", "Segments that stay because they cannot be copied to the cold tier, as on_cold_full: hold asks.", perStream)
+	descColdFail = desc("stream_cold_failing", "1 while the cold tier does not take what is to leave.", perStream)
 	descTrash    = desc("stream_trash_bytes", "Bytes of the hot tier that wait until their roll can no longer be undone.", perStream)
 	descLastRoll = desc("stream_last_roll_time_seconds", "When something of the stream was rolled or removed last, Unix time; 0 where that is not known.", perStream)
 	descInTheWay = desc("stream_roll_in_the_way", "How many obstacles stood in the way when something was to go last; 0: none.", perStream)
@@ -84,6 +102,13 @@ func collectRolling(st *StreamStatus, out chan<- prometheus.Metric) {
 	for _, t := range r.Tiers {
 		gauge(descTier, float64(t.Bytes), t.Tier)
 		gauge(descTierMax, float64(t.LimitBytes), t.Tier)
+	}
+	if c := r.Cold; c != nil {
+		total(descCold, uint64(c.Segments))
+		total(descColdB, uint64(c.Bytes))
+		total(descColdDrop, uint64(c.Dropped))
+		gauge(descColdHeld, float64(c.Held))
+		gauge(descColdFail, yes(c.Failing != ""))
 	}
 	gauge(descTrash, float64(r.TrashBytes))
 	at, ways := time.Time{}, 0

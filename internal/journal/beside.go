@@ -222,7 +222,11 @@ func (j *Journal) clearBeside() error {
 		if j.o.Gone != nil {
 			all := make([]manifests.Manifest, 0, len(todo))
 			for _, l := range todo {
-				all = append(all, j.goneManifest(l))
+				m, err := j.goneManifest(l)
+				if err != nil {
+					return fmt.Errorf("find out where segment %d of stream %q went: %w", l.seg.number, j.o.Name, err)
+				}
+				all = append(all, m)
 			}
 			if err := j.o.Gone(all); err != nil {
 				return fmt.Errorf("keep manifests of stream %q: %w", j.o.Name, err)
@@ -244,18 +248,22 @@ func (j *Journal) clearBeside() error {
 }
 
 // goneManifest is what is kept of a segment that is gone.
-func (j *Journal) goneManifest(l leftover) manifests.Manifest {
+func (j *Journal) goneManifest(l leftover) (manifests.Manifest, error) {
 	m, err := j.readBeside(l.seg.at, l.seg.number)
 	if err != nil {
 		j.mu.Lock()
 		m = j.roughLocked(l.seg)
 		j.mu.Unlock()
 	}
-	m.Gone = &manifests.Gone{At: moment(l.at), Roll: l.seg.roll, To: manifests.Nowhere}
+	m.Gone = &manifests.Gone{At: moment(l.at), Roll: l.seg.roll, To: j.whereTo(l.seg.number, l.seg.to)}
 	if l.at == 0 { // the last run was killed before it came to this
-		m.Gone.At = j.o.Now().UTC()
+		to, err := j.wentCold(l.seg.number)
+		if err != nil {
+			return m, err
+		}
+		m.Gone.To, m.Gone.At = j.whereTo(l.seg.number, to), j.o.Now().UTC()
 	}
-	return m
+	return m, nil
 }
 
 // readBeside reads the manifest beside a segment, or beside the place of one.

@@ -69,6 +69,9 @@ func (j *Journal) keptLocked(s *seg, dropped bool) string {
 	if name := j.heldLocked(s); name != "" {
 		return "hold " + name
 	}
+	if j.o.Cold != nil && s.gone && s.rows > 0 && s.to == "" {
+		return errNotCold.Error()
+	}
 	if !dropped && s.rows > 0 && s.last() >= j.neededLocked() {
 		return "a sink needs it"
 	}

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/internal/cold"
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 	"holdfast/internal/manifests"
@@ -54,6 +55,8 @@ type Options struct {
 	// with what is tied to it, so that lack bytes become free. With drop set
 	// rows may go that sinks need. It returns false where nothing may go.
 	Room func(lack int64, drop bool) (bool, error)
+	// Cold, where set, is where a copy of each segment must stand before it goes.
+	Cold cold.Store
 	// Removed, where set, is told of each segment that goes. It must not wait.
 	Removed func(Removed)
 	// Manifests asks for a manifest beside each sealed segment. Gone, where set,

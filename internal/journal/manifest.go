@@ -39,6 +39,7 @@ type goneSegment struct {
 	manifestSegment
 	Roll  uint64 `json:"roll"`
 	Until int64  `json:"until,omitempty"` // when it leaves the trash, Unix microseconds; 0: it is to be removed
+	To    string `json:"to,omitempty"`    // the cold tier that has it; "": none
 	Lost  bool   `json:"lost,omitempty"`  // a gap tells that sinks do not get it
 }
 
@@ -134,7 +135,7 @@ func (j *Journal) saveManifest() error {
 	}
 	m.Cut, m.Rolled, m.Undo = j.cut, j.rolled, slices.Clone(j.undo)
 	for _, s := range j.gone {
-		m.Gone = append(m.Gone, goneSegment{s.note(), s.roll, s.until, s.lost})
+		m.Gone = append(m.Gone, goneSegment{manifestSegment: s.note(), Roll: s.roll, Until: s.until, To: s.to, Lost: s.lost})
 	}
 	if len(j.dirs) > 1 {
 		m.Version = wideVersion

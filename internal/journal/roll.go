@@ -10,6 +10,7 @@ import (
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
+	"holdfast/internal/manifests"
 	"holdfast/internal/mutant"
 	"holdfast/internal/segment"
 	"holdfast/row"
@@ -69,6 +70,8 @@ type Cut struct {
 	Lost   []row.Damage       `json:"lost,omitempty"`   // gaps for what is not behind every reader
 	Undo   uint64             `json:"undo,omitempty"`   // serial of the roll that is taken back; then Doomed is empty
 	Drop   bool               `json:"drop,omitempty"`   // sinks may need what goes
+	To     string             `json:"to,omitempty"`     // the cold tier that has what goes; "": there is none
+	Waived []uint64           `json:"waived,omitempty"` // what goes all the same without a copy there
 }
 
 // undoable is a roll that can be taken back.
@@ -84,6 +87,7 @@ type Removed struct {
 	File
 	Trash bool   // it can be taken back
 	Roll  uint64 // serial of the roll, 0: a limit of the stream
+	To    string // what it is called in the cold tier; "": it is in none
 }
 
 // Prepared is a cut that readers see, and that nothing was removed by yet. It
@@ -141,6 +145,9 @@ func (p *Prepared) prepare() error {
 	}
 	if len(p.segs) != len(doomed) {
 		return fault.New(fault.InvalidParameterValue, "stream %q has changed since the plan was made", j.o.Name).WithHint("make the plan anew")
+	}
+	if err := p.destinedLocked(); err != nil {
+		return err
 	}
 	p.Cut.Lost = j.lossLocked(p.segs, fmt.Sprintf("rolled away by roll %d", p.Cut.Serial))
 	if len(p.Cut.Lost) > 0 && !j.mending.TryLock() {
@@ -216,6 +223,7 @@ func (p *Prepared) Abandon() {
 	if p.Cut.Undo == 0 {
 		for _, s := range p.segs {
 			s.gone, s.roll, s.until, s.lost = false, 0, 0, false
+			s.unwaive()
 			j.relistLocked(s)
 		}
 		j.cut = p.before
@@ -267,6 +275,7 @@ func (j *Journal) takeLocked(c Cut, segs []*seg, before segment.Watermark) {
 		j.gone = slices.DeleteFunc(j.gone, func(s *seg) bool { return slices.Contains(segs, s) })
 		for _, s := range segs {
 			s.gone, s.roll, s.until, s.lost, s.trashed = false, 0, 0, false, false
+			s.unwaive()
 			j.relistLocked(s)
 		}
 		if c.Mark != nil {
@@ -349,7 +358,7 @@ func (j *Journal) removed(s *seg, to fate) {
 			Number: s.number, Bytes: s.size, FirstSeq: s.first, LastSeq: s.last(), FirstTime: s.firstTime, LastTime: s.lastTime,
 			FileTime: cmp.Or(s.fileTime, s.lastTime), Link: s.link, Sealed: true,
 		},
-		Trash: to == trashed, Roll: s.roll,
+		Trash: to == trashed, Roll: s.roll, To: j.inCold(s.number, s.to),
 	})
 }
 
@@ -392,7 +401,7 @@ func (j *Journal) loadRolled(entries []entry, m *manifest) ([]entry, error) {
 			continue
 		}
 		s := g.segAt(at)
-		s.gone, s.roll, s.until, s.lost = true, g.Roll, g.Until, g.Lost
+		s.gone, s.roll, s.until, s.lost, s.to = true, g.Roll, g.Until, g.Lost, cmp.Or(g.To, manifests.Nowhere)
 		j.gone = append(j.gone, s)
 	}
 	var segs []*seg
@@ -407,6 +416,7 @@ func (j *Journal) loadRolled(entries []entry, m *manifest) ([]entry, error) {
 				s = k.segAt(j.directoryOf(k.Directory))
 				s.gone, s.roll, s.until, s.lost = true, c.Serial, c.Until, c.Drop
 			}
+			s.to = c.where(n)
 			segs = append(segs, s)
 		}
 		before := j.cut

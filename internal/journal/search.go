@@ -74,10 +74,13 @@ func (j *Journal) found(s *seg) manifests.Found {
 		m = j.roughLocked(s)
 	}
 	f := manifests.Found{Manifest: m, Where: manifests.Hot}
+	if s.at.Warm {
+		f.Where = manifests.Warm
+	}
 	switch {
 	case s.left:
 		f.Where = manifests.Left
-		f.Gone = &manifests.Gone{At: j.o.Now().UTC(), Roll: s.roll, To: manifests.Nowhere}
+		f.Gone = &manifests.Gone{At: j.o.Now().UTC(), Roll: s.roll, To: j.whereTo(s.number, s.to)}
 		for _, l := range j.beside.left {
 			if l.seg == s && l.at != 0 {
 				f.Gone.At = moment(l.at)

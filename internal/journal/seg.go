@@ -28,6 +28,7 @@ type seg struct {
 	trashed   bool   // its file is in the trash
 	roll      uint64 // serial of the roll that let it go
 	until     int64  // when its file leaves the trash, Unix microseconds; 0: at once
+	to        string // the cold tier that has a copy, or manifests.Nowhere; "": neither is known
 	lost      bool   // a gap tells that sinks do not get it
 	fileTime  int64  // when it was sealed; 0: not known
 	beside    int64  // size of the manifest beside it; 0: there is none

@@ -172,6 +172,12 @@ func (j *Journal) compare(s *seg, to *directory, name string, p segment.Packed) 
 		return err
 	}
 	defer f.Close()
+	return j.compareFile(f, s, &p)
+}
+
+// compareFile is compare for a file that is open; p is nil where it is not known
+// how the segment was packed.
+func (j *Journal) compareFile(f disk.File, s *seg, p *segment.Packed) error {
 	u, err := segment.Unpack(f)
 	if err != nil {
 		return err
@@ -183,7 +189,7 @@ func (j *Journal) compare(s *seg, to *directory, name string, p segment.Packed) 
 	if err != nil {
 		return err
 	}
-	if u.Index.SHA256 != p.SHA256 || u.Index.Packed != p.Packed {
+	if p != nil && (u.Index.SHA256 != p.SHA256 || u.Index.Packed != p.Packed) {
 		return errors.New("the copy is another one than what was written")
 	}
 	j.mu.Lock()

@@ -62,6 +62,7 @@ const Nowhere = "removed"
 const (
 	Active = "active" // it is written to, and has no digest yet
 	Hot    = "hot"
+	Warm   = "warm"
 	Trash  = "trash" // rolled, and can be brought back
 	Left   = "gone"
 )

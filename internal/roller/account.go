@@ -26,25 +26,6 @@ type Account struct {
 	RemovedBytes uint64
 }
 
-// accounts are those of all streams.
-type accounts struct {
-	mu sync.Mutex // after every lock but a journal's callers'; nothing is called with it held
-	by map[string]*Account
-}
-
-// change calls f with a stream's account.
-func (a *accounts) change(stream string, f func(*Account)) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.by == nil {
-		a.by = map[string]*Account{}
-	}
-	if a.by[stream] == nil {
-		a.by[stream] = &Account{}
-	}
-	f(a.by[stream])
-}
-
 // Account returns that of a stream.
 func (r *Roller) Account(stream string) (one Account) {
 	r.accounts.change(stream, func(a *Account) { one = *a })
@@ -66,13 +47,13 @@ func (r *Roller) Removed(stream string, serial uint64, bytes int64, rule, by str
 }
 
 // before takes over what the last run has committed last.
-func (a *accounts) before(last *record) {
+func (r *Roller) before(last *record) {
 	for stream, s := range last.Streams {
 		n := len(s.Doomed)
 		if n == 0 {
 			continue
 		}
-		a.change(stream, func(one *Account) {
+		r.accounts.change(stream, func(one *Account) {
 			one.At, one.Rule, one.By, one.Serial, one.Segments = time.UnixMicro(last.At), last.Rule, last.By, last.Serial, n
 			one.Tried, one.Asked = one.At, last.Rule
 		})

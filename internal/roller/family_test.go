@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"holdfast/internal/cold"
 	"holdfast/internal/disk"
 	"holdfast/internal/journal"
 	"holdfast/internal/roll"
@@ -42,6 +43,8 @@ type setup struct {
 	limits  map[string]journal.Limits
 	now     func() time.Time
 	removed func(stream string, r journal.Removed)
+	cold    int64 // bytes that the cold tier of all may take; 0: there is none
+	onCold  OnColdFull
 	warm    int64 // bytes that each stream's warm tier may take; 0: there is none
 }
 
@@ -75,6 +78,16 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 			}
 			o.More = []journal.Directory{{ID: "warm " + m.name, FS: must(sub.Sub("warm")), Size: s.warm, Warm: true}}
 		}
+		if s.cold > 0 {
+			if err := d.Mkdir("cold"); err != nil {
+				return f, errors.Join(err, f.close())
+			}
+			c := cold.OpenDirectory(must(d.Sub("cold")), "/cold", s.cold)
+			if err := c.Clean(journal.ColdPrefix(m.name)); err != nil {
+				return f, errors.Join(err, f.close())
+			}
+			o.Cold = c
+		}
 		if s.removed != nil {
 			o.Removed = func(r journal.Removed) { s.removed(m.name, r) }
 		}
@@ -82,7 +95,7 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 		if err != nil {
 			return f, errors.Join(err, f.close())
 		}
-		f.streams = append(f.streams, Stream{Name: m.name, Journal: j, Link: "id", Parent: m.parent, Warm: s.warm > 0, Limits: j.Limits})
+		f.streams = append(f.streams, Stream{Name: m.name, Journal: j, Link: "id", Parent: m.parent, Warm: s.warm > 0, Cold: Cold{s.cold > 0, s.onCold}, Limits: j.Limits})
 	}
 	f.r.Attach(f.streams)
 	return f, nil

@@ -36,9 +36,9 @@ func tiered(streams []Stream) bool {
 	return slices.ContainsFunc(streams, func(s Stream) bool { return s.Warm })
 }
 
-// startMover starts the mover where a stream has a warm tier.
+// startMover starts the mover where a stream has a warm tier, or a cold one.
 func (r *Roller) startMover(streams []Stream) {
-	if !tiered(streams) {
+	if !moves(streams) {
 		return
 	}
 	m := &mover{wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
@@ -79,7 +79,7 @@ func (r *Roller) moveAlong(m *mover) {
 			pause = min(2*pause, longestPause)
 		default:
 			last = err.Error()
-			r.o.Log.Error("segments cannot be moved to the warm tier; they stay in the hot one, and writers wait when that is full", "error", err)
+			r.o.Log.Error("segments cannot be moved to the next tier; they stay where they are, and writers wait when there is no room", "error", err)
 		}
 	}
 }
@@ -98,6 +98,9 @@ func (r *Roller) relieve(m *mover) error {
 		default:
 		}
 		if !s.Warm {
+			if cooled(streams) {
+				errs = append(errs, r.relieveCold(m, i))
+			}
 			continue
 		}
 		lack, err := s.Journal.Short(ahead * s.Journal.SegmentSize())
@@ -129,7 +132,7 @@ func (r *Roller) relieveOne(m *mover, at int, lack int64) error {
 		if step.Stream != s.Name {
 			continue
 		}
-		if err := r.roomInWarm(at, step); err != nil {
+		if err := r.roomInWarm(at, step, m.stop); err != nil {
 			return err
 		}
 		if err := r.move([]roll.Step{step}, m.stop); err != nil {
@@ -141,38 +144,53 @@ func (r *Roller) relieveOne(m *mover, at int, lack int64) error {
 
 // roomInWarm lets leave what the warm tier has no room for when one more segment
 // comes. Where nothing may leave, whoever copies the segment finds no room.
-func (r *Roller) roomInWarm(at int, coming roll.Step) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if at >= len(r.streams) {
-		return nil
-	}
-	s := r.streams[at]
-	for {
-		short, err := s.Journal.ShortWarm(segment.PackedRoom(coming.Bytes))
-		if err != nil || short == 0 {
-			return err
+func (r *Roller) roomInWarm(at int, coming roll.Step, stop <-chan struct{}) error {
+	plan := func() (*roll.Plan, error) {
+		if at >= len(r.streams) {
+			return nil, nil
 		}
-		if freed, err := s.Journal.FreeWarm(); err != nil {
-			return err
-		} else if freed {
-			continue
-		}
-		plan, err := r.reduce(at, roll.Warm, short)
-		if err != nil || !slices.ContainsFunc(plan.Steps, func(step roll.Step) bool { return step.Stream == s.Name }) {
-			return err
-		}
-		if _, err := r.carry(plan, limitsBy, 0); err != nil {
-			return err
+		j := r.streams[at].Journal
+		for {
+			short, err := j.ShortWarm(segment.PackedRoom(coming.Bytes))
+			if err != nil || short == 0 {
+				return nil, err
+			}
+			if freed, err := j.FreeWarm(); err != nil {
+				return nil, err
+			} else if !freed {
+				return r.reduce(at, roll.Warm, short)
+			}
 		}
 	}
+	more := true
+	for more {
+		more = false
+		_, err := r.depart(departure{by: limitsBy, stop: stop, plan: plan, wish: func(p *roll.Plan) bool {
+			more = slices.ContainsFunc(p.Steps, func(step roll.Step) bool { return step.Stream == coming.Stream })
+			return more
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reduce plans how a tier of one stream comes to take lack bytes less.
 func (r *Roller) reduce(at int, tier roll.Tier, lack int64) (*roll.Plan, error) {
+	return r.reduceBy(at, tier, want{lack, true})
+}
+
+// reduceBy is reduce where rows that sinks need may go only if that is wanted.
+func (r *Roller) reduceBy(at int, tier roll.Tier, w want) (*roll.Plan, error) {
 	st, err := r.state()
 	if err != nil {
 		return nil, err
+	}
+	if !w.drop {
+		for i := range st.Stores {
+			st.Stores[i].DropOldest = false
+		}
 	}
 	used := int64(0)
 	for _, f := range st.Stores[at].Files {
@@ -182,7 +200,7 @@ func (r *Roller) reduce(at int, tier roll.Tier, lack int64) (*roll.Plan, error) 
 	}
 	what := fmt.Sprintf("room in the %s tier of %s", tier, st.Stores[at].Stream)
 	return roll.Make(st, roll.Rule{Text: what, Goals: []roll.Goal{{
-		What: what, Kind: roll.MaxBytes, Tier: tier, Limit: max(0, used-lack), UpTo: true, Stores: []int{at},
+		What: what, Kind: roll.MaxBytes, Tier: tier, Limit: max(0, used-w.lack), UpTo: true, Stores: []int{at},
 	}}})
 }
 
@@ -225,37 +243,9 @@ func (r *Roller) moveOne(step roll.Step) error {
 // movesOf returns the steps of a plan that move.
 func movesOf(plan *roll.Plan) (moves []roll.Step) {
 	for _, s := range plan.Steps {
-		if s.Act == roll.Move {
+		if s.To == roll.Warm {
 			moves = append(moves, s)
 		}
 	}
 	return moves
-}
-
-// rollTiers is Roll where segments may move. Removals are committed as ever; the
-// moves behind them are each committed by their stream.
-func (r *Roller) rollTiers(m roll.Message, by string) (Result, error) {
-	r.moving.Lock()
-	defer r.moving.Unlock()
-	r.mu.Lock()
-	plan, err := r.plan(m)
-	if err != nil || len(plan.Steps) == 0 {
-		if err == nil {
-			r.tried(plan, 0, by, m.Types())
-		}
-		r.mu.Unlock()
-		return Result{Plan: plan}, err
-	}
-	res := Result{Plan: plan}
-	if moves := movesOf(plan); len(moves) < len(plan.Steps) || len(plan.Watermarks) > 0 {
-		res, err = r.carry(plan, by, r.o.Undo)
-	}
-	r.mu.Unlock()
-	if err != nil {
-		return res, err
-	}
-	if err := r.move(movesOf(plan), nil); err != nil {
-		return res, fmt.Errorf("not every segment was moved to the warm tier: %w", err)
-	}
-	return res, nil
 }

@@ -25,6 +25,7 @@ type Stream struct {
 	Journal *journal.Journal
 	Link    journal.Link
 	Parent  string
+	Cold    Cold
 	Warm    bool // segments move to a warm tier before they leave
 	Limits  func() journal.Limits
 	Index   *index.Index // nil: it has none
@@ -63,8 +64,12 @@ type Roller struct {
 	broken  error // why nothing is rolled any more
 	mover   *mover
 
-	accounts accounts
-	pinned   pinned
+	wants    map[string]want     // room that only the mover can make, by stream
+	stuck    map[string][]uint64 // segments that the cold tier cannot take, by stream
+	accounts accountsOf[Account]
+
+	coldAccounts accountsOf[ColdAccount]
+	pinned       pinned
 }
 
 // Open reads what the last roll committed, and the holds.
@@ -84,7 +89,7 @@ func Open(d disk.FS, o Options) (*Roller, error) {
 		return nil, err
 	}
 	if r.last != nil {
-		r.accounts.before(r.last)
+		r.before(r.last)
 	}
 	if r.holds, err = readHolds(d); errors.Is(err, errDamaged) {
 		o.Log.Error("the file of holds is damaged: everything is held until that is settled", "error", err, "do", "holdfast hold remove "+holdsDamaged+", then add the holds again")
@@ -171,7 +176,7 @@ func lies(s *roll.Store, d journal.DirectoryStatus, volume string) {
 func (r *Roller) store(s Stream) roll.Store {
 	l := s.Limits()
 	one := roll.Store{
-		Stream: s.Name, Parent: s.Parent, Link: roll.Link(s.Link), DropOldest: l.DropOldest,
+		Stream: s.Name, Parent: s.Parent, Link: roll.Link(s.Link), DropOldest: l.DropOldest, Cold: s.Cold.There,
 		Keep: roll.Keep{Files: l.Keep.Files, Bytes: l.Keep.Bytes},
 	}
 	if l.Keep.Age > 0 {
@@ -188,7 +193,7 @@ func (r *Roller) store(s Stream) roll.Store {
 	for _, f := range s.Journal.Files() {
 		one.Files = append(one.Files, roll.Manifest{
 			Number: f.Number, Bytes: f.Bytes, Tier: tierOf(f), FirstSeq: f.FirstSeq, LastSeq: f.LastSeq, FirstTime: f.FirstTime, LastTime: f.LastTime,
-			FileTime: f.FileTime, FirstLink: f.Link.First, LastLink: f.Link.Last, Linked: f.Link.Rows > 0, Sealed: f.Sealed, Held: f.Held, Volume: f.Directory,
+			FileTime: f.FileTime, FirstLink: f.Link.First, LastLink: f.Link.Last, Linked: f.Link.Rows > 0, Sealed: f.Sealed, Held: f.Held || r.stays(s.Name, f), Volume: f.Directory,
 		})
 	}
 	return one
@@ -222,7 +227,7 @@ type Result struct {
 // Roll plans what a message asks, and, with apply set, carries that out.
 func (r *Roller) Roll(m roll.Message, by string, apply bool) (Result, error) {
 	r.mu.Lock()
-	if apply && tiered(r.streams) {
+	if apply && moves(r.streams) {
 		r.mu.Unlock()
 		return r.rollTiers(m, by)
 	}
@@ -234,7 +239,7 @@ func (r *Roller) Roll(m roll.Message, by string, apply bool) (Result, error) {
 	if err != nil || !apply || len(plan.Steps) == 0 {
 		return Result{Plan: plan}, err
 	}
-	return r.carry(plan, by, r.o.Undo)
+	return r.carry(plan, nil, by, r.o.Undo)
 }
 
 // plan plans what a message asks.
@@ -247,8 +252,8 @@ func (r *Roller) plan(m roll.Message) (*roll.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Size != nil && m.Size.MaxSizeWarm > 0 && !tiered(r.streams) {
-		return nil, fault.New(fault.FeatureNotSupported, "maxSizeWarm is not taken: no stream has a warm tier").WithHint("leave it out, or give streams a warm tier")
+	if err := r.refuseWarm(m); err != nil {
+		return nil, err
 	}
 	return roll.Make(st, rule)
 }
@@ -267,12 +272,7 @@ func (r *Roller) MakeRoom(stream string, lack int64, drop bool) (bool, error) {
 		return false, nil // the streams are just being opened
 	}
 	if r.streams[at].Warm { // a move takes too long for a writer to wait for: it tries again
-		if r.mover != nil {
-			select {
-			case r.mover.wake <- struct{}{}:
-			default:
-			}
-		}
+		r.wakeMover()
 		return false, nil
 	}
 	st, err := r.state()
@@ -300,12 +300,17 @@ func (r *Roller) MakeRoom(stream string, lack int64, drop bool) (bool, error) {
 		r.tried(plan, 0, limitsBy, []string{stream})
 		return false, nil
 	}
-	_, err = r.carry(plan, limitsBy, 0)
+	if len(r.uncopied(plan, nil)) > 0 { // as with a move, the writer tries again
+		r.wanted(stream, want{lack, drop})
+		return false, nil
+	}
+	_, err = r.carry(plan, nil, limitsBy, 0)
 	return err == nil, err
 }
 
-// carry carries a plan out.
-func (r *Roller) carry(plan *roll.Plan, by string, undo time.Duration) (Result, error) {
+// carry carries a plan out. waived are those segments, by stream, that leave for a
+// cold tier without a copy there.
+func (r *Roller) carry(plan *roll.Plan, waived map[string][]uint64, by string, undo time.Duration) (Result, error) {
 	rec := r.begin(plan.Rule, by)
 	if undo > 0 {
 		rec.Until = r.o.Now().Add(undo).UnixMicro()
@@ -321,7 +326,7 @@ func (r *Roller) carry(plan *roll.Plan, by string, undo time.Duration) (Result, 
 		if s.Index {
 			continue
 		}
-		if s.Act != roll.Remove {
+		if !leaves(s) {
 			continue // it moves, and stays readable
 		}
 		c := cut(s.Stream)
@@ -335,7 +340,8 @@ func (r *Roller) carry(plan *roll.Plan, by string, undo time.Duration) (Result, 
 	for _, g := range plan.Gaps {
 		cut(g.Stream).Drop = true
 	}
-	for _, c := range cuts {
+	for stream, c := range cuts {
+		c.Waived = waived[stream]
 		slices.Sort(c.Doomed)
 	}
 	if len(cuts) == 0 { // slices alone are made anew sooner than brought back

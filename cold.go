@@ -1,0 +1,84 @@
+package holdfast
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"holdfast/internal/cold"
+	"holdfast/internal/disk"
+	"holdfast/internal/fault"
+	"holdfast/internal/journal"
+	"holdfast/internal/roller"
+)
+
+// Cold is a directory where segments are copied before they leave, and from
+// where others take them. The zero Cold is none.
+type Cold struct {
+	Dir    string
+	Exists bool   // Dir must be there already
+	Size   int64  // bytes that it may take; 0: only its volume bounds it
+	OnFull string // when it does not take a segment: "block" or "", "drop" or "hold"
+}
+
+// ColdTier is what became of a stream's segments at the cold tier, since the
+// start.
+type ColdTier struct {
+	Where    string
+	OnFull   string
+	Waiting  int64 // bytes that stand there now
+	Segments int64 // that were put there
+	Bytes    int64
+	Dropped  int64  // segments that left without a copy
+	Held     int64  // that stay because they cannot be copied
+	Failing  string // why it takes nothing; "": it does
+	Since    time.Time
+}
+
+// openCold opens the stream's cold tier.
+func (s *stream) openCold(o *journal.Options) error {
+	if s.Cold.Dir == "" {
+		return nil
+	}
+	if s.Limits.KeepDelivered || !rolls(s.Name) {
+		return fault.New(fault.InvalidParameterValue, "stream %q keeps nothing that could be copied to a cold tier", s.Name)
+	}
+	path, err := filepath.Abs(s.Cold.Dir)
+	if err != nil {
+		return err
+	}
+	open := disk.OpenReal
+	if s.Cold.Exists {
+		open = disk.OpenExisting
+	}
+	d, err := open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.CannotConnectNow, "the cold directory %q of stream %q is missing", path, s.Name).
+			WithHint("mount the volume, or make the directory; with a single = it is made at start")
+	}
+	if err != nil {
+		return err
+	}
+	dir := cold.OpenDirectory(d, path, s.Cold.Size)
+	if err := dir.Clean(journal.ColdPrefix(s.Name)); err != nil {
+		return errors.Join(err, d.Close())
+	}
+	s.cold, o.Cold = dir, dir
+	return nil
+}
+
+// coldTier tells how a stream's cold tier is doing.
+func (db *DB) coldTier(s *stream) *ColdTier {
+	a := db.roller.ColdAccount(s.Name)
+	c := &ColdTier{
+		Where: s.cold.Where(), OnFull: cmp.Or(s.Cold.OnFull, string(roller.ColdBlock)),
+		Segments: a.Segments, Bytes: a.Bytes, Dropped: a.Dropped, Held: a.Held, Failing: a.Failing, Since: a.Since,
+	}
+	used, _, err := s.cold.Used()
+	if c.Waiting = used; err != nil && c.Failing == "" {
+		c.Failing = err.Error()
+	}
+	return c
+}
