@@ -102,12 +102,21 @@ func doRoll(env *Env, db Database, o httpapi.RollOrder, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		return json.NewEncoder(env.Stdout).Encode(a)
+		err = json.NewEncoder(env.Stdout).Encode(a)
+	} else {
+		err = tellRoll(env, a)
 	}
-	if _, err := fmt.Fprint(env.Stdout, a.Text); err != nil {
-		return err
+	if err == nil && o.Apply && !a.Met {
+		err = fault.New(fault.CannotConnectNow, "not all that was asked for holds").WithHint("the plan says what stands in the way")
 	}
+	return err
+}
+
+// tellRoll prints a plan, and what became of it, for people.
+func tellRoll(env *Env, a httpapi.RollAnswer) error {
+	_, err := fmt.Fprint(env.Stdout, a.Text)
 	switch {
+	case err != nil:
 	case a.Serial != 0 && !a.Until.IsZero():
 		_, err = fmt.Fprintf(env.Stdout, "done: roll %d; until %s: holdfast roll undo %d\n", a.Serial, a.Until.Format(time.DateTime), a.Serial)
 	case a.Serial != 0:
@@ -116,9 +125,6 @@ func doRoll(env *Env, db Database, o httpapi.RollOrder, asJSON bool) error {
 		_, err = fmt.Fprintln(env.Stdout, "nothing was done; --apply carries it out")
 	default:
 		_, err = fmt.Fprintln(env.Stdout, "nothing is to be done")
-	}
-	if err == nil && o.Apply && !a.Met {
-		err = fault.New(fault.CannotConnectNow, "not all that was asked for holds").WithHint("the plan says what stands in the way")
 	}
 	return err
 }

@@ -7,6 +7,6 @@
 // anything: whoever carries a plan out commits its watermarks first.
 //
 // The words of a message (sizeRoll, timeRoll), of a scheduler line and of a
-// budget are those of the NetWitness Core database manual, of which docs/roll.md
+// budget are those of the NetWitness Core database manual, of which docs/rollover-manual.md
 // tells what is read how. Imports nothing of the project but internal/fault.
 package roll
