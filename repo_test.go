@@ -178,6 +178,7 @@ var arrows = []arrow{
 	{"test/mounts", nil, "what is mounted does not matter to the mounts"},
 	{"test/power", []string{".", "row", "internal/disk", "internal/journal", "test/mounts", "test/tally"}, "it pulls the plug under a journal on a real file system"},
 	{"test/pki", nil, "certificates for tests rest on nothing"},
+	{"test/many", nil, "what it makes many of is the business of its tests"},
 	{"test/clients", []string{"test/servers", "test/pki"}, "clients see what users see: the binary, and the database behind it"},
 	{"test/e2e", []string{"test/mounts", "test/servers", "test/tally", "test/pki"}, "end-to-end tests see what users see: the binary and its files"},
 }

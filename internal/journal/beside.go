@@ -192,11 +192,12 @@ func moment(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
 // leftLocked notes that the file of a segment is gone for good.
 func (j *Journal) leftLocked(s *seg) {
+	before := s.left
 	if s.left = true; s.beside == 0 && (j.o.Gone == nil || s.rows == 0) {
 		return
 	}
 	at := j.o.Now().UnixMicro()
-	for i := range j.beside.left { // its manifest was written meanwhile
+	for i := 0; before && i < len(j.beside.left); i++ { // its manifest was written meanwhile
 		if l := &j.beside.left[i]; l.seg == s {
 			l.size = s.beside
 			return

@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"holdfast/internal/mutant"
 )
@@ -26,7 +28,7 @@ var errKept = errors.New("the segment is kept")
 // go comes through here, where what must stay is asked once more. The segment
 // is no longer listed when it is called, and its removal was committed. dropped
 // says that a gap tells which rows were given up, so that no sink waits for
-// them.
+// them. Until settleGone the file may come back with the power.
 func (j *Journal) destroy(s *seg, to fate, dropped bool) (gone bool, err error) {
 	j.mu.Lock()
 	why := j.keptLocked(s, dropped)
@@ -42,7 +44,7 @@ func (j *Journal) destroy(s *seg, to fate, dropped bool) (gone bool, err error) 
 			return false, err
 		}
 		s.trashed = true
-		return true, s.at.FS.SyncDir("")
+		return true, nil
 	}
 	var rerr error
 	if to == recycled {
@@ -58,10 +60,20 @@ func (j *Journal) destroy(s *seg, to fate, dropped bool) (gone bool, err error) 
 		return false, errors.Join(rerr, err)
 	}
 	j.account(s.at, -s.size)
+	return true, rerr
+}
+
+// settleGone makes durable what destroy has done to segments: once for each
+// directory, since that is what takes time.
+func settleGone(segs ...*seg) error {
 	if mutant.On(6) {
-		return true, nil
+		return nil
 	}
-	return true, errors.Join(rerr, s.at.FS.SyncDir(""))
+	dirs := make([]*directory, len(segs))
+	for i, s := range segs {
+		dirs[i] = s.at
+	}
+	return syncAll(dirs...)
 }
 
 // keptLocked returns why a segment must stay; "" where it need not.
@@ -122,18 +134,14 @@ func (j *Journal) removeFile(s *seg, to fate, dropped bool) error {
 		j.mu.Unlock()
 		return err
 	}
+	err = errors.Join(err, settleGone(s))
 	j.removed(s, to)
 	return err
 }
 
 // relistLocked puts a segment back in its place.
 func (j *Journal) relistLocked(s *seg) {
-	at := 0
-	for at < len(j.segs) && j.segs[at].number < s.number {
-		at++
-	}
-	j.segs = append(j.segs, nil)
-	copy(j.segs[at+1:], j.segs[at:])
-	j.segs[at] = s
+	at, _ := slices.BinarySearchFunc(j.segs, s.number, func(o *seg, number uint64) int { return cmp.Compare(o.number, number) })
+	j.segs = slices.Insert(j.segs, at, s)
 	j.changedLocked()
 }

@@ -183,7 +183,7 @@ func (j *Journal) claim(need int64, among func(*directory) bool) (at *directory,
 		}
 	}
 	// The MANIFEST is there twice while it is replaced, and may have grown.
-	if lack := j.bytes + need + j.manifest + manifestReckon - l.Budget; l.Budget > 0 && lack > 0 && at != nil && !at.Warm {
+	if lack := j.bytes + need + j.manifestsLocked() - l.Budget; l.Budget > 0 && lack > 0 && at != nil && !at.Warm {
 		best = worst(best, shortage{"its budget is used up", lack})
 	}
 	if best.what != "" {
@@ -203,7 +203,7 @@ func (j *Journal) shortLocked(d *directory, need int64, volume shortage) (shorta
 	if d.Size > 0 {
 		size := d.Size
 		if d == j.home {
-			size -= j.manifest + manifestReckon
+			size -= j.manifestsLocked()
 		}
 		lack := d.bytes + need - size
 		if lack > 0 {

@@ -21,8 +21,8 @@ const (
 	quarantineDir  = "quarantine" // the bytes that it gave up, as they were
 	checkpointName = "CHECKPOINT" // how far the newest segment was flushed
 	numberDigits   = 16
-	manifestLimit  = 64 << 20 // bytes; 100,000 segments take a tenth of it
-	manifestReckon = 64 << 10 // what the budget sets aside for the MANIFEST and its successor
+	manifestLimit  = 1 << 30  // bytes; 100,000 segments take 27 MiB
+	manifestReckon = 64 << 10 // what the budget sets aside, at least, for the successor of the MANIFEST
 )
 
 func segmentName(number uint64) string {

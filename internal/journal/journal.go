@@ -146,6 +146,7 @@ type Journal struct {
 	leaving  string            // a sink whose registration is being ended; "": none
 	departed map[string]uint64 // sinks whose registration was ended, and in which epoch
 	dirty    bool              // the MANIFEST is behind
+	unsaved  int               // segments sealed, or learned of, since it was written
 	claimed  bool              // the MANIFEST has this run's epoch
 	noted    uint64            // the lowest mark in it
 	newest   uint64            // number of the newest segment when Open returned

@@ -28,7 +28,7 @@ func (j *Journal) keep() {
 			<-j.ended
 			return
 		}
-		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.finishGone(), j.reserveAhead(), j.noteSegments(), j.clearBeside(), j.trimGaps(), j.dropDoubles(), j.saveIfDirty())
+		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.finishGone(), j.reserveAhead(), j.noteSegments(), j.clearBeside(), j.trimGaps(), j.dropDoubles(), j.saveWhenDue())
 		if err == nil {
 			last = ""
 		} else if err.Error() != last {
@@ -58,7 +58,7 @@ func (j *Journal) sealRetired() error {
 			errs = append(errs, err)
 		}
 		j.mu.Lock()
-		j.dirty = true
+		j.unsaved++
 		j.changedLocked()
 		j.mu.Unlock()
 	}

@@ -73,7 +73,7 @@ func (j *Journal) learnLinks() error {
 	}
 	j.mu.Lock()
 	s.link = r.Summary.Link
-	j.dirty = true
+	j.unsaved++
 	j.mu.Unlock()
 	j.chore()
 	return nil

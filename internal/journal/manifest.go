@@ -127,6 +127,7 @@ func (j *Journal) saveManifest() error {
 	j.mu.Lock()
 	m := manifest{Version: manifestVersion, ID: j.id, Stream: j.o.Name, Epoch: j.epoch, Marks: maps.Clone(j.marks), Ended: maps.Clone(j.departed)}
 	delete(m.Marks, j.leaving)
+	m.Segments = make([]manifestSegment, 0, len(j.segs)) // writers wait for the lock
 	m.Tail = segment.Tail{LastSeq: j.end.Seq, Chain: j.end.Chain, Number: j.newestLocked()}
 	for _, s := range j.segs {
 		if s.sealed {
@@ -140,7 +141,7 @@ func (j *Journal) saveManifest() error {
 	if len(j.dirs) > 1 {
 		m.Version = wideVersion
 	}
-	j.dirty = false
+	j.dirty, j.unsaved = false, 0
 	j.mu.Unlock()
 	size, err := writeChecked(j.d, manifestName, m)
 	j.mu.Lock()
@@ -155,6 +156,12 @@ func (j *Journal) saveManifest() error {
 		j.noted = min(j.noted, mark)
 	}
 	return nil
+}
+
+// manifestsLocked returns the bytes that the budget counts for the MANIFEST and
+// its successor, which stands beside it while it is written.
+func (j *Journal) manifestsLocked() int64 {
+	return j.manifest + max(manifestReckon, j.manifest+manifestReckon/2)
 }
 
 // claimEpoch makes this run's epoch durable, which Open does unless the disk
@@ -172,9 +179,30 @@ func (j *Journal) claimEpoch() error {
 
 func (j *Journal) saveIfDirty() error {
 	j.mu.Lock()
-	dirty := j.dirty
+	dirty := j.dirty || j.unsaved > 0
 	j.mu.Unlock()
 	if !dirty {
+		return nil
+	}
+	return j.saveManifest()
+}
+
+const (
+	// noteEvery is of how many segments in the MANIFEST one may be sealed without
+	// it being written, so that what is written for a segment does not grow with
+	// their number; mostUnsaved is how many these are at most. A start after a
+	// crash reads their footers.
+	noteEvery   = 256
+	mostUnsaved = 64
+)
+
+// saveWhenDue is saveIfDirty, but for segments that were sealed since: what the
+// MANIFEST says of those only saves reading them.
+func (j *Journal) saveWhenDue() error {
+	j.mu.Lock()
+	due := j.dirty || j.unsaved > min(len(j.segs)/noteEvery, mostUnsaved)
+	j.mu.Unlock()
+	if !due {
 		return nil
 	}
 	return j.saveManifest()

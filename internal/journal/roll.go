@@ -315,31 +315,43 @@ func (j *Journal) finishGoneLocked() error {
 	}
 	j.undo = slices.DeleteFunc(j.undo, func(u undoable) bool { return u.Until <= now })
 	j.mu.Unlock()
-	var errs []error
-	for _, s := range todo {
-		to := unlinked
-		if s.until > now {
-			to = trashed
-		}
-		errs = append(errs, j.finishOne(s, to))
-	}
-	return errors.Join(errs...)
+	return j.finishAll(todo, now)
 }
 
-// finishOne takes away the file of one rolled segment.
-func (j *Journal) finishOne(s *seg, to fate) error {
-	gone, err := j.destroy(s, to, s.lost)
-	if !gone {
-		return err
+// finishAll takes away the files of rolled segments: all of them, and then one
+// flush for each directory, before anybody is told.
+func (j *Journal) finishAll(segs []*seg, now int64) error {
+	var errs []error
+	var went []*seg
+	unlisted := map[*seg]bool{}
+	to := func(s *seg) fate {
+		if s.until > now {
+			return trashed
+		}
+		return unlinked
 	}
-	if to == unlinked {
-		j.mu.Lock()
-		j.gone = slices.DeleteFunc(j.gone, func(g *seg) bool { return g == s })
-		j.dirty = true
-		j.mu.Unlock()
+	for _, s := range segs {
+		gone, err := j.destroy(s, to(s), s.lost)
+		errs = append(errs, err)
+		if gone {
+			went = append(went, s)
+			unlisted[s] = to(s) == unlinked
+		}
 	}
-	j.removed(s, to)
-	return err
+	if len(went) == 0 {
+		return errors.Join(errs...)
+	}
+	errs = append(errs, settleGone(went...))
+	j.mu.Lock()
+	j.gone = slices.DeleteFunc(j.gone, func(s *seg) bool { return unlisted[s] })
+	for _, s := range went {
+		j.dirty = j.dirty || unlisted[s]
+	}
+	j.mu.Unlock()
+	for _, s := range went {
+		j.removed(s, to(s))
+	}
+	return errors.Join(errs...)
 }
 
 // removed tells who wants to know.
@@ -382,7 +394,7 @@ func (j *Journal) purge(warm bool) (bool, error) {
 	if s == nil {
 		return false, nil
 	}
-	err := j.finishOne(s, unlinked)
+	err := j.finishAll([]*seg{s}, 0)
 	return err == nil, err
 }
 
