@@ -20,6 +20,7 @@ const (
 	LateName    = "name"    // they are named, and nothing is archived until they are gone
 	LateRoute   = "route"   // the next closing moves them into the archive of their window
 	LateCurrent = "current" // they stay in the current table
+	LateReject  = "reject"  // sinks of Holdfast refuse them; those that come otherwise are named
 )
 
 // A Table is one member of a family. It has its own date, or a parent whose
@@ -109,8 +110,8 @@ func (f *Family) complete() error {
 		return errors.New("the family has no name")
 	case f.Unit != UnitUnix && f.Unit != UnitTime:
 		return fmt.Errorf("unit %q is not known: %q or %q", f.Unit, UnitUnix, UnitTime)
-	case !slices.Contains([]string{LateName, LateRoute, LateCurrent}, f.Late):
-		return fmt.Errorf("late %q is not known: %q, %q or %q", f.Late, LateName, LateRoute, LateCurrent)
+	case !slices.Contains([]string{LateName, LateRoute, LateCurrent, LateReject}, f.Late):
+		return fmt.Errorf("late %q is not known: %q, %q, %q or %q", f.Late, LateName, LateRoute, LateCurrent, LateReject)
 	case f.Settle < 0:
 		return fmt.Errorf("settle %d is below 0", f.Settle)
 	case len(f.Tables) == 0 || len(f.Tables) > maxTables:

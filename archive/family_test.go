@@ -72,6 +72,7 @@ func TestParse(t *testing.T) {
 		{`{"name":"f","tables":[` + one + `],"settle":-1}`, "settle"},
 		{`{"name":"f","tables":[` + one + `],"late":"route"}`, ""},
 		{`{"name":"f","tables":[` + one + `],"late":"current"}`, ""},
+		{`{"name":"f","tables":[` + one + `],"late":"reject"}`, ""},
 		{`{"name":"f","tables":[` + one + `],"late":"reopen"}`, "late"},
 		{`{"name":"f","tables":[` + one + `,` + one + `]}`, "taken"},
 		{`{"name":"f","tables":[{"type":0,"name":"a","date":"d"}]}`, "below 1"},

@@ -53,7 +53,7 @@ func Verify(f *Family, found Found) []Broken {
 			all = append(all, broken(RuleTables, t.Name, "there is no such table"))
 			continue
 		}
-		all = append(all, withKeys(RuleComplete, t.Name, "rows are dated within a window that is closed", l.Early)...)
+		all = append(all, withKeys(RuleComplete, t.Name, early[f.Late == LateReject], l.Early)...)
 		all = append(all, withKeys(RuleParent, t.Name, "rows have no parent in the current "+t.Parent, l.Orphans)...)
 	}
 	for _, e := range found.Filed {
@@ -65,6 +65,13 @@ func Verify(f *Family, found Found) []Broken {
 	all = append(all, verifySets(f, found)...)
 	all = append(all, verifyIDs(f, found)...)
 	return append(all, found.Mirrors...)
+}
+
+// early is what is said of rows that came late, where sinks refuse them and
+// where they do not.
+var early = map[bool]string{
+	false: "rows are dated within a window that is closed",
+	true:  "rows are dated within a window that is closed, and no sink of Holdfast brought them, or one that could not read their dates: take them out, or have the family say late: current or route",
 }
 
 func withKeys(rule Rule, table, what string, keys []string) []Broken {

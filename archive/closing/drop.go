@@ -152,7 +152,7 @@ func Drop(ctx context.Context, s *dialect.Session, f *archive.Family, w Which, o
 			return all[:i], fmt.Errorf("drop archive %d: %w", g.Archive, err)
 		}
 	}
-	return all, nil
+	return all, publish(ctx, s, f, 0)
 }
 
 // leaver takes one archive away.

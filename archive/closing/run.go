@@ -70,8 +70,11 @@ func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) 
 		return nil, err
 	}
 	result.Why = p.Decision.Why
-	if result.Held, err = swap(ctx, s, f, p, fresh); err != nil {
+	if err := publish(ctx, s, f, fresh.end); err != nil {
 		return nil, err
+	}
+	if result.Held, err = swap(ctx, s, f, p, fresh); err != nil {
+		return nil, errors.Join(err, publish(context.WithoutCancel(ctx), s, f, 0))
 	}
 	return result, j.thenReform(ctx, j.finish(ctx, fresh))
 }
@@ -98,8 +101,12 @@ func begin(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 	for {
 		r, err := unfinished(ctx, s, s, f)
 		switch {
-		case err != nil || r == nil:
+		case err != nil:
 			return nil, err
+		case r == nil:
+			return nil, publish(ctx, s, f, 0)
+		case r.state == stateSwitched:
+			return r, publish(ctx, s, f, r.end)
 		case r.state == statePrepared:
 			err = undo(ctx, s, f, *r)
 		case r.state == stateLeaving:
@@ -111,7 +118,7 @@ func begin(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 		case r.state == stateReforming:
 			err = reformed(ctx, s, f, *r)
 		default:
-			return r, nil
+			return r, publish(ctx, s, f, 0)
 		}
 		if err != nil {
 			return nil, err
@@ -121,7 +128,11 @@ func begin(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 
 // ensure makes the tables that are not there. Making nothing needs no rights.
 func ensure(ctx context.Context, s *dialect.Session, f *archive.Family) error {
-	for i, name := range []string{f.Catalogue, runsTable, keptTable} {
+	names := []string{f.Catalogue, runsTable, keptTable}
+	if f.Late == archive.LateReject {
+		names = append(names, lateTable)
+	}
+	for i, name := range names {
 		t, err := s.Table(ctx, s, name)
 		if err != nil {
 			return err
@@ -165,55 +176,6 @@ func prepare(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan
 		err = errors.Join(err, undo(ctx, s, f, r))
 	}
 	return err
-}
-
-// compare holds each twin against its table, and the table against the plan.
-func compare(ctx context.Context, s *dialect.Session, q dialect.Querier, p *Plan) error {
-	suffix := dialect.Twin("", p.stamp)
-	for _, t := range p.tables {
-		now, err := s.Table(ctx, q, t.Name)
-		if err != nil {
-			return err
-		}
-		want := t.Portrait(suffix)
-		if now == nil || !slices.Equal(want, now.Portrait(suffix)) {
-			return fault.New(fault.DatatypeMismatch, "table %q was changed while its archive was prepared", t.Name).WithHint("run it again")
-		}
-		if len(p.Prepare) == 0 { // the swap makes the new tables from the old ones' own definitions
-			continue
-		}
-		twin, err := s.Table(ctx, q, dialect.Twin(t.Name, p.stamp))
-		if err != nil {
-			return err
-		}
-		if twin == nil {
-			return fault.New(fault.UndefinedTable, "the twin of table %q is gone", t.Name)
-		}
-		if !twin.Ahead(now) {
-			return fault.New(fault.InternalError, "the numbers of table %q came near those that its twin begins with", t.Name).WithHint("run it again, when fewer rows come")
-		}
-		for i, line := range twin.Portrait(suffix) {
-			if i >= len(want) || line != want[i] {
-				return fault.New(fault.InternalError, "the twin of table %q is not like it", t.Name).WithDetail("%s", difference(want, twin.Portrait(suffix))).
-					WithHint("nothing was swapped")
-			}
-		}
-	}
-	return nil
-}
-
-func difference(want, got []string) string {
-	for _, line := range want {
-		if !slices.Contains(got, line) {
-			return "it lacks: " + line
-		}
-	}
-	for _, line := range got {
-		if !slices.Contains(want, line) {
-			return "it has: " + line
-		}
-	}
-	return "something is there more than once"
 }
 
 // swap puts the twins in place, under a lock and in one transaction.
@@ -270,30 +232,45 @@ func (j job) finish(ctx context.Context, r run) error {
 		return err
 	}
 	for end := r.end; ; {
-		if err := j.step("settle"); err != nil {
+		var err error
+		if end, err = j.sort(ctx, m, entries, end); err != nil {
 			return err
+		}
+		if err := m.behind(ctx, true); err != nil {
+			return err
+		}
+		if err := m.list(ctx, entries, result, j.step); !errors.Is(err, errCame) {
+			return err
+		}
+		result.Tables = nil
+	}
+}
+
+// sort puts back the rows that stay, until the end of the window holds still,
+// and returns that.
+func (j job) sort(ctx context.Context, m mover, entries []archive.Entry, end int64) (int64, error) {
+	result := j.result
+	for {
+		if err := j.step("settle"); err != nil {
+			return end, err
 		}
 		d, err := m.settle(ctx, entries, end)
 		if err != nil {
-			return err
+			return end, err
 		}
 		if len(d.Refused) > 0 {
-			return &Refusal{d.Refused}
+			return end, &Refusal{d.Refused}
 		}
 		result.Why = append(result.Why, d.Why...)
 		settled := d.Window.End == end && result.Window == d.Window
 		result.Window, end = d.Window, d.Window.End
 		if settled {
-			break
+			return end, nil
 		}
 		if err := m.putBack(ctx, end, j.step); err != nil {
-			return err
+			return end, err
 		}
 	}
-	if err := m.behind(ctx, true); err != nil {
-		return err
-	}
-	return m.list(ctx, entries, result, j.step)
 }
 
 // settle finds the end again, now that the archived tables hold still.
@@ -402,7 +379,7 @@ func (m mover) seal(ctx context.Context) error {
 
 // enter lists the archive, writes down what it holds, and ends the run.
 func (m mover) enter(ctx context.Context, result *Result, kept map[string]archive.Kept) error {
-	return m.s.In(ctx, func(q dialect.Querier) error {
+	return m.gated(ctx, result.Window.End, func(q dialect.Querier) error {
 		catalogue := m.s.Quote(m.f.Catalogue)
 		if reserve := m.s.Reserve(m.f.Catalogue); reserve != "" {
 			if _, err := q.ExecContext(ctx, reserve); err != nil {

@@ -48,6 +48,7 @@ func tables(s *dialect.Session, f *archive.Family) []string {
 	archive_id bigint, changed bigint NOT NULL, PRIMARY KEY (family, stamp))` + options,
 		"CREATE TABLE IF NOT EXISTS " + s.Quote(keptTable) + ` (table_name varchar(255) NOT NULL PRIMARY KEY, family varchar(63) NOT NULL, archive_id bigint NOT NULL, table_type integer NOT NULL,
 	row_count bigint NOT NULL, digest varchar(64) NOT NULL)` + options,
+		lateRows(s, options),
 	}
 }
 

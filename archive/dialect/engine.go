@@ -27,6 +27,9 @@ type words interface {
 	Column(name string) string
 	// Text returns how to write a text.
 	Text(text string) string
+	// Readable returns the statement that lets every role read a table; "" where
+	// nobody needs to be let.
+	Readable(table string) string
 	// Second returns an expression for the whole second of a timestamp.
 	Second(column string) string
 }

@@ -171,6 +171,9 @@ func (*mariadb) Second(column string) string {
 	return "TIMESTAMPDIFF(SECOND, '1970-01-01 00:00:00', " + column + ")"
 }
 
+// Readable returns nothing: rights are by database, or given by an administrator.
+func (*mariadb) Readable(string) string { return "" }
+
 // Made returns how a numbered key is declared, and an engine with transactions.
 func (*mariadb) Made() (numbered, options string) {
 	return "integer NOT NULL AUTO_INCREMENT PRIMARY KEY", " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"

@@ -196,6 +196,21 @@ func (s *Session) Again(ctx context.Context, what func() error) error {
 	}
 }
 
+// Newest runs a query that sees what others have committed up to now, and, in
+// an engine whose transactions may be in front of a lock that q holds, what they
+// have not committed yet.
+func (s *Session) Newest(ctx context.Context, q Querier, query string) ([][]string, error) {
+	if !s.commits() {
+		return Rows(ctx, q, query)
+	}
+	tx, err := s.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadUncommitted, ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback() //nolint:errcheck // it wrote nothing
+	return Rows(ctx, tx, query)
+}
+
 // Rows returns what a query returns, as texts; NULL is "".
 func Rows(ctx context.Context, q Querier, query string, args ...any) ([][]string, error) {
 	rows, err := q.QueryContext(ctx, query, args...)

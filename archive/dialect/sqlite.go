@@ -152,6 +152,9 @@ func (*lite) Text(text string) string {
 // Second returns the whole second of a date that is written as text.
 func (*lite) Second(column string) string { return "CAST(strftime('%s', " + column + ") AS INTEGER)" }
 
+// Readable returns nothing: whoever has the file may read it.
+func (*lite) Readable(string) string { return "" }
+
 // Made returns how a numbered key is declared: one whose numbers never return.
 func (*lite) Made() (numbered, options string) {
 	return "INTEGER PRIMARY KEY AUTOINCREMENT", ""

@@ -17,7 +17,7 @@ type Family struct {
 	URLFile string `yaml:"url_file" omit:"zero" doc:"A file that holds the url, for one with a secret in it; nobody but its owner may read it."`
 	Backup  Backup `yaml:"backup" omit:"zero" doc:"What shows that there is a backup: a file, not empty and at most a day old, or {command: PROGRAM WORDS..., timeout: 10m}, which ends with 0 where the backup is good."`
 
-	Late     string   `yaml:"late" omit:"zero" doc:"What becomes of rows dated within a closed window: name (nothing is archived until they are gone) route (the next closing moves them into their archive) or current (they stay in the current table); as the profile says when left out."`
+	Late     string   `yaml:"late" omit:"zero" doc:"What becomes of rows dated within a closed window: name (nothing is archived until they are gone) route (the next closing moves them into their archive) current (they stay in the current table) or reject (sinks refuse them); as the profile says when left out."`
 	Archives Archives `yaml:"archives" omit:"zero" doc:"How archived tables are stored: {engine: aria}, {compress: page}, {compress: lz4}, {tablespace: NAME}; as the profile says, or as the current tables, when left out."`
 	NoBackup bool     `yaml:"no_backup" omit:"zero" doc:"There is no backup, and none is wanted."`
 	MaxRows  int      `yaml:"max_rows" omit:"zero" doc:"A running server closes the family as soon as one of its current tables has so many rows."`
@@ -136,8 +136,8 @@ func (c *Config) judgeFamilies(add report) {
 				add(key+".url_file", "", "%s", err)
 			}
 		}
-		if !slices.Contains([]string{"", "name", "route", "current"}, f.Late) {
-			add(key+".late", "name, route or current", "late %q is not known", f.Late)
+		if !slices.Contains([]string{"", "name", "route", "current", "reject"}, f.Late) {
+			add(key+".late", "name, route, current or reject", "late %q is not known", f.Late)
 		}
 		if err := f.Archives.Form().Check(f.Late); err != nil {
 			add(key+".archives", "", "%s", err)

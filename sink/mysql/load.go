@@ -8,6 +8,7 @@ import (
 
 	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/closed"
 )
 
 const (
@@ -32,6 +33,8 @@ type load struct {
 	tables  *tables
 	rejects sink.Rejects
 	refused bool // some row was set aside
+	gate    *closed.Gate
+	again   func() error // behind the last row: whether more is late by now
 
 	schemas map[*row.Schema]*plan // every schema met lately, by its address
 	pending []*queue              // in the order of their first rows
@@ -87,6 +90,9 @@ func (l *load) all(b sink.Batch) error {
 	if err := l.wait(); err != nil {
 		return err
 	}
+	if err := l.again(); err != nil {
+		return err
+	}
 	if l.refused {
 		return l.rejects.Settle(l.ctx)
 	}
@@ -95,6 +101,12 @@ func (l *load) all(b sink.Batch) error {
 
 // add takes a row in, and writes what has waited long enough.
 func (l *load) add(r *row.Row) error {
+	if late := l.gate.Late(r); late != nil {
+		if err := l.wait(); err != nil { // who takes it may need the connection
+			return err
+		}
+		return l.refuse(r, late)
+	}
 	if l.schemas[r.Schema] == nil { // the connection may be needed
 		if err := l.wait(); err != nil {
 			return err

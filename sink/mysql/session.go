@@ -10,6 +10,7 @@ import (
 
 	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/closed"
 )
 
 // session delivers one stream. What it knows of the cursor is a copy; the
@@ -22,6 +23,7 @@ type session struct {
 
 	mu     sync.Mutex // held by whoever uses what stands below
 	cursor sink.Cursor
+	gate   closed.Gate
 	conn   *conn // nil until it is needed, and after an error that may have left it unfit
 	tables tables
 	closed bool
@@ -132,7 +134,11 @@ func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 
 // load writes the rows of b.
 func (n *session) load(ctx context.Context, c *conn, b sink.Batch, rejects sink.Rejects) error {
-	return (&load{ctx: ctx, sink: n.sink, conn: c, tables: &n.tables, rejects: rejects}).all(b)
+	l := &load{ctx: ctx, sink: n.sink, conn: c, tables: &n.tables, rejects: rejects}
+	if err := l.enter(n); err != nil {
+		return err
+	}
+	return l.all(b)
 }
 
 // commit calls f in a transaction, and writes the cursor as f leaves it. The

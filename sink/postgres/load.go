@@ -8,6 +8,7 @@ import (
 
 	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/closed"
 )
 
 const (
@@ -32,6 +33,7 @@ type load struct {
 	ctx      context.Context
 	conn     *conn
 	rejects  sink.Rejects
+	gate     *closed.Gate
 	fixed    bool
 	deferred bool // constraints of some table written are checked at COMMIT
 
@@ -102,6 +104,9 @@ func (l *load) settle() error {
 
 // add takes a row in, and copies what has waited long enough.
 func (l *load) add(r *row.Row) error {
+	if late := l.gate.Late(r); late != nil {
+		return l.refuse(r, *late)
+	}
 	p := l.schemas[r.Schema]
 	if p == nil {
 		if len(l.schemas) >= maxPlans {

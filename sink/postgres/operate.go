@@ -141,13 +141,17 @@ func (n *session) Retry(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 		u := &unretried{Batch: b, Rejects: rejects, session: n, seen: map[uint64]bool{}}
 		l := n.newLoad(ctx, c, u)
 		u.load = l
+		settle, err := n.gated(ctx, c, l)
+		if err != nil {
+			return nil, err
+		}
 		if err := l.all(u); err != nil {
 			return nil, err
 		}
 		if err := u.note(); err != nil {
 			return nil, fmt.Errorf("note retried rows: %w", err)
 		}
-		return l.settle, nil
+		return settle, nil
 	})
 }
 

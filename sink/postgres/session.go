@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/mutant"
 	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/closed"
 )
 
 // idle is after how long a connection is tried before it is used: servers and
@@ -34,6 +35,7 @@ type session struct {
 	late bool
 
 	checks checks
+	gate   closed.Gate
 }
 
 // use waits for its turn, and calls f with the connection, made where there
@@ -250,11 +252,15 @@ func (n *session) judge(err error) error {
 func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects) error {
 	return n.commit(ctx, "write to", func(c *conn, at *sink.Cursor) (func() error, error) {
 		l := n.newLoad(ctx, c, rejects)
+		settle, err := n.gated(ctx, c, l)
+		if err != nil {
+			return nil, err
+		}
 		if err := l.all(b); err != nil {
 			return nil, err
 		}
 		at.Position = b.End()
-		return l.settle, nil
+		return settle, nil
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/closed"
 )
 
 const (
@@ -41,6 +42,7 @@ type load struct {
 	rejects sink.Rejects
 	refused bool // whether a row went to rejects
 	guarded bool // whether each statement has a savepoint, since not every error undoes all of it
+	gate    *closed.Gate
 	guard   bool // whether the next load must be guarded
 
 	slots map[*row.Schema]*slot // every schema met so far, by its address
@@ -112,6 +114,12 @@ func (l *load) all(b sink.Batch) error {
 
 // add takes a row in, and writes what has waited long enough.
 func (l *load) add(r *row.Row) error {
+	if late := l.gate.Late(r); late != nil {
+		if err := l.wait(); err != nil { // who takes it may need the connection
+			return err
+		}
+		return l.refuse(r, late)
+	}
 	if l.slots[r.Schema] == nil {
 		if err := l.meet(); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 
 	"holdfast/row"
 	"holdfast/sink"
+	"holdfast/sink/closed"
 )
 
 const createCursor = `CREATE TABLE IF NOT EXISTS holdfast_cursor (
@@ -37,6 +38,7 @@ type session struct {
 	instance string
 	cursor   sink.Cursor // as of the last call that read or moved it
 	closed   bool
+	gate     closed.Gate
 }
 
 // takeOver raises the epoch. The write lock is held, which makes reading and
@@ -145,6 +147,10 @@ func (n *session) Apply(ctx context.Context, b sink.Batch, rejects sink.Rejects)
 // are safe. Nothing behind it but the cursor's own row stands before the commit.
 func (n *session) load(ctx context.Context, c *conn, b sink.Batch, rejects sink.Rejects) error {
 	l := &load{ctx: ctx, conn: c, tables: &n.sink.tables, fixed: n.sink.opts.Fixed, rejects: rejects, guarded: n.sink.guarded || n.sink.tables.partial}
+	l.gate = &n.gate
+	if err := n.enter(ctx, c); err != nil {
+		return err
+	}
 	err := l.all(b)
 	n.sink.guarded = n.sink.guarded || l.guard
 	if err != nil || !l.refused {
