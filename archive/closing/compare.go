@@ -10,7 +10,7 @@ import (
 
 // compare holds each twin against its table, and the table against the plan.
 func compare(ctx context.Context, s *dialect.Session, q dialect.Querier, p *Plan) error {
-	suffix := dialect.Twin("", p.stamp)
+	suffix := s.Twin("", p.stamp)
 	for _, t := range p.tables {
 		now, err := s.Table(ctx, q, t.Name)
 		if err != nil {
@@ -23,7 +23,7 @@ func compare(ctx context.Context, s *dialect.Session, q dialect.Querier, p *Plan
 		if len(p.Prepare) == 0 { // the swap makes the new tables from the old ones' own definitions
 			continue
 		}
-		twin, err := s.Table(ctx, q, dialect.Twin(t.Name, p.stamp))
+		twin, err := s.Table(ctx, q, s.Twin(t.Name, p.stamp))
 		if err != nil {
 			return err
 		}

@@ -45,6 +45,7 @@ type Plan struct {
 	stamp  int64
 	tables []*dialect.Table
 	low    map[string]int64
+	views  []string // the last of Prepare, which others may hold up
 	bare   []string // the statements of Swap that put no row back
 }
 
@@ -124,7 +125,8 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 		}
 	}
 	script := l.s.Script(p.tables, p.stamp, before)
-	p.Prepare, p.Swap, p.bare, p.InSwap = script.Prepare, script.Swap, slices.Clip(script.Swap), p.InSwap && !script.Alone
+	p.Prepare, p.views = slices.Concat(script.Prepare, script.Views), script.Views
+	p.Swap, p.bare, p.InSwap = script.Swap, slices.Clip(script.Swap), p.InSwap && !script.Alone
 	if p.InSwap {
 		p.Swap = append(p.bare, p.putBack(l)...)
 	}

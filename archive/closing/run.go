@@ -105,7 +105,10 @@ func begin(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 			return nil, err
 		case r == nil:
 			return nil, publish(ctx, s, f, 0)
-		case r.state == stateSwitched:
+		case r.state == stateSwitched: // it may not be noted yet, and what tells of it goes first
+			if err := each(ctx, s, []string{r.update(s, f, "state = '"+stateSwitched+"'")}); err != nil {
+				return nil, err
+			}
 			return r, publish(ctx, s, f, r.end)
 		case r.state == statePrepared:
 			err = undo(ctx, s, f, *r)
@@ -150,20 +153,58 @@ func ensure(ctx context.Context, s *dialect.Session, f *archive.Family) error {
 	return nil
 }
 
-// undo drops the twins of a run that swapped nothing.
+// undo drops the twins of a run that swapped nothing. Where views read twins
+// already, they forget them first.
 func undo(ctx context.Context, s *dialect.Session, f *archive.Family, r run) error {
+	l := looker{s: s, q: s, f: f}
 	var names []string
 	for _, t := range f.Tables {
 		names = append(names, t.Name)
+		if err := l.unread(ctx, t, r); err != nil {
+			return err
+		}
 	}
 	return s.In(ctx, func(q dialect.Querier) error { return each(ctx, q, append(s.Undo(names, r.stamp), r.remove(s, f))) })
+}
+
+// unread has the view over a table read no twin of a run that swapped nothing,
+// where twins are called as archives are. One that holds rows is none.
+func (l looker) unread(ctx context.Context, t archive.Table, r run) error {
+	twin := l.s.Twin(t.Name, r.stamp)
+	if twin != dialect.Archived(t.Name, r.stamp) {
+		return nil
+	}
+	_, there, err := l.s.Shape(ctx, l.q, twin)
+	if err != nil || !there {
+		return err
+	}
+	keys, err := l.keys(ctx, "SELECT "+l.s.Column(t.Key)+" FROM "+l.s.Quote(twin))
+	if err != nil {
+		return err
+	}
+	if len(keys) > 0 {
+		return fault.New(fault.DataCorrupted, "table %q was made to be empty, and holds rows: it is not dropped", twin).WithHint("keep it, and look who renamed it")
+	}
+	entries, err := l.catalogue(ctx)
+	if err != nil {
+		return err
+	}
+	one, err := l.s.Table(ctx, l.q, t.Name)
+	if err != nil || one == nil {
+		return err
+	}
+	all := []*dialect.Table{one}
+	if err := l.s.CheckViews(ctx, l.q, all); err != nil || one.Taken() || !one.Viewed() {
+		return err
+	}
+	return mover{looker: l}.alone(ctx, l.s.View(one, archivedBy(l.f, entries, nil)[t.Name]))
 }
 
 // prepare makes the twins, and reads each back: what a table has and its twin
 // lacks would be lost.
 func prepare(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r run) error {
 	make := func(q dialect.Querier) error {
-		if err := each(ctx, q, append([]string{r.insert(s, f)}, p.Prepare...)); err != nil {
+		if err := each(ctx, q, append([]string{r.insert(s, f)}, p.Prepare[:len(p.Prepare)-len(p.views)]...)); err != nil {
 			return err
 		}
 		return compare(ctx, s, q, p)
@@ -172,6 +213,9 @@ func prepare(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan
 		return s.In(ctx, make)
 	}
 	err := make(s)
+	for i := 0; err == nil && i < len(p.views); i++ {
+		err = mover{looker: looker{s: s, q: s, f: f}}.alone(ctx, p.views[i:i+1])
+	}
 	if err != nil && ctx.Err() == nil { // or the next run does
 		err = errors.Join(err, undo(ctx, s, f, r))
 	}
@@ -187,9 +231,13 @@ func swap(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r
 	if err := s.In(ctx, func(q dialect.Querier) error { return compare(ctx, s, q, p) }); err != nil {
 		return 0, err
 	}
-	run := all
-	if s.Commits() {
-		run = each
+	switched := r.update(s, f, "state = '"+stateSwitched+"'")
+	if s.Commits() { // who is killed before the note finds it swapped
+		held, err := gentle(ctx, s, names, func(q dialect.Querier) error { return each(ctx, q, p.Swap) })
+		if err == nil {
+			err = each(ctx, s, []string{switched})
+		}
+		return held, err
 	}
 	return gentle(ctx, s, names, func(q dialect.Querier) error {
 		statements := p.Swap
@@ -202,7 +250,7 @@ func swap(ctx context.Context, s *dialect.Session, f *archive.Family, p *Plan, r
 				statements = p.bare
 			}
 		}
-		return run(ctx, q, append(slices.Clone(statements), r.update(s, f, "state = '"+stateSwitched+"'")))
+		return all(ctx, q, append(slices.Clone(statements), switched))
 	})
 }
 

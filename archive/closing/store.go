@@ -76,12 +76,17 @@ func unfinished(ctx context.Context, s *dialect.Session, q dialect.Querier, f *a
 		return &r, err
 	}
 	// A run may have been killed between a swap that committed by itself and the
-	// note of it. The swap is one step for all tables, so one tells of all.
-	_, swapped, err := s.Shape(ctx, q, dialect.Archived(f.Tables[0].Name, r.stamp))
-	if swapped {
-		r.state = stateSwitched
+	// note of it.
+	var names []string
+	for _, t := range f.Tables {
+		names = append(names, t.Name)
 	}
-	return &r, err
+	swapped, err := s.Swapped(ctx, q, names, r.stamp)
+	if err != nil || !swapped {
+		return &r, err
+	}
+	r.state = stateSwitched
+	return &r, nil
 }
 
 // fresh returns a stamp that no run has had: now, or later where runs follow

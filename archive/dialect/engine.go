@@ -32,6 +32,9 @@ type words interface {
 	Readable(table string) string
 	// Second returns an expression for the whole second of a timestamp.
 	Second(column string) string
+	// Twin returns the name of the table that takes the place of another at stamp,
+	// until it does.
+	Twin(table string, stamp int64) string
 }
 
 // describer reads what is there.
@@ -114,6 +117,13 @@ type keeper interface {
 	// Reserve returns the statement that keeps others from inserting into a table
 	// until the transaction ends.
 	Reserve(table string) string
+	ender
+}
+
+// ender knows how a run ends, one that was interrupted too.
+type ender interface {
+	// Swapped reports whether a run that says it is prepared has swapped the tables.
+	Swapped(ctx context.Context, q Querier, tables []string, stamp int64) (bool, error)
 	// Undo returns the statements that take away what Script.Prepare made of
 	// tables, none of which was swapped.
 	Undo(tables []string, stamp int64) []string
@@ -136,6 +146,7 @@ type locker interface {
 // Script is what swaps the tables of a family for empty twins.
 type Script struct {
 	Prepare []string // makes the twins, in one transaction where the engine can
+	Views   []string // has the views read the twins too, which are empty: one by one
 	Swap    []string // under the lock, in one transaction
 	Alone   bool     // the swap is one statement, and nothing can be added to it
 }

@@ -18,6 +18,9 @@ func (t *Table) Taken() bool {
 	return slices.ContainsFunc(t.Unfit, func(why string) bool { return strings.Contains(why, "name of its view") })
 }
 
+// Viewed reports whether there is a view of ours over the table and its archives.
+func (t *Table) Viewed() bool { return len(t.views) > 0 }
+
 // Leave drops tables, children first, in the transaction that changes views.
 func (s *postgres) Leave(tables []*Table, gone []string, rest map[string][]string, _ int64) (l Leave) {
 	for _, t := range tables {

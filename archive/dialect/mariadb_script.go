@@ -31,11 +31,32 @@ func unguarded(body string) string {
 func nextView(table string, stamp int64) string { return Archived(table, stamp) + "_all" }
 func lastView(table string, stamp int64) string { return Archived(table, stamp) + "_was" }
 
+// Twin is what the table that takes the place of another is called before it
+// does: as the other will be called once it is archived. So the view over both,
+// which goes by names, is made before the swap and reads each row once from then
+// on: to rename a view takes ten times as long as to rename a table.
+func (*mariadb) Twin(table string, stamp int64) string { return Archived(table, stamp) }
+
+// mark is a table that the swap renames: whoever finds a run that was killed
+// sees by it whether the names were exchanged.
+func mark(tables []string, stamp int64) (before, after string) {
+	return Twin(tables[0], stamp), out(Archived(tables[0], stamp))
+}
+
+// Swapped looks for the mark.
+func (m *mariadb) Swapped(ctx context.Context, q Querier, tables []string, stamp int64) (bool, error) {
+	_, after := mark(tables, stamp)
+	_, swapped, err := m.Shape(ctx, q, after)
+	return swapped, err
+}
+
 // Script makes the twins one by one, and swaps all of them in one statement.
 func (m *mariadb) Script(tables []*Table, stamp int64, before map[string][]string) Script {
 	all := Script{Alone: true}
+	var names []string
 	for _, t := range tables {
-		twin := m.Quote(Twin(t.Name, stamp))
+		names = append(names, t.Name)
+		twin := m.Quote(m.Twin(t.Name, stamp))
 		all.Prepare = append(all.Prepare, "CREATE TABLE "+twin+" LIKE "+m.Quote(t.Name))
 		if t.room > 0 && !mutant.On(38) {
 			all.Prepare = append(all.Prepare, fmt.Sprintf("ALTER TABLE %s AUTO_INCREMENT = %d", twin, t.next+t.room))
@@ -43,31 +64,32 @@ func (m *mariadb) Script(tables []*Table, stamp int64, before map[string][]strin
 	}
 	twins := map[string]string{}
 	for _, t := range tables {
-		twins[t.regclass] = Twin(t.Name, stamp)
+		twins[t.regclass] = m.Twin(t.Name, stamp)
 	}
 	for _, t := range tables {
 		all.Prepare = append(all.Prepare, m.attached(t, stamp, twins)...)
 	}
+	marked, swapped := mark(names, stamp)
+	all.Prepare = append(all.Prepare, "CREATE TABLE "+m.Quote(marked)+" (swapped integer) ENGINE=InnoDB")
 	for _, t := range tables {
-		all.Prepare = append(all.Prepare, m.allView(t, stamp, before[t.Name])...)
+		all.Views = append(all.Views, m.View(t, append(slices.Clone(before[t.Name]), Archived(t.Name, stamp)))...)
 	}
 	var pairs []string
 	rename := func(from, to string) { pairs = append(pairs, m.Quote(from)+" TO "+m.Quote(to)) }
 	for _, t := range tables {
-		rename(t.Name, Archived(t.Name, stamp))
-		rename(Twin(t.Name, stamp), t.Name)
-		if len(t.views) > 0 || len(t.grants) > 0 {
-			rename(AllName(t.Name), lastView(t.Name, stamp))
-		}
-		rename(nextView(t.Name, stamp), AllName(t.Name))
+		archived := Archived(t.Name, stamp)
+		rename(t.Name, out(archived))
+		rename(archived, t.Name)
+		rename(out(archived), archived)
 	}
+	rename(marked, swapped)
 	all.Swap = []string{"RENAME TABLE " + strings.Join(pairs, ", ")}
 	return all
 }
 
 // attached makes what may name other tables of the family, or acts on rows.
 func (m *mariadb) attached(t *Table, stamp int64, twins map[string]string) (all []string) {
-	twin := m.Quote(Twin(t.Name, stamp))
+	twin := m.Quote(m.Twin(t.Name, stamp))
 	var keys []string
 	for _, k := range t.keys {
 		text, name := k.text, ""
@@ -86,6 +108,9 @@ func (m *mariadb) attached(t *Table, stamp int64, twins map[string]string) (all 
 	for _, g := range t.triggers {
 		all = append(all, m.inMode(g, "CREATE", renamed(g.name, stamp), twin, guarded(g.text)))
 	}
+	for _, g := range t.grants { // rights stay with a name
+		all = append(all, "GRANT SELECT ON "+twin+" TO "+g.grantee)
+	}
 	return all
 }
 
@@ -96,39 +121,14 @@ func (m *mariadb) inMode(g trigger, create, name, table, body string) string {
 		g.mode, create, g.definer, m.Column(m.schema), m.Column(name), g.enabled, table, body, ownMode)
 }
 
-// allView makes the view that takes the place of the one over the table. A
-// view cannot be made over a table that is not there yet, and so another view
-// stands in for it; nothing is ever dropped that could be a table.
-func (m *mariadb) allView(t *Table, stamp int64, before []string) []string {
-	var columns []string
-	for _, c := range t.columns {
-		columns = append(columns, m.Column(c.name))
-	}
-	list := strings.Join(columns, ", ")
-	next, archived := m.Quote(nextView(t.Name, stamp)), m.Quote(Archived(t.Name, stamp))
-	text := "SELECT " + list + " FROM " + m.Quote(t.Name)
-	for _, a := range append(slices.Clone(before), Archived(t.Name, stamp)) {
-		text += " UNION ALL SELECT " + list + " FROM " + m.Quote(a)
-	}
-	all := []string{
-		"CREATE SQL SECURITY INVOKER VIEW " + archived + " AS SELECT " + list + " FROM " + m.Quote(t.Name),
-		"CREATE SQL SECURITY INVOKER VIEW " + next + " AS " + text,
-	}
-	if len(t.grants) > 0 && len(t.views) == 0 { // rights go by the name, and are given only where it is
-		all = append(all, "CREATE OR REPLACE SQL SECURITY INVOKER VIEW "+m.Quote(AllName(t.Name))+" AS SELECT "+list+" FROM "+m.Quote(t.Name))
-	}
-	for _, g := range t.grants {
-		all = append(all, "GRANT SELECT ON "+archived+" TO "+g.grantee, "GRANT SELECT ON "+m.Quote(AllName(t.Name))+" TO "+g.grantee)
-	}
-	return append(all, "DROP VIEW "+archived)
-}
-
-// Undo drops views and twins, children first.
+// Undo drops the mark and the twins, children first. Views must not name them any
+// more.
 func (m *mariadb) Undo(tables []string, stamp int64) (drops []string) {
 	for _, t := range tables {
-		drops = append([]string{"DROP VIEW IF EXISTS " + m.Quote(nextView(t, stamp)), "DROP VIEW IF EXISTS " + m.Quote(Archived(t, stamp)), "DROP TABLE IF EXISTS " + m.Quote(Twin(t, stamp))}, drops...)
+		drops = append([]string{"DROP VIEW IF EXISTS " + m.Quote(nextView(t, stamp)), "DROP TABLE IF EXISTS " + m.Quote(m.Twin(t, stamp))}, drops...)
 	}
-	return drops
+	marked, _ := mark(tables, stamp)
+	return append([]string{"DROP TABLE IF EXISTS " + m.Quote(marked)}, drops...)
 }
 
 // Behind takes the triggers of users off the archived tables, which are only
@@ -144,12 +144,15 @@ func (m *mariadb) Behind(ctx context.Context, q Querier, tables []*Table, stamp 
 				first = append(first, "DROP TRIGGER IF EXISTS "+m.Quote(g.name))
 			}
 		}
-		first = append(first, "DROP VIEW IF EXISTS "+m.Quote(lastView(t.Name, stamp)))
 		for _, g := range t.triggers {
 			if body := unguarded(g.text); body != g.text {
 				last = append(last, m.inMode(g, "CREATE OR REPLACE", g.name, m.Quote(t.Name), body))
 			}
 		}
+	}
+	if len(tables) > 0 {
+		_, swapped := mark([]string{tables[0].Name}, stamp)
+		first = append(first, "DROP TABLE IF EXISTS "+m.Quote(swapped))
 	}
 	return first, last, nil
 }

@@ -163,6 +163,12 @@ func (*lite) Made() (numbered, options string) {
 // Reserve returns nothing: whoever writes has the file for himself.
 func (*lite) Reserve(string) string { return "" }
 
+// Twin is what a twin would be called; the swap makes the new table itself.
+func (*lite) Twin(table string, stamp int64) string { return Twin(table, stamp) }
+
+// Swapped reports that it did not: the note of it is in the same transaction.
+func (*lite) Swapped(context.Context, Querier, []string, int64) (bool, error) { return false, nil }
+
 // Undo returns nothing: before the swap nothing is made.
 func (*lite) Undo([]string, int64) []string { return nil }
 
