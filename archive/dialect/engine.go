@@ -32,9 +32,6 @@ type words interface {
 	Readable(table string) string
 	// Second returns an expression for the whole second of a timestamp.
 	Second(column string) string
-	// Twin returns the name of the table that takes the place of another at stamp,
-	// until it does.
-	Twin(table string, stamp int64) string
 }
 
 // describer reads what is there.
@@ -120,8 +117,11 @@ type keeper interface {
 	ender
 }
 
-// ender knows how a run ends, one that was interrupted too.
+// ender knows what a run that was interrupted has left.
 type ender interface {
+	// Twin returns the name of the table that takes the place of another at stamp,
+	// until it does.
+	Twin(table string, stamp int64) string
 	// Swapped reports whether a run that says it is prepared has swapped the tables.
 	Swapped(ctx context.Context, q Querier, tables []string, stamp int64) (bool, error)
 	// Undo returns the statements that take away what Script.Prepare made of
