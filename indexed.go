@@ -137,6 +137,9 @@ func (db *DB) sift(ctx context.Context, s *stream, o ReadOptions) (f sift, err e
 			return f, fault.New(fault.InvalidParameterValue, "a condition is about the columns of one table").WithHint("name the table, too")
 		}
 		columns, err := db.Columns(o.Table)
+		if fault.Code(err) == fault.UndefinedTable {
+			err = fault.New(fault.UndefinedTable, "table %q is not known", o.Table).WithHint("a condition needs its columns; rows without one are read all the same")
+		}
 		if err != nil {
 			return f, err
 		}

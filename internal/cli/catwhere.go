@@ -16,10 +16,12 @@ import (
 type catFilter struct {
 	since   string
 	explain bool
+	given   func() bool // whether there is a condition
 }
 
 func (c *catFilter) flags(cmd *cobra.Command, q *httpapi.RowsQuery) {
 	f := cmd.Flags()
+	c.given = func() bool { return f.Changed("where") }
 	f.StringVar(&q.Where, "where", "", "only rows of --table for which this `condition` holds")
 	f.StringVar(&c.since, "since", "", "only rows received since then: a `time`, or how long ago (2h, 3d)")
 	f.BoolVar(&c.explain, "explain", false, "tell on standard error how many segments were read, and how many the index spared")
@@ -28,6 +30,9 @@ func (c *catFilter) flags(cmd *cobra.Command, q *httpapi.RowsQuery) {
 
 // settle checks the flags.
 func (c *catFilter) settle(q *httpapi.RowsQuery, now time.Time) (err error) {
+	if c.given() && strings.TrimSpace(q.Where) == "" {
+		return usage("leave --where out to get all rows; is a variable of the shell empty?", "the condition of --where is empty")
+	}
 	if q.Where != "" && q.Table == "" {
 		return usage("name the table, too: --table T", "--where is about the columns of one table")
 	}

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"holdfast/internal/fault"
@@ -16,19 +18,26 @@ func newTail(env *Env) *cobra.Command {
 	q := httpapi.RowsQuery{}
 	var asJSON bool
 	var last int
+	var filter catFilter
 	cmd := &cobra.Command{
-		Use:   "tail [--data DIR] [--stream S] [--table T] [-n N] [-f] [--json]",
+		Use:   "tail [--data DIR] [--stream S] [--table T] [-n N] [-f] [--where CONDITION] [--since TIME] [--explain] [--json]",
 		Short: "print the last rows, and follow with -f",
 		Long: `tail prints the last rows of a stream, as cat does. With -f it goes on with each
-new row as soon as it is stored, until it is interrupted.`,
-		Example: "  holdfast tail -f --table calls\n  holdfast tail -n 100 --json",
+new row as soon as it is stored, until it is interrupted.
+
+--where, --since and --explain are those of cat: the last rows that match are
+printed, and with -f each new one that does. --explain is about the former.`,
+		Example: "  holdfast tail -f --table calls\n  holdfast tail -n 100 --json\n  holdfast tail -f --table acc --where 'seconds > 3600'",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if last < 0 || last > maxTail {
 				return usage("from 0 to 10000", "-n %d is out of range", last)
 			}
+			if err := filter.settle(&q, time.Now()); err != nil {
+				return err
+			}
 			return s.with(env, func(db Database) error {
-				return (&tailer{env, db, newPrinter(env, asJSON, q.Follow)}).run(q, last)
+				return (&tailer{env, db, newPrinter(env, asJSON, q.Follow), filter}).run(q, last)
 			})
 		},
 	}
@@ -39,6 +48,7 @@ new row as soon as it is stored, until it is interrupted.`,
 	f.IntVarP(&last, "lines", "n", 10, "`number` of rows to begin with")
 	f.BoolVarP(&q.Follow, "follow", "f", false, "go on with new rows")
 	f.BoolVar(&asJSON, "json", false, "one JSON object per row")
+	filter.flags(cmd, &q)
 	return cmd
 }
 
@@ -47,6 +57,7 @@ type tailer struct {
 	env *Env
 	db  Database
 	*printer
+	filter catFilter
 }
 
 // run prints the last rows and follows where q says so.
@@ -57,14 +68,25 @@ func (t *tailer) run(q httpapi.RowsQuery, last int) error {
 	}
 	before := q
 	before.Follow = false
+	tell := func() {}
+	if t.filter.explain || q.Where != "" {
+		before.Explain = func(e httpapi.Explained) { tell = func() { t.explained(e, t.filter.explain) } }
+	}
 	switch {
 	case last == 0 || end == 0:
+		if q.Where != "" { // there is nothing to look at, and a wrong condition is told all the same
+			before.From = end + 1
+			err = t.db.Rows(t.env.Context, before, func(*httpapi.RowLine) error { return nil }, t.damage)
+		}
 	case q.Table != "":
 		err = t.lastOfTable(before, last, end)
 	default:
 		n := min(end, uint64(last))
 		before.From, before.Limit = end-n+1, int(n)
 		err = t.db.Rows(t.env.Context, before, t.row, t.damage)
+	}
+	if err == nil {
+		tell() // behind the rows
 	}
 	if err != nil || !q.Follow {
 		return t.end(err)

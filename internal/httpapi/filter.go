@@ -21,6 +21,9 @@ type Explained struct {
 // readFilter reads what rows must be like.
 func (q *RowsQuery) readFilter(v url.Values) (err error) {
 	q.Where, q.NoIndex = v.Get("where"), v.Get("no_index") == "1"
+	if v.Has("where") && q.Where == "" {
+		return fault.New(fault.InvalidParameterValue, "where is empty").WithHint("leave it out to get all rows")
+	}
 	if q.Where != "" && q.Table == "" {
 		return fault.New(fault.InvalidParameterValue, "where is about the columns of one table").WithHint("give table, too")
 	}

@@ -39,12 +39,18 @@ func (r *Roller) addIndexes(st *roll.State) error {
 	return nil
 }
 
+// doomed tells whether a segment goes by a cut, which lists them in order.
+func doomed(c *journal.Cut, number uint64) bool {
+	_, found := slices.BinarySearch(c.Doomed, number)
+	return found
+}
+
 // rollIndexes removes the slices that a plan lets go while their segments stay.
 // The others leave with their segments: the index sees to that.
 func (r *Roller) rollIndexes(plan *roll.Plan, cuts map[string]*journal.Cut) {
 	alone := map[string][]uint64{}
 	for _, step := range plan.Steps {
-		if c := cuts[step.Stream]; step.Index && (c == nil || !slices.Contains(c.Doomed, step.Number)) {
+		if c := cuts[step.Stream]; step.Index && (c == nil || !doomed(c, step.Number)) {
 			alone[step.Stream] = append(alone[step.Stream], step.Number)
 		}
 	}

@@ -42,7 +42,7 @@ func Compile(text, table string, columns []row.Column) (*Where, error) {
 	cfg.MaxNodes = maxNodes
 	tree, err := parser.ParseWithConfig(text, cfg)
 	if err != nil {
-		return nil, fault.New(fault.SyntaxError, "the expression cannot be read: %s", said(err)).WithHint(`write it like src_ip == "192.0.2.7" and seconds > 60`)
+		return nil, fault.New(fault.SyntaxError, "the expression cannot be read: %s", said(err)).WithHint("%s", advice(text, said(err)))
 	}
 	c := &compiler{table: table, byName: map[string]int{}, w: &Where{text: text, table: table, bound: map[*row.Schema][]int{}}}
 	for _, one := range columns {
@@ -73,7 +73,7 @@ type compiler struct {
 func said(err error) string {
 	var f *file.Error
 	if errors.As(err, &f) {
-		return fmt.Sprintf("%s, at character %d", f.Message, f.Column+1)
+		return fmt.Sprintf("%s, at character %d", typeNames.Replace(f.Message), f.Column+1)
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
@@ -139,9 +139,9 @@ func (c *compiler) allow(n ast.Node) error {
 		return fault.New(fault.FeatureNotSupported, "%.60q is not taken in a condition", n.String()).
 			WithHint("compare columns with constants and each other, joined by and, or, not; the functions are %s", strings.Join(callable(), ", "))
 	}
-	if b, is := n.(*ast.BinaryNode); is && b.Operator == "matches" {
-		if _, fixed := b.Right.(*ast.StringNode); !fixed {
-			return fault.New(fault.FeatureNotSupported, "a pattern that is no text in quotes is not taken in a condition").WithHint(`write it like name matches "^a.*z$"`)
+	if b, is := n.(*ast.BinaryNode); is {
+		if err := c.binary(b); err != nil {
+			return err
 		}
 	}
 	for _, p := range parts {
@@ -150,6 +150,20 @@ func (c *compiler) allow(n ast.Node) error {
 		}
 	}
 	return nil
+}
+
+// binary refuses what is not taken of two parts.
+func (c *compiler) binary(b *ast.BinaryNode) error {
+	if b.Operator == "matches" {
+		pattern, fixed := b.Right.(*ast.StringNode)
+		if !fixed {
+			return fault.New(fault.FeatureNotSupported, "a pattern that is no text in quotes is not taken in a condition").WithHint(`write it like name matches "^a.*z$"`)
+		}
+		if err := judgePattern(pattern.Value); err != nil {
+			return err
+		}
+	}
+	return c.quoted(b)
 }
 
 func callable() []string {
@@ -234,7 +248,7 @@ func (c *compiler) types() string {
 	for _, k := range c.known[:min(len(c.known), 20)] {
 		all = append(all, k.name+" ("+string(k.kind)+")")
 	}
-	return "the columns are " + strings.Join(all, ", ")
+	return "texts stand in quotes, numbers do not; the columns are " + strings.Join(all, ", ")
 }
 
 // moments makes a text that is compared with a time into one.

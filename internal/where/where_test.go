@@ -141,7 +141,11 @@ func TestRefused(t *testing.T) {
 		{`repeat(src_ip, 1000) == "x"`, fault.FeatureNotSupported, "not taken"},
 		{`src_ip + src_ip == "x"`, fault.FeatureNotSupported, "put together"},
 		{`src_ip matches bare`, fault.FeatureNotSupported, "pattern"},
-		{`src_ip matches "("`, fault.DatatypeMismatch, "cannot be used"},
+		{`src_ip matches "("`, fault.InvalidParameterValue, "cannot be read: missing closing )"},
+		{`src_ip matches "x{900}y{900}"`, fault.LimitExceeded, "too large"},
+		{`src_ip matches "(x{1000}){1000}"`, fault.InvalidParameterValue, "cannot be read"},
+		{`"src_ip" == "x"`, fault.InvalidParameterValue, "no column"},
+		{`bare == "x" or "src_ip" in ["x"]`, fault.InvalidParameterValue, "no column"},
 		{`toJSON($env) == ""`, fault.FeatureNotSupported, "not taken"},
 		{`len([src_ip | upper()]) == date("x").Unix()`, fault.FeatureNotSupported, "not taken"},
 		{`start == date("gibberish")`, fault.InvalidParameterValue, "cannot be computed"},
@@ -157,6 +161,37 @@ func TestRefused(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("%.60s: the error has several lines", c.text)
+		}
+	}
+}
+
+// TestAdvice holds that who writes SQL is told what to write instead, and that
+// types have our names.
+func TestAdvice(t *testing.T) {
+	for text, says := range map[string]string{
+		`src_ip = "x"`:                        "compare with ==",
+		`src_ip == 192.0.2.1`:                 "texts stand in quotes",
+		`src_ip == "x" AND seconds > 5`:       "lower case",
+		`src_ip LIKE "192%"`:                  "startsWith",
+		`src_ip IS NULL`:                      "nil",
+		`src_ip <> "x"`:                       "!=",
+		`seconds between 5 and 6`:             "seconds >= 5 and seconds <= 6",
+		`start > now() - 2h`:                  `duration("2h")`,
+		`src_ip in ("a", "b")`:                `["192.0.2.7", "192.0.2.8"]`,
+		`src_ip matches "a\.b"`:               "backslash",
+		`select * from acc where seconds > 5`: "leave out all but the condition",
+		`WHERE seconds > 5`:                   "leave out where",
+		`seconds > "5"`:                       "seconds (number)",
+		`start > now() - "2h"`:                "start (time)",
+	} {
+		_, err := Compile(text, "acc", acc)
+		if err == nil || !strings.Contains(fault.Of(err).Hint, says) {
+			t.Errorf("%s: %v, hint %q, want %q", text, err, fault.Of(err).Hint, says)
+		}
+		for _, name := range []string{"float64", "string", "time.Time", "strconv"} {
+			if err != nil && strings.Contains(err.Error(), name) {
+				t.Errorf("%s: the error speaks of %s: %v", text, name, err)
+			}
 		}
 	}
 }
