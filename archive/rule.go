@@ -40,6 +40,8 @@ const (
 	// RuleDigest: an archived table holds the rows that it held when it was
 	// closed.
 	RuleDigest Rule = "digest"
+	// RuleHold: an archive that is on hold stays as it is.
+	RuleHold Rule = "hold"
 	// RuleTables: the family's tables are there, and are tables that can be
 	// swapped without losing anything.
 	RuleTables Rule = "tables"

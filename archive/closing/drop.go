@@ -50,7 +50,11 @@ func Leavings(ctx context.Context, s *dialect.Session, f *archive.Family, w Whic
 			return err
 		}
 		sets, refused := archive.Leave(f, entries, w.Archive, w.Before)
-		if len(refused) > 0 {
+		held, err := l.held(ctx, sets, "dropped")
+		if err != nil {
+			return err
+		}
+		if refused = append(refused, held...); len(refused) > 0 {
 			return &Refusal{refused}
 		}
 		tables, err := describe(ctx, l)

@@ -73,6 +73,13 @@ func reform(ctx context.Context, s *dialect.Session, f *archive.Family, step fun
 		if !wanted {
 			continue
 		}
+		held, err := l.held(ctx, []archive.Set{set}, "stored anew")
+		if err != nil {
+			return unformed, err
+		}
+		if len(held) > 0 { // it keeps its form until the hold is removed
+			continue
+		}
 		now, err := s.Now(ctx)
 		if err != nil {
 			return unformed, err

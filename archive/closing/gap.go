@@ -269,6 +269,13 @@ func (l looker) gaps(ctx context.Context, begun *run, stamp int64) ([]Gap, error
 		return nil, err
 	}
 	broken := f.unfit(tables)
+	for _, g := range f.all {
+		held, err := l.held(ctx, []archive.Set{{ID: g.Archive, Window: g.Window}}, "completed")
+		if err != nil {
+			return nil, err
+		}
+		broken = append(broken, held...)
+	}
 	if len(tables) == len(l.f.Tables) { // or found cannot ask for dates
 		more, err := f.judge(ctx, entries, nil)
 		if err != nil {

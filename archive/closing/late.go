@@ -53,8 +53,8 @@ func route(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 
 // lates finds the archives whose rows came late, oldest first. What would break
 // a rule in an archive is left to Verify, which names it: rows without their
-// twins, rows that may still change, and archives that lack a table or are not
-// as they were when they were closed.
+// twins, rows that may still change, and archives that lack a table, are not as
+// they were when they were closed, or are on hold.
 func lates(ctx context.Context, l looker) (all []late, tables []*dialect.Table, err error) {
 	entries, err := l.catalogue(ctx)
 	if err != nil {
@@ -79,7 +79,11 @@ func lates(ctx context.Context, l looker) (all []late, tables []*dialect.Table, 
 		if err != nil {
 			return nil, nil, err
 		}
-		if !came || len(one.tables) != len(l.f.Tables) || len(set.Entries) != len(l.f.Tables) {
+		held, err := l.held(ctx, []archive.Set{set}, "added to")
+		if err != nil {
+			return nil, nil, err
+		}
+		if !came || len(held) > 0 || len(one.tables) != len(l.f.Tables) || len(set.Entries) != len(l.f.Tables) {
 			continue
 		}
 		sound := true

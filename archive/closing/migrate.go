@@ -90,6 +90,11 @@ func (p *Migration) look(ctx context.Context, l looker) (refused []archive.Broke
 			}
 		}
 		if drifts {
+			held, err := l.held(ctx, []archive.Set{set}, "migrated")
+			if err != nil {
+				return nil, err
+			}
+			refused = append(refused, held...)
 			p.migrants = append(p.migrants, all...)
 			change = append(change, l.s.Migrate(all)...)
 		}

@@ -19,8 +19,12 @@ func newHold(env *Env) *cobra.Command {
 		Short: "keep rows from every limit and every roll, until the hold is removed",
 		Long: `hold keeps segments, whatever limit or roll would let them go: those that have a
 row in all of the ranges given. Held bytes count; what is younger goes on without
-them. Every path that removes rows asks for holds.`,
-		Example: "  holdfast hold add case-7 --stream session,meta --from 2026-01-01 --to 2026-02-01 --note 'letter of 3 March'\n  holdfast hold list",
+them. Every path that removes rows asks for holds.
+
+With --family, or --profile and --url, it keeps archives of a family: they stay as they
+are, and "archive drop", "migrate", "backfill" and the rest refuse. Such a hold stands in
+the database of the family.`,
+		Example: "  holdfast hold add case-7 --stream session,meta --from 2026-01-01 --to 2026-02-01 --note 'letter of 3 March'\n  holdfast hold add case-7 --family utm5 --archive 3\n  holdfast hold list",
 	}
 	group(cmd)
 	cmd.AddCommand(newHoldAdd(env), newHoldList(env), newHoldRemove(env))
@@ -33,9 +37,10 @@ them. Every path that removes rows asks for holds.`,
 func newHoldAdd(env *Env) *cobra.Command {
 	var s settings
 	var streams, seqs, links, from, to string
+	var of heldFamily
 	h := httpapi.Hold{By: operatorName()}
 	cmd := &cobra.Command{
-		Use:     "add NAME [--stream A,B] [--seq FROM-TO] [--link FROM-TO] [--from TIME] [--to TIME] [--note TEXT] [--config FILE] [--data DIR]",
+		Use:     "add NAME ([--stream A,B] [--seq FROM-TO] [--link FROM-TO] | --family FAMILY [--archive NUMBER]) [--from TIME] [--to TIME] [--note TEXT] [--config FILE] [--data DIR]",
 		Short:   "put a hold into force",
 		Example: "  holdfast hold add case-7 --link 100-200 --note 'letter of 3 March'",
 		Args:    cobra.ArbitraryArgs,
@@ -59,6 +64,15 @@ func newHoldAdd(env *Env) *cobra.Command {
 			if h.To, err = moment("to", to); err != nil {
 				return err
 			}
+			if of.meant() {
+				if streams+seqs+links != "" {
+					return usage("--archive, --from and --to say which of its archives", "--stream, --seq and --link are not for a family")
+				}
+				return of.add(env, &s, h)
+			}
+			if of.archive != 0 {
+				return usage("--family utm5 --archive 3", "--archive is of a family, and none is named")
+			}
 			return withRoller(env, &s, func(able httpapi.Roller) error {
 				if err := able.AddHold(env.Context, h); err != nil {
 					return err
@@ -72,8 +86,10 @@ func newHoldAdd(env *Env) *cobra.Command {
 	f.StringVar(&streams, "stream", "", "`streams` that it is on; without it all")
 	f.StringVar(&seqs, "seq", "", "rows of these `seqs`, as FROM-TO")
 	f.StringVar(&links, "link", "", "rows of these `links`, as FROM-TO")
-	f.StringVar(&from, "from", "", "rows received at this `time` or later, in UTC")
-	f.StringVar(&to, "to", "", "rows received up to this `time`, in UTC")
+	f.StringVar(&from, "from", "", "rows received at this `time` or later, in UTC; archives that have it, or later ones")
+	f.StringVar(&to, "to", "", "rows received up to this `time`, in UTC; archives that have it, or earlier ones")
+	f.Int64Var(&of.archive, "archive", 0, "`number` of the archive of the family; without it all that --from and --to name")
+	of.flags(cmd)
 	f.StringVar(&h.Note, "note", "", "why, in your `words`")
 	s.flags(cmd)
 	return cmd
@@ -123,12 +139,16 @@ func moment(flag, text string) (time.Time, error) {
 func newHoldList(env *Env) *cobra.Command {
 	var s settings
 	var asJSON bool
+	var of heldFamily
 	cmd := &cobra.Command{
-		Use:     "list [--json] [--config FILE] [--data DIR]",
+		Use:     "list [--family FAMILY] [--json] [--config FILE] [--data DIR]",
 		Short:   "list holds",
 		Example: "  holdfast hold list --json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if of.meant() {
+				return of.list(env, &s, asJSON)
+			}
 			return withRoller(env, &s, func(able httpapi.Roller) error {
 				all, err := able.Holds(env.Context)
 				if err != nil {
@@ -139,6 +159,7 @@ func newHoldList(env *Env) *cobra.Command {
 		},
 	}
 	s.flags(cmd)
+	of.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object per hold")
 	return cmd
 }
@@ -175,14 +196,18 @@ func printHolds(env *Env, all []httpapi.Hold, asJSON bool) error {
 
 func newHoldRemove(env *Env) *cobra.Command {
 	var s settings
+	var of heldFamily
 	cmd := &cobra.Command{
-		Use:     "remove NAME [--config FILE] [--data DIR]",
+		Use:     "remove NAME [--family FAMILY] [--config FILE] [--data DIR]",
 		Short:   "lift a hold",
 		Example: "  holdfast hold remove case-7",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage("see "+cmd.CommandPath()+" --help", "%q takes one name, not %d", cmd.CommandPath(), len(args))
+			}
+			if of.meant() {
+				return of.remove(env, &s, args[0])
 			}
 			return withRoller(env, &s, func(able httpapi.Roller) error {
 				if err := able.RemoveHold(env.Context, args[0]); err != nil {
@@ -194,5 +219,6 @@ func newHoldRemove(env *Env) *cobra.Command {
 		},
 	}
 	s.flags(cmd)
+	of.flags(cmd)
 	return cmd
 }
