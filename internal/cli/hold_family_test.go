@@ -38,7 +38,7 @@ func TestHoldFamily(t *testing.T) {
 		}
 	}
 	for _, until := range []string{"1700000005", "1700000015"} {
-		do(0, "archive ", "", "archive", "run", "calls", "--config", config, "--until", until, "--apply")
+		do(0, "archive ", "", "archive", "run", "calls", "--config", config, "--until", until, "--no-backup", "--apply")
 	}
 	named, direct := []string{"--family", "calls", "--config", config}, []string{"--profile", family, "--url", "sqlite:" + file}
 	of := func(where []string, args ...string) []string { return append(args, where...) }
@@ -53,10 +53,10 @@ func TestHoldFamily(t *testing.T) {
 	do(0, "case-7  1        -                    -                    20", "", of(direct, "hold", "list")...)
 	do(0, "case-8  all      2023-11-14 00:00:00  2023-11-15 00:00:00  20", "", of(named, "hold", "list")...)
 	do(0, `{"hold":"case-7","archive_id":1,"note":"letter of 3 March"`, "", of(named, "hold", "list", "--json")...)
-	do(3, `hold: archive 1 is kept from being dropped by hold "case-7" (letter of 3 March)`, "2 broken rules", "archive", "drop", "calls", "--config", config, "--archive", "1", "--apply")
+	do(3, `hold: archive 1 is kept from being dropped by hold "case-7" (letter of 3 March)`, "2 broken rules", "archive", "drop", "calls", "--config", config, "--archive", "1", "--no-backup", "--apply")
 	do(0, "hold case-7 on family calls is lifted\n", "", of(direct, "hold", "remove", "case-7")...)
 	do(1, "", `there is no hold "case-7"`, of(direct, "hold", "remove", "case-7")...)
-	do(3, "case-8", "1 broken rule", "archive", "drop", "calls", "--config", config, "--archive", "1", "--apply")
+	do(3, "case-8", "1 broken rule", "archive", "drop", "calls", "--config", config, "--archive", "1", "--no-backup", "--apply")
 	do(0, "", "", of(named, "hold", "remove", "case-8")...)
-	do(0, "1 archive removed\n", "", "archive", "drop", "calls", "--config", config, "--archive", "1", "--apply")
+	do(0, "1 archive removed\n", "", "archive", "drop", "calls", "--config", config, "--archive", "1", "--no-backup", "--apply")
 }
