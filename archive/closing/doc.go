@@ -8,8 +8,7 @@
 //	           sorted, the catalogue knows nothing
 //	filling    an archive that lacked tables is    the next run or backfill goes on
 //	           being completed
-//	leaving    the catalogue has forgotten an      the next run, backfill or drop ends it
-//	           archive whose tables go
+//	leaving    an archive is being dropped         the next run, backfill or drop ends it
 //	routing    late rows go into an archive          the next run, backfill or drop ends it
 //	reforming  an archive is copied into tables of   the next run, backfill or drop drops the
 //	           another engine or compression         copies, or, once they have its names, what was

@@ -29,10 +29,6 @@ type Leaving struct {
 	how   dialect.Leave
 }
 
-// dropped stands in place of the digest of a table that leaves: its row tells
-// which tables are to go once the catalogue does not.
-const dropped = "dropped"
-
 // Leavings returns the archives that Drop would take away, oldest first, and
 // how. Where they are not the oldest, or none would be left, it is a *Refusal.
 func Leavings(ctx context.Context, s *dialect.Session, f *archive.Family, w Which) (all []Leaving, err error) {
@@ -66,6 +62,10 @@ func Leavings(ctx context.Context, s *dialect.Session, f *archive.Family, w Whic
 				return &Refusal{[]archive.Broken{{Rule: archive.RuleTables, Table: t.Name, What: strings.Join(t.Unfit, "; ")}}}
 			}
 		}
+		above, err := l.exchangeable(ctx, len(sets))
+		if err != nil {
+			return err
+		}
 		for i, set := range sets {
 			one := Leaving{Archive: set.ID, Window: set.Window, stamp: stamp + int64(i)}
 			for _, t := range f.Tables {
@@ -77,11 +77,9 @@ func Leavings(ctx context.Context, s *dialect.Session, f *archive.Family, w Whic
 					}
 				}
 			}
-			one.how = l.s.Leave(tables, one.gone, archivedBy(f, entries, sets[:i+1]), one.stamp)
-			one.Statements = slices.Concat(one.how.Before, one.how.Step, unlist(s, f, set.ID), one.how.After)
-			if s.Commits() {
-				one.Statements = slices.Concat(one.how.Before, unlist(s, f, set.ID), one.how.Step, one.how.After)
-			}
+			one.how = l.s.Leave(tables, one.gone, archivedBy(f, entries, sets[:i+1]), unlisting(f, set.ID, above), one.stamp)
+			above += min(above, 100) // 0 stays 0
+			one.Statements = append(slices.Concat(one.how.Before, one.how.Step, one.how.After), forget(s, f, set.ID))
 			all = append(all, one)
 		}
 		return nil
@@ -120,16 +118,32 @@ func archivedBy(f *archive.Family, entries []archive.Entry, without []archive.Se
 	return all
 }
 
-// unlist takes an archive out of the catalogue.
-func unlist(s *dialect.Session, f *archive.Family, id int64) []string {
+// exchangeable refuses a catalogue that cannot change in one step with the tables
+// that leave, where another one takes its place; it returns where that one's
+// numbers begin.
+func (l looker) exchangeable(ctx context.Context, sets int) (above int64, err error) {
+	t, err := l.s.Table(ctx, l.q, l.f.Catalogue)
+	if err != nil || t == nil || sets == 0 || !l.s.Commits() {
+		return 0, err
+	}
+	if t.Tied() {
+		return 0, &Refusal{[]archive.Broken{{Rule: archive.RuleTables, Table: l.f.Catalogue, What: "triggers or foreign keys are tied to the catalogue, which is exchanged together with the tables: they would be lost"}}}
+	}
+	return t.Above(), nil
+}
+
+// unlisting is the rows by which the catalogue lists an archive.
+func unlisting(f *archive.Family, id, above int64) dialect.Unlisting {
 	var types []string
 	for _, t := range f.Tables {
 		types = append(types, fmt.Sprint(t.Type))
 	}
-	return []string{
-		fmt.Sprintf("DELETE FROM %s WHERE archive_id = %d AND table_type IN (%s)", s.Quote(f.Catalogue), id, strings.Join(types, ", ")),
-		fmt.Sprintf("DELETE FROM %s WHERE family = %s AND archive_id = %d", s.Quote(keptTable), s.Text(f.Name), id),
-	}
+	return dialect.Unlisting{Catalogue: f.Catalogue, Where: fmt.Sprintf("archive_id = %d AND table_type IN (%s)", id, strings.Join(types, ", ")), Above: above}
+}
+
+// forget takes away what was written down of an archive.
+func forget(s *dialect.Session, f *archive.Family, id int64) string {
+	return fmt.Sprintf("DELETE FROM %s WHERE family = %s AND archive_id = %d", s.Quote(keptTable), s.Text(f.Name), id)
 }
 
 // Drop takes archives away for good, oldest first, each of them whole: where it
@@ -166,32 +180,25 @@ type leaver struct {
 	r run
 }
 
-// leave does it in one transaction, or, where renaming commits by itself, in
-// steps: the catalogue forgets the archive first, so that it never lists what
-// is not whole.
+// leave does it in one transaction, or, where renaming commits by itself, in one
+// statement that renames the tables, the views and the catalogue, with a note of it
+// before.
 func (l leaver) leave(ctx context.Context, g Leaving) error {
 	if !l.s.Commits() {
 		ended := l.r
 		ended.state = stateDropped
 		_, err := l.s.Exclusive(ctx, g.gone, func(q dialect.Querier) error {
-			return each(ctx, q, append(append(g.how.Step, unlist(l.s, l.f, g.Archive)...), ended.insert(l.s, l.f)))
+			return each(ctx, q, append(slices.Clone(g.how.Step), forget(l.s, l.f, g.Archive), ended.insert(l.s, l.f)))
 		})
 		return err
 	}
 	if err := each(ctx, l.s, append([]string{l.r.insert(l.s, l.f)}, g.how.Before...)); err != nil {
 		return err
 	}
-	statements := unlist(l.s, l.f, g.Archive)
-	for _, h := range g.Tables {
-		statements = append(statements, fmt.Sprintf("INSERT INTO %s (table_name, family, archive_id, table_type, row_count, digest) VALUES (%s, %s, %d, %d, %d, '%s')",
-			l.s.Quote(keptTable), l.s.Text(h.Archive), l.s.Text(l.f.Name), g.Archive, h.Type, h.Filed, dropped))
-	}
-	if err := l.s.Again(ctx, func() error {
-		return l.s.In(ctx, func(q dialect.Querier) error { return each(ctx, q, statements) })
-	}); err != nil {
+	if _, err := l.s.Exclusive(ctx, nil, func(q dialect.Querier) error { return each(ctx, q, g.how.Step) }); err != nil {
 		return err
 	}
-	return l.end(ctx, g.how, len(g.gone) > 0)
+	return l.end(ctx, g.how)
 }
 
 // again ends a drop that was interrupted: where the catalogue still lists the
@@ -204,6 +211,10 @@ func (l leaver) again(ctx context.Context) error {
 	}
 	for _, set := range archive.Sets(l.f, entries) {
 		if set.ID == l.r.archive {
+			next := "DROP TABLE IF EXISTS " + l.s.Quote(dialect.CatalogueNext(l.f.Catalogue, l.r.stamp))
+			if err := each(ctx, l.s, []string{next}); err != nil {
+				return err
+			}
 			return undo(ctx, l.s, l.f, l.r)
 		}
 	}
@@ -211,55 +222,42 @@ func (l leaver) again(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names, there, err := l.going(ctx)
+	names, there, err := l.gone(ctx)
 	if err != nil {
 		return err
 	}
-	rest := archivedBy(l.f, entries, nil)
-	how := l.s.Leave(tables, names, rest, l.r.stamp)
-	if len(there) > 0 {
-		how.Step = l.s.Leave(tables, there, rest, l.r.stamp).Step
-		if err := each(ctx, l.s, how.Before); err != nil {
-			return err
-		}
+	how := dialect.Leave{}
+	if there {
+		how = l.s.Leave(tables, names, archivedBy(l.f, entries, nil), unlisting(l.f, l.r.archive, 0), l.r.stamp)
 	}
-	return l.end(ctx, how, len(there) > 0)
+	return l.end(ctx, how)
 }
 
-// going returns the tables that leave, parents first, and those of them that
-// still have their names.
-func (l leaver) going(ctx context.Context) (names, there []string, err error) {
+// gone returns the tables that have left, parents first, as the old catalogue
+// lists them, and whether that is still there.
+func (l leaver) gone(ctx context.Context) (names []string, there bool, err error) {
+	left := dialect.CatalogueLeft(l.f.Catalogue, l.r.stamp)
+	if _, there, err = l.s.Shape(ctx, l.s, left); err != nil || !there {
+		return nil, there, err
+	}
 	for _, t := range l.f.Tables {
-		rows, err := dialect.Rows(ctx, l.s, fmt.Sprintf("SELECT table_name FROM %s WHERE family = %s AND archive_id = %d AND table_type = %d AND digest = '%s'",
-			l.s.Quote(keptTable), l.s.Text(l.f.Name), l.r.archive, t.Type, dropped))
+		rows, err := dialect.Rows(ctx, l.s, fmt.Sprintf("SELECT table_name FROM %s WHERE archive_id = %d AND table_type = %d", l.s.Quote(left), l.r.archive, t.Type))
 		if err != nil {
-			return nil, nil, err
+			return nil, there, err
 		}
 		for _, r := range rows {
 			names = append(names, r[0])
-			_, still, err := l.s.Shape(ctx, l.s, r[0])
-			if err != nil {
-				return nil, nil, err
-			}
-			if still {
-				there = append(there, r[0])
-			}
 		}
 	}
 	return names, there, nil
 }
 
-// end is what is left once the catalogue has forgotten the archive.
-func (l leaver) end(ctx context.Context, how dialect.Leave, there bool) error {
-	if there {
-		if _, err := l.s.Exclusive(ctx, nil, func(q dialect.Querier) error { return each(ctx, q, how.Step) }); err != nil {
-			return err
-		}
-	}
+// end is what is left once nobody sees the archive any more.
+func (l leaver) end(ctx context.Context, how dialect.Leave) error {
 	if err := each(ctx, l.s, how.After); err != nil {
 		return err
 	}
 	return l.s.In(ctx, func(q dialect.Querier) error {
-		return each(ctx, q, []string{unlist(l.s, l.f, l.r.archive)[1], l.r.update(l.s, l.f, "state = '"+stateDropped+"'")})
+		return each(ctx, q, []string{forget(l.s, l.f, l.r.archive), l.r.update(l.s, l.f, "state = '"+stateDropped+"'")})
 	})
 }

@@ -81,8 +81,8 @@ type filler interface {
 	Quiet(t *Table) []string
 	// Leave returns the statements that take archived tables away for good,
 	// parents first in gone. rest lists those that stay, by the name of the current
-	// table, for the views.
-	Leave(tables []*Table, gone []string, rest map[string][]string, stamp int64) Leave
+	// table, for the views; u is what the catalogue forgets.
+	Leave(tables []*Table, gone []string, rest map[string][]string, u Unlisting, stamp int64) Leave
 }
 
 // scripter makes the statements of a closing.
