@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/inode"
 	"holdfast/row"
 )
 
@@ -62,7 +63,7 @@ func (f *Follower) batch(ctx context.Context) (more bool, err error) {
 // readable tells whether a file is to be read.
 func (f *Follower) readable(one *file) bool {
 	t := f.tables[one.Table]
-	return one.hold == "" && one.Copy == (identity{}) && (t == nil || t.hold == "")
+	return one.hold == "" && one.Copy == (inode.ID{}) && (t == nil || t.hold == "")
 }
 
 // store stores what some files hold in one transaction.
@@ -117,7 +118,7 @@ func (b *batch) commit(ctx context.Context) error {
 // others from nothing.
 func (b *batch) read(one *file) error {
 	f := b.f
-	if one.Copy != (identity{}) {
+	if one.Copy != (inode.ID{}) {
 		b.marks, b.files = append(b.marks, one.mark), append(b.files, one)
 		return nil
 	}
@@ -309,12 +310,12 @@ func (r *reading) reject(line []byte, why string) error {
 func (f *Follower) takeCopy(was mark) {
 	var best *file
 	for _, one := range f.files {
-		if one.Copy == was.identity && one.size >= was.At && (best == nil || one.size > best.size) {
+		if one.Copy == was.ID && one.size >= was.At && (best == nil || one.size > best.size) {
 			best = one
 		}
 	}
 	if best != nil {
-		best.At, best.Head, best.Tail, best.Copy, best.dirty, best.checked = was.At, was.Head, was.Tail, identity{}, true, false
+		best.At, best.Head, best.Tail, best.Copy, best.dirty, best.checked = was.At, was.Head, was.Tail, inode.ID{}, true, false
 		f.warn("file %s is read from byte %d on: it is the copy of one that was emptied", best.path(), was.At)
 	}
 }

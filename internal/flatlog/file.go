@@ -11,17 +11,9 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-)
 
-// seen is what the file system tells of a file.
-type seen struct {
-	identity
-	regular bool
-	size    int64
-	changed int64 // ns since 1970
-	links   int
-	device  uint64
-}
+	"holdfast/internal/inode"
+)
 
 // file is one that is followed.
 type file struct {
@@ -79,8 +71,8 @@ func (f *file) open() error {
 	if err != nil {
 		return err
 	}
-	s, err := lookAt(h)
-	if err == nil && s.identity != f.identity {
+	s, err := inode.LookAt(int(h.Fd()))
+	if err == nil && s.ID != f.ID {
 		err = errMoved
 	}
 	if err != nil {
@@ -133,12 +125,12 @@ func (f *file) same(p print, at int64) (ok bool, b []byte, err error) {
 // last bytes before that. A file that was emptied begins anew; one of which it
 // is not known what happened to it is held.
 func (f *file) settle(say func(string, ...any)) (tail []byte, err error) {
-	s, err := lookAt(f.f)
+	s, err := inode.LookAt(int(f.f.Fd()))
 	if err != nil {
 		return nil, err
 	}
-	if f.size = s.size; s.size < f.At {
-		return f.shrank(s.size, say)
+	if f.size = s.Size; s.Size < f.At {
+		return f.shrank(s.Size, say)
 	}
 	ok, tail, err := f.same(f.Tail, f.At-int64(f.Tail.N))
 	if err != nil || ok && f.checked {

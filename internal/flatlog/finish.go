@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/internal/holders"
+	"holdfast/internal/inode"
 )
 
 const (
@@ -79,7 +80,7 @@ func (f *Follower) finishable(one *file) bool {
 // even without that.
 func (f *Follower) left(one *file) bool {
 	s, err := f.lookFor(one)
-	if err != nil || time.Since(time.Unix(0, s.changed)) < quiet {
+	if err != nil || time.Since(time.Unix(0, s.Changed)) < quiet {
 		return false
 	}
 	if one.dir == "" {
@@ -94,16 +95,16 @@ func (f *Follower) left(one *file) bool {
 }
 
 // lookFor looks at a file, wherever it is.
-func (f *Follower) lookFor(one *file) (seen, error) {
+func (f *Follower) lookFor(one *file) (inode.File, error) {
 	if one.f != nil {
-		return lookAt(one.f)
+		return inode.LookAt(int(one.f.Fd()))
 	}
 	d, err := os.Open(one.dir)
 	if err != nil {
-		return seen{}, err
+		return inode.File{}, err
 	}
 	defer d.Close()
-	return look(d, one.Name)
+	return inode.Look(d, one.Name)
 }
 
 // away puts a finished file away.
@@ -115,7 +116,7 @@ func (f *Follower) away(one *file) error {
 		}
 		return err
 	}
-	if s.identity != one.identity || s.size != one.At {
+	if s.ID != one.ID || s.Size != one.At {
 		return nil // it is another one, or there is more: the next scan meets that
 	}
 	switch {
@@ -134,10 +135,10 @@ func (f *Follower) away(one *file) error {
 		f.o.Log.Info("a finished file was put away", "file", one.path(), "bytes", one.At)
 	}
 	if one.dir != "" || one.removed { // it does not come back
-		f.gone = append(f.gone, mark{identity: one.identity, Gone: true})
+		f.gone = append(f.gone, mark{ID: one.ID, Gone: true})
 	}
 	one.close()
-	delete(f.files, one.identity)
+	delete(f.files, one.ID)
 	return nil
 }
 

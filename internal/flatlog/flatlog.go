@@ -27,6 +27,7 @@ import (
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
+	"holdfast/internal/inode"
 	"holdfast/internal/notice"
 	"holdfast/row"
 )
@@ -105,7 +106,7 @@ type Follower struct {
 
 	// The goroutine's own.
 	positions *positions
-	files     map[identity]*file
+	files     map[inode.ID]*file
 	tables    map[string]*table
 	first     bool // whether nothing was ever committed
 	untold    bool // whether writers are still to be told of a rotation
@@ -161,7 +162,7 @@ func newFollower(o Options) *Follower {
 	}
 	f := &Follower{
 		o: o, names: newNames(o.Suffix), dirs: []string{filepath.Clean(o.Dir)}, orders: make(chan chan rotated), ended: make(chan struct{}),
-		files: map[identity]*file{}, tables: map[string]*table{}, buf: make([]byte, 128<<10), rest: opening,
+		files: map[inode.ID]*file{}, tables: map[string]*table{}, buf: make([]byte, 128<<10), rest: opening,
 	}
 	if o.Olddir != "" {
 		f.dirs = append(f.dirs, filepath.Clean(o.Olddir))
@@ -327,17 +328,17 @@ func (f *Follower) watch() (changed <-chan struct{}, stop func()) {
 }
 
 // dirIdentity returns which directory has the name now.
-func (f *Follower) dirIdentity() identity {
+func (f *Follower) dirIdentity() inode.ID {
 	d, err := os.Open(f.dirs[0])
 	if err != nil {
-		return identity{}
+		return inode.ID{}
 	}
 	defer d.Close()
-	s, err := lookAt(d)
+	s, err := inode.LookAt(int(d.Fd()))
 	if err != nil {
-		return identity{}
+		return inode.ID{}
 	}
-	return s.identity
+	return s.ID
 }
 
 // end closes what is open.

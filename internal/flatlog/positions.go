@@ -17,18 +17,12 @@ import (
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
+	"holdfast/internal/inode"
 )
-
-// identity is what a file is, whatever it is called: its inode, and when that
-// was made, since inodes are used again.
-type identity struct {
-	Inode uint64 `json:"inode"`
-	Born  int64  `json:"born,omitempty"` // ns since 1970; 0 where the file system does not tell
-}
 
 // mark is how far one file was stored.
 type mark struct {
-	identity
+	inode.ID
 	Table   string `json:"table"`
 	Writer  string `json:"writer"`
 	Name    string `json:"name"` // when it was seen last
@@ -38,7 +32,7 @@ type mark struct {
 	Missing int64  `json:"missing,omitempty"`
 	Gone    bool   `json:"gone,omitempty"` // it is forgotten
 
-	Copy identity `json:"copy,omitzero"` // it is a copy of that file, and not read
+	Copy inode.ID `json:"copy,omitzero"` // it is a copy of that file, and not read
 }
 
 // positions is the file that says how far each followed file was stored. It is
@@ -63,7 +57,7 @@ type positions struct {
 	sum  uint32 // of its record
 	end  int64  // where the next record goes
 	full int64  // length of the record of all files
-	at   map[identity]mark
+	at   map[inode.ID]mark
 	f    disk.File
 
 	next    []mark // of the record that was written last
@@ -92,7 +86,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // openPositions opens the file, of which the store has committed a position; ""
 // where it has none. Then the file begins anew, whatever is there.
 func openPositions(d disk.FS, name, committed string) (*positions, error) {
-	p := &positions{d: d, name: name, at: map[identity]mark{}}
+	p := &positions{d: d, name: name, at: map[inode.ID]mark{}}
 	if committed == "" {
 		var id [8]byte
 		rand.Read(id[:])
@@ -226,9 +220,9 @@ func (p *positions) committed() {
 func (p *positions) apply(marks []mark) {
 	for _, m := range marks {
 		if m.Gone {
-			delete(p.at, m.identity)
+			delete(p.at, m.ID)
 		} else {
-			p.at[m.identity] = m
+			p.at[m.ID] = m
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"holdfast/internal/inode"
 )
 
 const (
@@ -57,7 +59,7 @@ func (f *Follower) scanDir(dir string) error {
 	for {
 		names, err := d.Readdirnames(1024)
 		for _, name := range names {
-			s, err := look(d, name)
+			s, err := inode.Look(d, name)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // renamed meanwhile; the next scan meets it
 			}
@@ -78,18 +80,18 @@ func (f *Follower) scanDir(dir string) error {
 }
 
 // meet takes note of one name in a directory.
-func (f *Follower) meet(dir, name string, s seen) error {
+func (f *Follower) meet(dir, name string, s inode.File) error {
 	table, writer, live, ok := f.names.of(name)
-	if !s.regular {
+	if !s.Regular() {
 		if ok {
 			f.remark("%s/%s is no regular file; it is not followed", dir, name)
 		}
 		return nil
 	}
-	one := f.files[s.identity]
-	if m, known := f.positions.at[s.identity]; known && one == nil {
+	one := f.files[s.ID]
+	if m, known := f.positions.at[s.ID]; known && one == nil {
 		one = &file{mark: m}
-		f.files[s.identity] = one
+		f.files[s.ID] = one
 	}
 	if one == nil {
 		if !ok || dir != f.dirs[0] || len(f.files) >= maxFiles {
@@ -98,8 +100,8 @@ func (f *Follower) meet(dir, name string, s seen) error {
 			}
 			return nil
 		}
-		one = &file{mark: mark{identity: s.identity, Table: table, Writer: writer}}
-		f.files[s.identity] = one
+		one = &file{mark: mark{ID: s.ID, Table: table, Writer: writer}}
+		f.files[s.ID] = one
 		f.place(one, dir, name, s)
 		one.called(live)
 		return f.begin(one, live)
@@ -113,12 +115,12 @@ func (f *Follower) meet(dir, name string, s seen) error {
 	return nil
 }
 
-func (f *Follower) place(one *file, dir, name string, s seen) {
-	one.dir, one.Name, one.scan, one.device = dir, name, f.scans, s.device
-	one.grown(s.size, s.changed)
-	if m := f.positions.at[s.identity]; m.Missing != 0 {
+func (f *Follower) place(one *file, dir, name string, s inode.File) {
+	one.dir, one.Name, one.scan, one.device = dir, name, f.scans, s.Device
+	one.grown(s.Size, s.Changed)
+	if m := f.positions.at[s.ID]; m.Missing != 0 {
 		m.Missing, one.Missing = 0, 0
-		f.positions.at[s.identity] = m
+		f.positions.at[s.ID] = m
 	}
 }
 
@@ -145,11 +147,11 @@ func (f *Follower) begin(one *file, live bool) error {
 	}
 	if err := one.open(); err != nil {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved) {
-			delete(f.files, one.identity) // the next scan meets it again
+			delete(f.files, one.ID) // the next scan meets it again
 			return nil
 		}
 		f.unreadable(one, err)
-		delete(f.files, one.identity) // the next scan tries again
+		delete(f.files, one.ID) // the next scan tries again
 		return nil
 	}
 	defer one.close()
@@ -167,7 +169,7 @@ func (f *Follower) begin(one *file, live bool) error {
 		if m.Head.N == 0 || m.Head.N > len(head) || live && m.Head.N < headBytes || printOf(head[:m.Head.N]) != m.Head {
 			continue
 		}
-		one.Copy, one.dirty = m.identity, true
+		one.Copy, one.dirty = m.ID, true
 		f.o.Log.Warn("a file is not read, because it is a copy", "file", one.path(), "of", m.Name, "stored", m.At)
 		break
 	}
@@ -182,17 +184,17 @@ func (f *Follower) missing(one *file) {
 		if n := one.pending(); n > 0 {
 			f.o.Log.Error("a file is gone of which not all was stored; it is read on where it comes back", "file", one.Name, "stored", one.At, "left", n)
 		}
-		delete(f.files, one.identity) // its mark stays
+		delete(f.files, one.ID) // its mark stays
 		return
 	}
-	s, err := lookAt(one.f)
+	s, err := inode.LookAt(int(one.f.Fd()))
 	if err != nil {
 		f.remark("%s: %s", one.path(), err)
 		return
 	}
-	one.grown(s.size, s.changed)
+	one.grown(s.Size, s.Changed)
 	one.dir, one.scan = "", f.scans
-	one.removed = s.links == 0
+	one.removed = s.Links == 0
 }
 
 // absent tells of files that were followed, and of which there is neither a name
@@ -205,10 +207,10 @@ func (f *Follower) absent(all []mark) {
 		switch now := time.Now(); {
 		case m.Missing == 0:
 			m.Missing = now.Unix()
-			f.positions.at[m.identity] = m // durable with the next record of all files
+			f.positions.at[m.ID] = m // durable with the next record of all files
 		case now.Sub(time.Unix(m.Missing, 0)) > forgetAfter || surplus > 0:
 			f.o.Log.Warn("a file was not met for long and is forgotten", "file", m.Name, "stored", m.At, "missed", time.Unix(m.Missing, 0))
-			delete(f.positions.at, m.identity)
+			delete(f.positions.at, m.ID)
 			surplus--
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"holdfast/internal/inode"
 )
 
 // States of a follower.
@@ -59,7 +61,7 @@ func (f *Follower) count() {
 			s.Open++
 		}
 		n := one.pending()
-		if one.Copy != (identity{}) {
+		if one.Copy != (inode.ID{}) {
 			note("%s is not read: it is a copy of %s", one.path(), f.positions.at[one.Copy].Name)
 			continue
 		}

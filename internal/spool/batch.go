@@ -3,37 +3,22 @@ package spool
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 )
 
 const (
 	// batchFiles, batchBytes and batchDirs bound one transaction, and what a
 	// crash has read again. Its flushes cost the same whatever is in it.
-	batchFiles = 1000
+	batchFiles = 2000
 	batchBytes = 1 << 20
 	batchDirs  = 64
-
-	maxList = 8 << 20 // bytes of the list of a batch
-	listHow = 1       // version of the list
 )
-
-// taken is a file of a batch.
-type taken struct {
-	Dir  string `json:"dir"`
-	Name string `json:"name"`
-	identity
-}
 
 // batch is what one transaction takes in. Its files are written down before the
 // commit, and removed behind it:
@@ -45,10 +30,14 @@ type taken struct {
 // The next list replaces this one only then. Who finds the list of b after a
 // crash asks where the source stands: at b, then the files that are still there
 // are stored, and go; at a, then none of them is.
+//
+// While one batch goes through this, the files of the next are read. They stand
+// behind those of the first one in the order of a look, so none is read twice.
 type batch struct {
 	s      *Spool
 	id     string
-	tx     Tx // nil: nothing is in it
+	behind string // the batch before
+	tx     Tx     // nil: nothing is in it
 	stream string
 	files  []taken
 	dirs   map[string]*os.File
@@ -59,32 +48,32 @@ type batch struct {
 	buf    []byte // of a file
 }
 
-// list is the JSON of the file that has the files of a batch.
-type list struct {
-	Version int     `json:"version"`
-	Batch   string  `json:"batch"`
-	Behind  string  `json:"behind"`
-	Files   []taken `json:"files"`
+// storing is a batch that is being stored.
+type storing struct {
+	b       *batch
+	changed []taken    // files that were written to since they were read
+	done    chan error // has one
 }
 
-func (s *Spool) newBatch() *batch {
-	return &batch{s: s, id: rand.Text(), dirs: map[string]*os.File{}}
+func (s *Spool) newBatch(behind string) *batch {
+	return &batch{s: s, id: rand.Text(), behind: behind, dirs: map[string]*os.File{}}
 }
 
 // room makes sure that another file of a table fits in, and begins the
 // transaction where there is none.
 func (s *Spool) room(ctx context.Context, p place) error {
 	b, stream := s.batch, s.o.Stream(s.table(p))
-	full := len(b.files) >= batchFiles || b.bytes >= batchBytes || b.dirs[p.path] == nil && len(b.dirs) >= batchDirs
-	if b.tx != nil && (full || stream != b.stream) {
-		if err := s.commit(ctx); err != nil {
+	full := len(b.files) >= s.most || b.bytes >= batchBytes || b.dirs[p.path] == nil && len(b.dirs) >= batchDirs
+	if len(b.files) > 0 && (full || stream != b.stream) {
+		if err := s.store(ctx); err != nil {
 			return err
 		}
 		b = s.batch
 	}
 	if b.tx == nil {
-		b.tx, b.stream = s.o.Store.Begin(s.o.Source, s.at, b.id), stream
+		b.tx = s.o.Store.Begin(s.o.Source, b.behind, b.id)
 	}
+	b.stream = stream
 	return nil
 }
 
@@ -105,91 +94,107 @@ func (b *batch) add(p place, name string, was identity) error {
 	return nil
 }
 
-// commit stores the batch, removes its files, and begins another.
-func (s *Spool) commit(ctx context.Context) error {
-	b := s.batch
-	if len(b.files) == 0 {
-		return nil
-	}
-	text, err := json.Marshal(list{Version: listHow, Batch: b.id, Behind: s.at, Files: b.files})
-	if err != nil {
-		return err
-	}
-	if err := disk.Replace(s.o.State, "", s.o.Name, sealed(text)); err != nil {
-		return fmt.Errorf("write the list of a batch: %w", err)
-	}
-	tx := b.tx
-	b.tx, s.settled, s.listed = nil, false, true
-	if err := tx.Commit(ctx); err != nil {
-		return err
-	}
-	s.at = b.id
-	if err := s.removeAll(b.files, b.dirs); err != nil {
-		return err
-	}
-	s.settled = true
-	s.seen.Files -= len(b.files)
-	s.mu.Lock()
-	s.status.Rows, s.status.Rejects, s.status.Bytes = s.status.Rows+b.rows, s.status.Rejects+b.rejects, s.status.Bytes+b.size
-	s.mu.Unlock()
-	next := s.newBatch()
-	next.buf = b.buf
-	b.oldest = time.Time{}
-	b.drop()
-	s.batch = next
-	s.progress()
-	return nil
-}
-
-// unlist writes that no file of the last batch is left, once there is time for it: a
-// new file may get the name and the inode of one that was removed, and is none
-// that was stored.
-func (s *Spool) unlist() error {
-	if !s.settled || !s.listed || s.at == "" {
-		return nil
-	}
-	text, err := json.Marshal(list{Version: listHow, Batch: s.at})
-	if err == nil {
-		err = disk.Replace(s.o.State, "", s.o.Name, sealed(text))
-	}
-	if err != nil {
-		return fmt.Errorf("write the list of a batch: %w", err)
-	}
-	s.listed = false
-	return nil
-}
-
 // drop forgets a batch.
 func (b *batch) drop() {
 	if b.tx != nil {
 		b.tx.Rollback()
 		b.tx = nil
 	}
-	for _, f := range b.dirs {
-		_ = f.Close() // it was only read
-	}
+	closeAll(b.dirs)
 	b.dirs = nil
 	if !b.oldest.IsZero() {
 		b.s.seen.since(b.oldest)
 	}
 }
 
-// removeAll removes files that are stored, and makes that durable. One that was
-// written to meanwhile is set aside.
-func (s *Spool) removeAll(files []taken, dirs map[string]*os.File) error {
+// store begins to store the batch, once the one before is, and begins another.
+func (s *Spool) store(ctx context.Context) error {
+	b := s.batch
+	if len(b.files) == 0 {
+		return nil
+	}
+	if err := s.await(); err != nil {
+		return err
+	}
+	u := &storing{b: b, done: make(chan error, 1)}
+	s.under, s.settled, s.listed = u, false, true
+	s.batch = s.newBatch(b.id)
+	s.batch.buf, b.buf = b.buf, nil
+	go func() {
+		changed, err := s.commit(ctx, b)
+		u.changed = changed
+		u.done <- err
+	}()
+	return nil
+}
+
+// commit stores a batch and removes its files, but for those that changed. It
+// runs beside the reading of the next one.
+func (s *Spool) commit(ctx context.Context, b *batch) (changed []taken, err error) {
+	if err := s.write(list{Batch: b.id, Behind: b.behind, Files: b.files}); err != nil {
+		return nil, err
+	}
+	tx := b.tx
+	b.tx = nil
+	if err := tx.Commit(ctx); err != nil {
+		return nil, err
+	}
+	return removeAll(b.files, b.dirs)
+}
+
+// await waits until the batch that is being stored is, if there is one.
+func (s *Spool) await() error {
+	u := s.under
+	if u == nil {
+		return nil
+	}
+	err := <-u.done
+	s.under = nil
+	defer u.b.drop()
+	if err == nil {
+		err = s.setChanged(u.changed, u.b.dirs)
+	}
+	if err != nil {
+		return err
+	}
+	b := u.b
+	s.at, s.settled, b.oldest = b.id, true, time.Time{}
+	s.seen.Files -= len(b.files)
+	s.mu.Lock()
+	s.status.Rows, s.status.Rejects, s.status.Bytes = s.status.Rows+b.rows, s.status.Rejects+b.rejects, s.status.Bytes+b.size
+	s.mu.Unlock()
+	s.progress()
+	return nil
+}
+
+// unlist writes that no file of the last batch is left, once there is time for
+// it, so that the next start need not look for them.
+func (s *Spool) unlist() error {
+	if !s.settled || !s.listed || s.at == "" {
+		return nil
+	}
+	if err := s.write(list{Batch: s.at}); err != nil {
+		return err
+	}
+	s.listed = false
+	return nil
+}
+
+// removeAll removes files that are stored, and makes that durable. It returns
+// those that were written to meanwhile.
+func removeAll(files []taken, dirs map[string]*os.File) (changed []taken, err error) {
 	var errs []error
 	for _, t := range files {
 		dir := dirs[t.Dir]
 		if dir == nil {
 			continue // it is gone, and its files with it
 		}
-		same, err := remove(dir, t.Name, t.identity)
+		as, err := remove(dir, t.Name, t.identity)
 		if err != nil {
 			errs = append(errs, err)
-			continue
 		}
-		if st, err := lookAt(dir, t.Name); !same && err == nil && st.Ino == t.Inode {
-			s.setAside(place{f: dir, path: t.Dir}, t.Name, fmt.Sprintf("it was written to after it was complete; its first %d bytes are stored", t.Size))
+		if as == written {
+			changed = append(changed, t)
 		}
 	}
 	for _, f := range dirs {
@@ -198,7 +203,19 @@ func (s *Spool) removeAll(files []taken, dirs map[string]*os.File) error {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove files whose rows are stored: %w", err)
+		return changed, fmt.Errorf("remove files whose rows are stored: %w", err)
+	}
+	return changed, nil
+}
+
+// setChanged sets files aside that were written to after they were read. One that
+// stays where it is would be stored once more.
+func (s *Spool) setChanged(files []taken, dirs map[string]*os.File) error {
+	for _, t := range files {
+		why := fmt.Sprintf("it was written to after it was complete; its first %d bytes are stored", t.Size)
+		if !s.setAside(place{f: dirs[t.Dir], path: t.Dir}, t.Name, why) {
+			return fmt.Errorf("file %q cannot be moved to %s/: %s", s.path(place{path: t.Dir}, t.Name), badDir, why)
+		}
 	}
 	return nil
 }
@@ -228,21 +245,16 @@ func (s *Spool) settle() error {
 		return nil
 	}
 	dirs, err := openDirs(s.root, l.Files)
-	defer func() {
-		for _, f := range dirs {
-			if f != nil {
-				_ = f.Close() // it was only read
-			}
-		}
-	}()
+	defer closeAll(dirs)
 	if err != nil {
 		return err
 	}
-	if err := s.removeAll(l.Files, dirs); err != nil {
-		return err
+	changed, err := removeAll(l.Files, dirs)
+	if err == nil {
+		err = s.setChanged(changed, dirs)
 	}
-	s.settled = true
-	return nil
+	s.settled = err == nil
+	return err
 }
 
 // openDirs opens the directories of files; nil stands for one that is gone.
@@ -264,41 +276,10 @@ func openDirs(root *os.File, files []taken) (map[string]*os.File, error) {
 	return dirs, nil
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// sealed returns a line with its checksum behind it.
-func sealed(line []byte) []byte {
-	return fmt.Appendf(nil, "%s\ncrc32c %08x\n", line, crc32.Checksum(line, castagnoli))
-}
-
-func readList(d disk.FS, name string) (l list, err error) {
-	text, err := disk.ReadFile(d, name, maxList)
-	if err != nil {
-		return l, err
+func closeAll(dirs map[string]*os.File) {
+	for _, f := range dirs {
+		if f != nil {
+			_ = f.Close() // it was only read
+		}
 	}
-	const tail = len("\ncrc32c 01234567\n")
-	line := text[:max(0, len(text)-tail)]
-	if string(sealed(line)) != string(text) {
-		return l, errors.New("it is damaged: its checksum does not match")
-	}
-	if err := json.Unmarshal(line, &l); err != nil {
-		return l, err
-	}
-	if l.Version != listHow {
-		return l, fmt.Errorf("it has version %d, this program knows %d", l.Version, listHow)
-	}
-	return l, nil
-}
-
-// whyNot tells what kind of file cannot be taken in.
-func whyNot(mode uint32) string {
-	switch mode {
-	case unix.S_IFIFO:
-		return "it is a FIFO"
-	case unix.S_IFSOCK:
-		return "it is a socket"
-	case unix.S_IFLNK:
-		return "it is a symbolic link, and is not followed; with symlinks: values its text is a value"
-	}
-	return "it is a device"
 }

@@ -123,12 +123,11 @@ func newBench(t *testing.T, o Options) *bench {
 // restart begins again from what the disk and the store have.
 func (b *bench) restart() {
 	b.o.State = b.state
-	piece := pieceNames
-	if b.s != nil {
-		piece = b.s.piece
-	}
+	was := b.s
 	b.s = newSpool(b.o)
-	b.s.piece = piece
+	if was != nil {
+		b.s.piece, b.s.most = was.piece, was.most
+	}
 }
 
 // round is one look, which must work.

@@ -2,7 +2,6 @@ package spool
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/inode"
 )
 
 // place is an open directory of the spool. Everything below it is reached
@@ -24,9 +25,40 @@ type place struct {
 
 // identity is what a file was when it was read.
 type identity struct {
-	Inode uint64 `json:"inode"`
-	Size  int64  `json:"size"`
-	Time  int64  `json:"time"` // of its last change, in ns since 1970
+	inode.ID
+	Size    int64 `json:"size"`
+	Time    int64 `json:"time"`              // of the last change of its content, in ns since 1970
+	Touched int64 `json:"touched,omitempty"` // of the last change of anything; where it is not known when it was made
+}
+
+func identityOf(f *inode.File) identity {
+	is := identity{ID: f.ID, Size: f.Size, Time: f.Changed}
+	if f.Born == 0 {
+		is.Touched = f.Touched
+	}
+	return is
+}
+
+// fate is what became of a file since it was read.
+type fate int
+
+const (
+	same    fate = iota
+	written      // something was written to it
+	another      // it is gone, and another file has its name
+)
+
+// fate tells what became of a file by what has its name now. A name and an inode
+// are used again, and the time of a change can be set; only when a file was made
+// cannot be. Lists of earlier versions do not have that.
+func (was identity) fate(now *inode.File) fate {
+	switch {
+	case now.Inode != was.Inode, was.Born != 0 && now.Born != 0 && now.Born != was.Born:
+		return another
+	case now.Size != was.Size, now.Changed != was.Time, was.Touched != 0 && now.Touched != was.Touched:
+		return written
+	}
+	return same
 }
 
 // openTop opens the spool's own directory. Links to it are the operator's.
@@ -44,16 +76,13 @@ func openTop(dir string) (*os.File, error) {
 // openAt opens a name in a directory without following a link or waiting for a
 // FIFO's other end.
 func openAt(dir *os.File, name string, flag int) (*os.File, error) {
-	for {
-		fd, err := unix.Openat(int(dir.Fd()), name, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: filepath.Join(dir.Name(), name), Err: err}
-		}
-		return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name)), nil
+	fd, err := again(func() (int, error) {
+		return unix.Openat(int(dir.Fd()), name, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+	})
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: filepath.Join(dir.Name(), name), Err: err}
 	}
+	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name)), nil
 }
 
 // openDir opens a directory below another.
@@ -101,28 +130,20 @@ func lookAtOpen(f *os.File) (st unix.Stat_t, err error) {
 	return st, err
 }
 
-func identityOf(st *unix.Stat_t) identity {
-	return identity{Inode: st.Ino, Size: st.Size, Time: unix.TimespecToNsec(st.Mtim)}
-}
-
-func kind(st *unix.Stat_t) uint32 { return uint32(st.Mode) & unix.S_IFMT }
-
-func isLink(st *unix.Stat_t) bool { return kind(st) == unix.S_IFLNK }
-
-// remove removes a file that is still what it was; one that is not there any
-// more is removed.
-func remove(dir *os.File, name string, was identity) (same bool, err error) {
-	st, err := lookAt(dir, name)
+// remove removes a file that is still what it was, and tells what became of it
+// else. One that is not there any more is removed.
+func remove(dir *os.File, name string, was identity) (fate, error) {
+	now, err := inode.Look(dir, name)
 	if err == nil {
-		if identityOf(&st) != was {
-			return false, nil
+		if is := was.fate(&now); is != same {
+			return is, nil
 		}
 		err = unix.Unlinkat(int(dir.Fd()), name, 0)
 	}
 	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return true, &os.PathError{Op: "remove", Path: filepath.Join(dir.Name(), name), Err: err}
+		return same, &os.PathError{Op: "remove", Path: filepath.Join(dir.Name(), name), Err: err}
 	}
-	return true, nil
+	return same, nil
 }
 
 // unsafeDir tells why a directory cannot be a part of a spool.
@@ -145,37 +166,86 @@ func unsafeDir(dir *os.File) (why string, err error) {
 
 var errChanged = errors.New("it is being written to: write it elsewhere on the volume, and rename it in when it is complete")
 
-// content reads a plain file whole, which has the size of st, into buf.
-func content(dir *os.File, name string, st *unix.Stat_t, buf []byte) (out []byte, err error) {
-	f, err := openAt(dir, name, unix.O_RDONLY)
+// content reads a file whole into buf, which fit finds fit to be read. What is
+// no plain file is not opened, since that alone does something to some. The calls
+// are made without os.File, because there are a handful for each of many files.
+func content(dir *os.File, e entry, buf []byte, fit func(f *inode.File) error) (out []byte, is inode.File, err error) {
+	if !e.regular {
+		if is, err = inode.Look(dir, e.name); err == nil {
+			err = fit(&is)
+		}
+		if err != nil || is.Link() {
+			if err == nil {
+				buf, err = target(dir, e.name, is.Size, buf)
+			}
+			return buf, is, err
+		}
+	}
+	fd, err := openFile(dir, e.name)
 	if err != nil {
-		return buf, err
+		return buf, is, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := still(f, st); err != nil {
-		return buf, err
+	defer func() { err = errors.Join(err, unix.Close(fd)) }()
+	if is, err = inode.LookAt(fd); err == nil {
+		err = fit(&is)
 	}
-	buf = slices.Grow(buf[:0], int(st.Size))[:st.Size]
-	if _, err := io.ReadFull(f, buf); err != nil {
-		return buf, err
+	if err != nil {
+		return buf, is, err
 	}
-	return buf, still(f, st)
-}
-
-// still holds that an open file is plain, and what it was.
-func still(f *os.File, st *unix.Stat_t) error {
-	now, err := lookAtOpen(f)
-	if err == nil && (kind(&now) != unix.S_IFREG || identityOf(&now) != identityOf(st)) {
+	if !is.Regular() {
+		return buf, is, errChanged
+	}
+	buf = slices.Grow(buf[:0], int(is.Size)+1)[:is.Size+1]
+	n, err := readFull(fd, buf)
+	if err != nil {
+		return buf, is, err
+	}
+	now, err := inode.LookAt(fd)
+	if err == nil && (int64(n) != is.Size || now != is) {
 		err = errChanged
 	}
-	return err
+	return buf[:n], is, err
+}
+
+// openFile opens a plain file for reading. What is something else by now is
+// neither followed nor waited for.
+func openFile(dir *os.File, name string) (fd int, err error) {
+	fd, err = again(func() (int, error) {
+		return unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	})
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
+		err = errChanged
+	}
+	return fd, err
+}
+
+// readFull reads until buf is full or the file ends. A file that is a byte shorter
+// than buf is read in one call, and its end is met in it.
+func readFull(fd int, buf []byte) (n int, err error) {
+	for n < len(buf) {
+		k, err := again(func() (int, error) { return unix.Read(fd, buf[n:]) })
+		if err != nil {
+			return n, err
+		}
+		if n += k; k == 0 || n == len(buf)-1 {
+			break
+		}
+	}
+	return n, nil
+}
+
+// again makes a call until no signal interrupts it.
+func again(call func() (int, error)) (n int, err error) {
+	for n, err = call(); errors.Is(err, unix.EINTR); n, err = call() {
+	}
+	return n, err
 }
 
 // target returns the text of a link.
-func target(dir *os.File, name string, st *unix.Stat_t, buf []byte) ([]byte, error) {
-	buf = slices.Grow(buf[:0], int(st.Size)+1)[:st.Size+1]
+func target(dir *os.File, name string, size int64, buf []byte) ([]byte, error) {
+	buf = slices.Grow(buf[:0], int(size)+1)[:size+1]
 	n, err := unix.Readlinkat(int(dir.Fd()), name, buf)
-	if err == nil && int64(n) != st.Size {
+	if err == nil && int64(n) != size {
 		err = errChanged
 	}
 	return buf[:max(n, 0)], err

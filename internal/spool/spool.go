@@ -10,8 +10,9 @@
 //
 // What lies in the directory is others' and not trusted: names are resolved one
 // by one below open directories, no link is followed, and only plain files are
-// read. One goroutine reads one spool. It holds the names of one piece of a
-// directory and one batch in memory, however many files wait.
+// read. One goroutine reads one spool, and has another store and remove what it
+// has read. They hold the names of one piece of a directory and two batches in
+// memory, however many files wait.
 package spool
 
 import (
@@ -109,7 +110,9 @@ type Spool struct {
 	settled bool   // whether that is known, and what was stored is removed
 	listed  bool   // whether the list may still name files
 	piece   int    // names that are held at once
+	most    int    // files of a batch
 	batch   *batch
+	under   *storing // the batch before it; nil: it is stored
 	root    *os.File // of the look that is under way
 	seen    Status   // of the look that is under way
 	watched []string // directories that the last look went through
@@ -153,7 +156,7 @@ func newSpool(o Options) *Spool {
 		o.Intake = func() bool { return true }
 	}
 	o.Dir = filepath.Clean(o.Dir)
-	return &Spool{o: o, piece: pieceNames, kick: make(chan struct{}, 1), listed: true, status: Status{State: Starting}}
+	return &Spool{o: o, piece: pieceNames, most: batchFiles, kick: make(chan struct{}, 1), listed: true, status: Status{State: Starting}}
 }
 
 // Wake has it look at its directory now.
@@ -261,17 +264,25 @@ func (s *Spool) round(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	s.batch = s.newBatch()
-	defer func() { s.batch.drop() }()
 	before := s.at
-	if err := s.walk(ctx, place{f: root}); err != nil {
-		return err
-	}
-	if err := s.commit(ctx); err != nil || s.at != before {
+	if err := s.takeAll(ctx); err != nil || s.at != before {
 		return err
 	}
 	_ = s.unlist() // it is tried again with the next look, and nothing rests on it
 	return nil
+}
+
+// takeAll goes through the spool, and returns when all that it took is stored.
+func (s *Spool) takeAll(ctx context.Context) (err error) {
+	s.batch = s.newBatch(s.at)
+	defer func() {
+		err = errors.Join(err, s.await())
+		s.batch.drop()
+	}()
+	if err := s.walk(ctx, place{f: s.root}); err != nil {
+		return err
+	}
+	return s.store(ctx)
 }
 
 // there holds that the directory is where a volume is mounted, if it must be.

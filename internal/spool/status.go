@@ -95,7 +95,7 @@ func (s *Spool) progress() {
 	defer s.mu.Unlock()
 	s.status.Files, s.status.Oldest = s.seen.Files, s.seen.Oldest
 	if s.batch != nil && !s.batch.oldest.IsZero() {
-		s.status.Oldest = s.batch.oldest
+		s.status.since(s.batch.oldest)
 	}
 	if s.seen.Files > 0 && s.status.State != Waiting {
 		s.status.State = Taking

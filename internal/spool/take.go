@@ -9,65 +9,50 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"holdfast/internal/inode"
 	"holdfast/row"
 )
 
 // take takes one file into the batch, or leaves it, or sets it aside; skip says
 // that its directory has to wait.
-func (s *Spool) take(ctx context.Context, p place, name string) (skip bool, err error) {
-	st, err := lookAt(p.f, name)
-	if errors.Is(err, unix.ENOENT) {
-		s.seen.Files--
-		return false, nil
-	}
-	if err != nil {
-		s.leave(p, name, &st, err.Error())
-		return false, nil
-	}
-	if why := s.unfit(name, &st); why != "" {
-		s.drop(p, name, why)
-		return false, nil
-	}
-	if st.Nlink > 1 {
-		s.leave(p, name, &st, "it has another name too (a hard link), and waits until that is gone")
-		return false, nil
-	}
+func (s *Spool) take(ctx context.Context, p place, e entry) (skip bool, err error) {
 	if err := s.room(ctx, p); err != nil {
 		return false, err
 	}
 	b := s.batch
-	if isLink(&st) {
-		b.buf, err = target(p.f, name, &st, b.buf)
-	} else {
-		b.buf, err = content(p.f, name, &st, b.buf)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
+	var is inode.File
+	b.buf, is, err = content(p.f, e, b.buf, func(f *inode.File) error { return s.fit(e.name, f) })
+	var bad unfit
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		s.seen.Files--
 		return false, nil
-	}
-	if err != nil {
-		s.leave(p, name, &st, err.Error())
+	case errors.As(err, &bad):
+		s.drop(p, e.name, string(bad))
+		return false, nil
+	case err != nil:
+		s.leave(p, e.name, &is, err.Error())
 		return false, nil
 	}
-	r := reading{s: s, tx: b.tx, table: s.table(p), name: name, file: s.path(p, name), changed: changed(&st)}
+	r := reading{s: s, tx: b.tx, table: s.table(p), name: e.name, place: p, changed: changed(&is)}
 	held, err := r.run(b.buf)
 	if err != nil {
 		return false, err
 	}
 	if held != "" {
 		s.hold("files in %q wait: %s", s.path(p, ""), held)
-		s.seen.since(changed(&st))
+		s.seen.since(changed(&is))
 		return true, nil
 	}
 	if r.rows == 0 {
-		s.drop(p, name, r.why)
+		s.drop(p, e.name, r.why)
 		return false, nil
 	}
 	b.rows, b.rejects, b.size = b.rows+r.rows, b.rejects+r.rejects, b.size+uint64(len(b.buf))
 	if cap(b.buf) > batchBytes {
 		b.buf = nil
 	}
-	return false, b.add(p, name, identityOf(&st))
+	return false, b.add(p, e.name, identityOf(&is))
 }
 
 // drop sets a file aside that was counted.
@@ -78,33 +63,55 @@ func (s *Spool) drop(p place, name, why string) {
 }
 
 // changed returns when a file was written last.
-func changed(st *unix.Stat_t) time.Time { return time.Unix(0, identityOf(st).Time) }
+func changed(f *inode.File) time.Time { return time.Unix(0, f.Changed) }
 
 // unfit tells why a file can never be taken in.
-func (s *Spool) unfit(name string, st *unix.Stat_t) string {
-	switch mode := kind(st); {
-	case mode == unix.S_IFLNK && s.o.Symlinks:
-	case mode == unix.S_IFDIR:
-		return "it became a directory"
-	case mode != unix.S_IFREG:
-		return whyNot(mode)
-	case st.Size == 0:
-		return "it is empty, as a file is that was not flushed before it was renamed"
+type unfit string
+
+func (why unfit) Error() string { return string(why) }
+
+// fit tells why a file cannot be taken in: never, or not now.
+func (s *Spool) fit(name string, f *inode.File) error {
+	switch {
+	case f.Link() && s.o.Symlinks:
+	case f.Kind == unix.S_IFDIR:
+		return unfit("it became a directory")
+	case !f.Regular():
+		return unfit(whyNot(f.Kind))
+	case f.Size == 0:
+		return unfit("it is empty, as a file is that was not flushed before it was renamed")
 	}
 	switch {
 	case !plain(name):
-		return "its name is not UTF-8, or has a control character"
-	case st.Size > s.o.MaxFile:
-		return fmt.Sprintf("it has %d bytes, and max_file is %d", st.Size, s.o.MaxFile)
+		return unfit("its name is not UTF-8, or has a control character")
+	case f.Size > s.o.MaxFile:
+		return unfit(fmt.Sprintf("it has %d bytes, and max_file is %d", f.Size, s.o.MaxFile))
+	case f.Links > 1:
+		return errLinked
 	}
-	return ""
+	return nil
+}
+
+var errLinked = errors.New("it has another name too (a hard link), and waits until that is gone")
+
+// whyNot tells what kind of file cannot be taken in.
+func whyNot(kind uint32) string {
+	switch kind {
+	case unix.S_IFIFO:
+		return "it is a FIFO"
+	case unix.S_IFSOCK:
+		return "it is a socket"
+	case unix.S_IFLNK:
+		return "it is a symbolic link, and is not followed; with symlinks: values its text is a value"
+	}
+	return "it is a device"
 }
 
 // leave leaves a file where it is, until the next look.
-func (s *Spool) leave(p place, name string, st *unix.Stat_t, why string) {
+func (s *Spool) leave(p place, name string, f *inode.File, why string) {
 	s.hold("file %q is left there: %s", s.path(p, name), why)
-	if st.Ino != 0 {
-		s.seen.since(changed(st))
+	if f.Inode != 0 {
+		s.seen.since(changed(f))
 	}
 }
 
@@ -124,7 +131,7 @@ type reading struct {
 	tx      Tx
 	table   string
 	name    string
-	file    string
+	place   place
 	changed time.Time
 
 	columns       []row.Column // of CSV and flat
@@ -198,7 +205,7 @@ func (r *reading) one(line []byte, at int64, parse func([]byte) ([]row.Column, [
 			return "", bad
 		}
 	}
-	l := Line{Table: r.table, Raw: line, Why: reason(bad), File: r.file, At: at}
+	l := Line{Table: r.table, Raw: line, Why: reason(bad), File: r.s.path(r.place, r.name), At: at}
 	if r.rows > 0 {
 		return "", r.malformed(l)
 	}

@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/internal/inode"
 )
 
 const (
@@ -37,25 +39,32 @@ const (
 	badDir = "bad"
 )
 
+// entry is a name in a directory.
+type entry struct {
+	name    string
+	regular bool // whether it was one of a plain file
+}
+
 // smallest keeps the first names, in their order, of many behind one.
 type smallest struct {
 	after string
 	most  int
-	names []string
+	names []entry
 	bytes int
 	bound string // where more is set, names behind it are left out
 	more  bool
 	count int // of all
 }
 
-func (k *smallest) add(name string) {
+func (k *smallest) add(e os.DirEntry) {
+	name := e.Name()
 	if k.after != "" && name <= k.after {
 		return
 	}
 	if k.count++; k.more && name > k.bound {
 		return
 	}
-	k.names = append(k.names, name)
+	k.names = append(k.names, entry{name, e.Type().IsRegular()})
 	if k.bytes += len(name); len(k.names) >= 2*k.most || k.bytes > pieceBytes && len(k.names) > 1 {
 		k.cut(min(k.most, (len(k.names)+1)/2))
 	}
@@ -63,20 +72,24 @@ func (k *smallest) add(name string) {
 
 // cut keeps the first n.
 func (k *smallest) cut(n int) {
-	slices.Sort(k.names)
+	k.sort()
 	clear(k.names[n:])
 	k.names = k.names[:n]
-	k.bound, k.more, k.bytes = k.names[n-1], true, 0
-	for _, name := range k.names {
-		k.bytes += len(name)
+	k.bound, k.more, k.bytes = k.names[n-1].name, true, 0
+	for _, e := range k.names {
+		k.bytes += len(e.name)
 	}
 }
 
-func (k *smallest) sorted() []string {
+func (k *smallest) sort() {
+	slices.SortFunc(k.names, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+}
+
+func (k *smallest) sorted() []entry {
 	if len(k.names) > k.most {
 		k.cut(k.most)
 	}
-	slices.Sort(k.names)
+	k.sort()
 	return k.names
 }
 
@@ -95,12 +108,12 @@ func (s *Spool) list(p place, after string) (files, dirs *smallest, err error) {
 			case strings.HasPrefix(name, "."):
 			case !e.IsDir():
 				if !strings.HasSuffix(name, ".tmp") && (!s.o.Maildir || path.Base(p.path) == "new") {
-					files.add(name)
+					files.add(e)
 				}
 			case p.depth == 0 && (name == badDir || name == lostDir):
 			case s.o.Maildir && (name == "tmp" || name == "cur"):
 			default:
-				dirs.add(name)
+				dirs.add(e)
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -145,16 +158,16 @@ func (s *Spool) walk(ctx context.Context, p place) error {
 }
 
 // files takes files in; skip says that no more of this directory can be.
-func (s *Spool) files(ctx context.Context, p place, names []string) (skip bool, err error) {
+func (s *Spool) files(ctx context.Context, p place, names []entry) (skip bool, err error) {
 	if len(names) > 0 && s.table(p) == "" {
 		s.hold("files in %q are of no table: put them in a sub-directory that has the table's name, or name it under table", s.path(p, ""))
 		return true, nil
 	}
-	for _, name := range names {
+	for _, e := range names {
 		if err := ctx.Err(); err != nil {
 			return true, err
 		}
-		if skip, err := s.take(ctx, p, name); skip || err != nil {
+		if skip, err := s.take(ctx, p, e); skip || err != nil {
 			return skip, err
 		}
 	}
@@ -175,7 +188,8 @@ func (s *Spool) below(ctx context.Context, p place, dirs *smallest) error {
 	if dirs.more {
 		s.tell("%q has more than %d sub-directories: the first ones are read until they are gone", s.path(p, ""), maxDirs)
 	}
-	for i, name := range names {
+	for i, e := range names {
+		name := e.name
 		if !plain(name) || p.depth+1 > maxDepth {
 			s.hold("directory %q is not read: its name is no text, or it lies more than %d deep", s.path(p, name), maxDepth)
 			continue
@@ -205,7 +219,7 @@ func (s *Spool) below(ctx context.Context, p place, dirs *smallest) error {
 // prune removes a sub-directory that is empty and that nobody has touched for
 // a while. The last one by name stays, since it may be today's.
 func (s *Spool) prune(p place, name string) {
-	if st, err := lookAt(p.f, name); err == nil && time.Since(time.Unix(0, identityOf(&st).Time)) > emptyFor {
+	if f, err := inode.Look(p.f, name); err == nil && time.Since(changed(&f)) > emptyFor {
 		_ = unix.Unlinkat(int(p.f.Fd()), name, unix.AT_REMOVEDIR) // it fails where the directory is not empty
 	}
 }

@@ -64,6 +64,21 @@ func ids(t *testing.T, data string) map[string]int {
 	return seen
 }
 
+// once holds that each row is there once, and no other.
+func once(t *testing.T, data string, want map[string]bool) {
+	t.Helper()
+	seen := ids(t, data)
+	for id := range want {
+		if seen[id] != 1 {
+			t.Fatalf("row %q is there %d times", id, seen[id])
+		}
+	}
+	if len(seen) != len(want) {
+		t.Errorf("%d rows are there, %d were written", len(seen), len(want))
+	}
+	t.Logf("%d rows, each once", len(seen))
+}
+
 // leftIn returns the files that are left in a spool.
 func leftIn(t *testing.T, dir string) (all []string) {
 	t.Helper()

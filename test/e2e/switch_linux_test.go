@@ -304,18 +304,3 @@ func (w *writing) stop() map[string]bool {
 	}
 	return want
 }
-
-// once holds that each row is there once, and no other.
-func once(t *testing.T, data string, want map[string]bool) {
-	t.Helper()
-	seen := ids(t, data)
-	for id := range want {
-		if seen[id] != 1 {
-			t.Fatalf("row %q is there %d times", id, seen[id])
-		}
-	}
-	if len(seen) != len(want) {
-		t.Errorf("%d rows are there, %d were written", len(seen), len(want))
-	}
-	t.Logf("%d rows, each once", len(seen))
-}
