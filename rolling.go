@@ -18,6 +18,9 @@ type Rolling struct {
 	Cold      *ColdTier // nil: there is none
 	Trash     int64     // bytes of the hot tier that wait in the trash
 
+	Stuck      string    // why nothing can be moved out of the hot tier; "": it can, or need not
+	StuckSince time.Time // since when
+
 	At       time.Time // when something went last; zero: not known
 	Rule     string    // by which rule
 	By       string
@@ -83,6 +86,8 @@ func (db *DB) rolling(s *stream, pin roll.Pin) *Rolling {
 		}
 		r.Tiers = append(r.Tiers, warm)
 	}
+	stuck := db.roller.Stuck(s.Name)
+	r.Stuck, r.StuckSince = stuck.Why, stuck.Since
 	if s.cold != nil {
 		r.Cold = db.coldTier(s)
 		r.Tiers = append(r.Tiers, TierRoom{Tier: string(roll.Cold), Bytes: r.Cold.Waiting, Limit: s.Cold.Size})

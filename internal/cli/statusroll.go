@@ -50,6 +50,9 @@ func printRolling(w io.Writer, all []httpapi.StreamStatus, now time.Time) error 
 		if r == nil {
 			continue
 		}
+		if r.Stuck != "" {
+			fmt.Fprintf(w, "ALARM: segments of %s cannot be moved to the warm tier since %s: %s\n", s.Name, ago(now.Sub(r.StuckSince)), oneLine(r.Stuck))
+		}
 		printCold(w, &s, now)
 		if l := r.LastRoll; l != nil {
 			fmt.Fprintf(w, "last roll of %s: %s ago by %s (%s)\n", s.Name, ago(now.Sub(l.At)), oneLine(l.Rule), oneLine(l.By))

@@ -6,6 +6,7 @@ import (
 
 	"holdfast"
 	"holdfast/internal/httpapi"
+	"holdfast/internal/roll"
 )
 
 // rolling tells how a stream rolls; nil where it does not.
@@ -15,6 +16,7 @@ func rolling(r *holdfast.Rolling) *httpapi.Rolling {
 	}
 	one := &httpapi.Rolling{
 		PinnedBy: r.PinnedBy, Pinned: r.Pinned, Who: r.Who, Watermark: r.Watermark, Link: r.Link, Tiers: []httpapi.TierRoom{}, TrashBytes: r.Trash,
+		Stuck: r.Stuck, StuckSince: r.StuckSince.UTC(),
 		RemovedSegments: r.Removed, RemovedBytes: r.RemovedBytes,
 	}
 	if r.Watermark != nil && r.Link == "time" {
@@ -37,7 +39,19 @@ func rolling(r *holdfast.Rolling) *httpapi.Rolling {
 
 // rollColumns are those of SHOW ROLLS.
 const rollColumns = "stream text, tier text, bytes int8, limit_bytes int8, pinned_by text, link text, watermark int8, oldest timestamptz, " +
-	"last_roll timestamptz, rule text, by text, roll int8, segments int8, in_the_way text, trash_bytes int8"
+	"last_roll timestamptz, rule text, by text, roll int8, segments int8, in_the_way text, trash_bytes int8, failing text, failing_since timestamptz"
+
+// failing returns why nothing gets out of a tier, or into the cold one, and since
+// when.
+func failing(r *httpapi.Rolling, tier string) (why string, since time.Time) {
+	switch {
+	case tier == string(roll.Hot):
+		return r.Stuck, r.StuckSince
+	case tier == string(roll.Cold) && r.Cold != nil:
+		return r.Cold.Failing, r.Cold.Since
+	}
+	return "", time.Time{}
+}
 
 // rollRows has one row for each tier of each stream that rolls.
 func rollRows(st httpapi.Status) (rows [][]any) {
@@ -58,8 +72,9 @@ func rollRows(st httpapi.Status) (rows [][]any) {
 			ways = strings.Join(r.LastTry.InTheWay, "; ")
 		}
 		for _, t := range r.Tiers {
+			why, since := failing(r, t.Tier)
 			rows = append(rows, []any{s.Name, t.Tier, t.Bytes, t.LimitBytes, text(r.PinnedBy), text(r.Link), mark, s.ReplaySince,
-				last.At, text(last.Rule), text(last.By), int64(last.Serial), int64(last.Segments), text(ways), r.TrashBytes})
+				last.At, text(last.Rule), text(last.By), int64(last.Serial), int64(last.Segments), text(ways), r.TrashBytes, text(why), since})
 		}
 	}
 	return rows

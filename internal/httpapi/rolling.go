@@ -16,8 +16,10 @@ type Rolling struct {
 	WatermarkTime time.Time  `json:"watermark_time,omitzero"` // the same where the link is the time of receipt
 	Link          string     `json:"link,omitempty"`          // the column that it is of, or "time"
 	Tiers         []TierRoom `json:"tiers"`
-	Cold          *ColdTier  `json:"cold,omitempty"` // missing: there is none
-	TrashBytes    int64      `json:"trash_bytes"`    // of the hot tier, until their roll can no longer be undone
+	Cold          *ColdTier  `json:"cold,omitempty"`  // missing: there is none
+	TrashBytes    int64      `json:"trash_bytes"`     // of the hot tier, until their roll can no longer be undone
+	Stuck         string     `json:"stuck,omitempty"` // why segments cannot be moved out of the hot tier
+	StuckSince    time.Time  `json:"stuck_since,omitzero"`
 
 	LastRoll *LastRoll `json:"last_roll,omitempty"` // missing: nothing went, as far as is known
 	LastTry  *LastTry  `json:"last_try,omitempty"`  // missing: nothing was to go since the start
@@ -75,6 +77,7 @@ var (
 	descColdDrop = desc("stream_cold_dropped_segments_total", "Segments that left without a copy in the cold tier since the start, as on_cold_full: drop asks.", perStream)
 	descColdHeld = desc("stream_cold_held_segments", "Segments that stay because they cannot be copied to the cold tier, as on_cold_full: hold asks.", perStream)
 	descColdFail = desc("stream_cold_failing", "1 while the cold tier does not take what is to leave.", perStream)
+	descStuck    = desc("stream_move_failing", "1 while segments that should move to the warm tier cannot.", perStream)
 	descTrash    = desc("stream_trash_bytes", "Bytes of the hot tier that wait until their roll can no longer be undone.", perStream)
 	descLastRoll = desc("stream_last_roll_time_seconds", "When something of the stream was rolled or removed last, Unix time; 0 where that is not known.", perStream)
 	descInTheWay = desc("stream_roll_in_the_way", "How many obstacles stood in the way when something was to go last; 0: none.", perStream)
@@ -110,6 +113,7 @@ func collectRolling(st *StreamStatus, out chan<- prometheus.Metric) {
 		gauge(descColdHeld, float64(c.Held))
 		gauge(descColdFail, yes(c.Failing != ""))
 	}
+	gauge(descStuck, yes(r.Stuck != ""))
 	gauge(descTrash, float64(r.TrashBytes))
 	at, ways := time.Time{}, 0
 	if r.LastRoll != nil {

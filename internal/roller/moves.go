@@ -107,7 +107,7 @@ func (r *Roller) relieve(m *mover) error {
 		if err == nil && lack > 0 {
 			err = r.relieveOne(m, i, lack)
 		}
-		errs = append(errs, err)
+		errs = append(errs, r.moved(s.Name, err))
 	}
 	return errors.Join(errs...)
 }

@@ -69,6 +69,7 @@ type Roller struct {
 	accounts accountsOf[Account]
 
 	coldAccounts accountsOf[ColdAccount]
+	movers       accountsOf[Stuck]
 	pinned       pinned
 }
 
