@@ -25,15 +25,16 @@ type Directory struct {
 type directory struct {
 	Directory
 	bytes int64 // of the files there, those about to be made included
+	aside int64 // of these, in the quarantine there; -1: there is none
 }
 
 // setDirectories takes over where segments are. The first place is that of the
 // MANIFEST.
 func (j *Journal) setDirectories() {
-	j.home = &directory{Directory: Directory{FS: j.d, Size: j.o.Home}}
+	j.home = &directory{Directory: Directory{FS: j.d, Size: j.o.Home}, aside: -1}
 	j.dirs = []*directory{j.home}
 	for _, d := range j.o.More {
-		j.dirs = append(j.dirs, &directory{Directory: d})
+		j.dirs = append(j.dirs, &directory{Directory: d, aside: -1})
 	}
 }
 

@@ -163,3 +163,50 @@ func TestDirectoryLeftOut(t *testing.T) {
 		t.Errorf("%d rows of %d are read", got, len(rows))
 	}
 }
+
+// TestSetAsideInItsDirectory holds that a file that is no segment of the stream
+// is set aside where it lies, in any of the stream's directories, and counts
+// there.
+func TestSetAsideInItsDirectory(t *testing.T) {
+	foreign := disk.NewMem()
+	j := open(t, foreign, Options{SegmentSize: 48 << 10})
+	mustAppend(t, j, "of another stream")
+	closeJournal(t, j)
+	bytes := must(disk.ReadFile(foreign, segmentName(1), 1<<20))
+	for _, in := range []int{-1, 0, 1} {
+		mem := disk.NewMem()
+		o, _ := spread(t, mem)
+		j := open(t, mem, o)
+		for i := 0; j.Oldest().Seq < 10; i++ { // the first segments leave their numbers free
+			mustAppend(t, j, fmt.Sprint("more ", i, strings.Repeat("y", 9000)))
+		}
+		closeJournal(t, j)
+		at := disk.FS(mem)
+		if in >= 0 {
+			at = o.More[in].FS
+		}
+		must(0, disk.Replace(at, "", segmentName(1), bytes))
+		j = open(t, mem, o)
+		todo := repairs(t, j, true)
+		if len(todo) != 1 || todo[0].Do != SetAside || !todo[0].Done || todo[0].Length != int64(len(bytes)) {
+			t.Fatalf("in directory %d: repair did %+v", in, todo)
+		}
+		if got := must(disk.ReadFile(at, todo[0].Quarantine, 1<<20)); string(got) != string(bytes) {
+			t.Errorf("in directory %d: the quarantine has %d other bytes", in, len(got))
+		}
+		await(t, func() bool {
+			j.chore()
+			total := int64(0)
+			for _, e := range must(at.List("")) {
+				if !e.Dir {
+					total += e.Size
+				}
+			}
+			for _, e := range must(at.List(quarantineDir)) {
+				total += e.Size
+			}
+			return j.Directories()[in+1].Bytes == total
+		})
+		closeJournal(t, j)
+	}
+}

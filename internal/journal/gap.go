@@ -38,8 +38,6 @@ const gapsVersion = 1
 type gaps struct {
 	list []gap // never changed in place, so that it can be read without the lock
 	size int64 // of the file
-	// aside is how much the quarantine takes, -1 where there is none.
-	aside int64
 }
 
 // within returns those that hold a row from first to last.
@@ -134,10 +132,9 @@ func (j *Journal) floorLocked() uint64 {
 
 // loadGaps reads GAPS, and takes what it holds out of the damage found.
 func (j *Journal) loadGaps(entries []entry) error {
-	j.gaps.aside = -1
 	for _, e := range entries {
-		if e.at == j.home && e.Name == quarantineDir && e.Dir {
-			j.gaps.aside = 0
+		if e.Name == quarantineDir && e.Dir {
+			e.at.aside = 0
 		}
 	}
 	if err := j.recount(); err != nil {
@@ -243,15 +240,23 @@ func (j *Journal) trimGaps() error {
 	return j.saveGaps(slices.Clone(list[n:]))
 }
 
-// recount counts the quarantine, which operators empty by hand.
+// recount counts the quarantine of each place, which operators empty by hand.
 func (j *Journal) recount() error {
+	var errs []error
+	for _, at := range j.dirs {
+		errs = append(errs, j.recountAt(at))
+	}
+	return errors.Join(errs...)
+}
+
+func (j *Journal) recountAt(at *directory) error {
 	j.mu.Lock()
-	was := j.gaps.aside
+	was := at.aside
 	j.mu.Unlock()
 	if was < 0 {
 		return nil
 	}
-	entries, err := j.d.List(quarantineDir)
+	entries, err := at.FS.List(quarantineDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		entries, err = nil, nil
 	}
@@ -264,8 +269,8 @@ func (j *Journal) recount() error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.accountLocked(j.home, now-j.gaps.aside)
-	j.gaps.aside = now
+	j.accountLocked(at, now-at.aside)
+	at.aside = now
 	return nil
 }
 

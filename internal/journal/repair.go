@@ -178,7 +178,7 @@ func (j *Journal) quarantine(s *seg, r *Repair) error {
 		return nil
 	}
 	defer j.leaveSeg(s)
-	if err := j.makeQuarantine(); err != nil {
+	if err := j.makeQuarantine(j.home); err != nil {
 		return err
 	}
 	from, err := j.openSeg(s)
@@ -205,17 +205,17 @@ func (j *Journal) quarantine(s *seg, r *Repair) error {
 	if err != nil {
 		return fmt.Errorf("copy %d bytes at offset %d of segment %d aside: %w", n, r.Offset, s.number, err)
 	}
-	return j.describeAside(r, sum, from.Bad())
+	return j.describeAside(j.home, r, sum, from.Bad())
 }
 
-// makeQuarantine makes the directory.
-func (j *Journal) makeQuarantine() error {
-	if err := j.d.Mkdir(quarantineDir); err != nil {
+// makeQuarantine makes the directory in one of the stream's places.
+func (j *Journal) makeQuarantine(at *directory) error {
+	if err := at.FS.Mkdir(quarantineDir); err != nil {
 		return err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.gaps.aside = max(j.gaps.aside, 0) // the keeper counts it from now on
+	at.aside = max(at.aside, 0) // the keeper counts it from now on
 	return nil
 }
 
@@ -262,13 +262,18 @@ func (j *Journal) copyAside(from disk.File, off, n int64, name string) (string, 
 	return hex.EncodeToString(sum.Sum(nil)), j.d.SyncDir(quarantineDir)
 }
 
-// setAside moves the file of a segment that is not listed.
+// setAside moves the file of a segment that is not listed, on the volume that it
+// is on: another one may have no room for it.
 func (j *Journal) setAside(r *Repair) error {
-	if err := j.makeQuarantine(); err != nil {
-		return err
-	}
 	name := segmentName(r.Segment)
-	f, err := j.d.Open(name, false)
+	var at *directory
+	var f disk.File
+	err := error(fs.ErrNotExist)
+	for _, at = range j.dirs {
+		if f, err = at.FS.Open(name, false); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -277,19 +282,22 @@ func (j *Journal) setAside(r *Repair) error {
 		return err
 	}
 	r.Length = size
-	if err := j.describeAside(r, "", 0); err != nil {
+	if err := j.makeQuarantine(at); err != nil {
 		return err
 	}
-	if err := j.d.Rename(name, r.Quarantine); err != nil {
+	if err := j.describeAside(at, r, "", 0); err != nil {
 		return err
 	}
-	j.account(j.home, -size)
-	return errors.Join(j.d.SyncDir(quarantineDir), j.d.SyncDir(""))
+	if err := at.FS.Rename(name, r.Quarantine); err != nil {
+		return err
+	}
+	j.account(at, -size)
+	return errors.Join(at.FS.SyncDir(quarantineDir), at.FS.SyncDir(""))
 }
 
 // describeAside writes beside a quarantined file what it is, and how much of it
 // is zeros because the disk could not give the bytes.
-func (j *Journal) describeAside(r *Repair, sum string, bad int64) error {
+func (j *Journal) describeAside(at *directory, r *Repair, sum string, bad int64) error {
 	text, err := json.Marshal(struct {
 		row.Damage
 		StreamID   string `json:"stream_id"`
@@ -301,5 +309,5 @@ func (j *Journal) describeAside(r *Repair, sum string, bad int64) error {
 		return err
 	}
 	name := r.Quarantine[:len(r.Quarantine)-len(".bin")] + ".json"
-	return disk.Replace(j.d, quarantineDir, name, append(text, '\n'))
+	return disk.Replace(at.FS, quarantineDir, name, append(text, '\n'))
 }
