@@ -35,38 +35,110 @@ func (f *family) here(t *testing.T, first, last int64) bool {
 	return true
 }
 
+// path is a way in which rows leave linked streams.
+type path struct {
+	name   string
+	setup  setup
+	remove func(t *testing.T, f *family, c *clock)
+	cooled bool // what is held lies in the warm tier by then
+}
+
+// byMessage is one that a message takes.
+func byMessage(name, params string, ahead time.Duration) path {
+	return path{name: name, remove: func(t *testing.T, f *family, c *clock) {
+		c.pass(ahead)
+		must(f.r.Roll(message(t, params), "test", true))
+	}}
+}
+
+// paths are all of them.
+func paths() []path {
+	const all = "type=session,meta,packet "
+	packet := func(l journal.Limits) map[string]journal.Limits { return map[string]journal.Limits{"packet": l} }
+	fill := func(t *testing.T, f *family, _ *clock) { f.mustFill(t, 41, 120) }
+	tight := journal.Limits{Budget: 1600 << 10, Wait: 10 * time.Second}
+	drop := tight
+	drop.DropOldest = true
+	warm := func(params string) func(*testing.T, *family, *clock) {
+		return func(t *testing.T, f *family, _ *clock) {
+			must(f.r.Roll(message(t, all+"maxSize=0.2MB"), "test", true)) // it moves
+			must(f.r.Roll(message(t, all+params), "test", true))
+		}
+	}
+	aged := func(t *testing.T, f *family, c *clock) {
+		must(f.r.Roll(message(t, all+"maxSize=0.2MB"), "test", true))
+		c.pass(48 * time.Hour)
+		must(f.r.Roll(message(t, all+"minutes=60"), "test", true))
+	}
+	more := func(t *testing.T, f *family, _ *clock) { f.mustFill(t, 41, 200) }
+	const leave = "maxSize=0.2MB maxSizeWarm=0.01MB"
+	return []path{
+		byMessage("size by message", all+"maxSize=0.2MB", 0),
+		byMessage("size of one stream", "type=packet maxSize=0.1MB", 0),
+		byMessage("share of the volumes", all+"maxPercent=0.0000001", 0),
+		byMessage("free space", all+"minFree=1000TB", 0),
+		byMessage("age by message", all+"minutes=60", 48*time.Hour),
+		byMessage("age of one stream, as max_age asks", "type=packet minutes=60", 48*time.Hour),
+		byMessage("age by row", all+"minutes=60 by=row", 48*time.Hour),
+		{name: "before a date", remove: func(_ *testing.T, f *family, _ *clock) {
+			must(f.r.Roll(roll.Message{Node: roll.Database, Time: &roll.TimeRoll{Date: time.Now().Add(time.Hour)}}, "test", true))
+		}},
+		{name: "message, time to undo it over", setup: setup{roller: Options{Undo: time.Minute}}, remove: func(t *testing.T, f *family, c *clock) {
+			must(f.r.Roll(message(t, all+"maxSize=0.2MB"), "test", true))
+			c.pass(time.Hour)
+			f.mustFill(t, 41, 60)
+		}},
+		{name: "message, undone and sent again", setup: setup{roller: Options{Undo: time.Hour}}, remove: func(t *testing.T, f *family, _ *clock) {
+			must(f.r.Roll(message(t, all+"maxSize=0.2MB"), "test", true))
+			must(f.r.Undo(0, "test"))
+			must(f.r.Roll(message(t, all+"maxSize=0.2MB"), "test", true))
+		}},
+		{name: "budget", setup: setup{limits: packet(tight)}, remove: fill},
+		{name: "drop_oldest", setup: setup{limits: packet(drop)}, remove: func(t *testing.T, f *family, c *clock) {
+			must(f.stream("packet").Register("dead"))
+			fill(t, f, c)
+		}},
+		{name: "budgets of all", setup: setup{limits: budgets(1200 << 10)}, remove: fill},
+		{name: "moved to the warm tier around it", setup: setup{warm: 100 << 20}, remove: warm(leave)},
+		{name: "out of the warm tier by message", setup: setup{warm: 100 << 20}, remove: warm(leave), cooled: true},
+		{name: "out of both tiers by age", setup: setup{warm: 100 << 20}, remove: aged, cooled: true},
+		{name: "out of a full warm tier", setup: setup{warm: 600 << 10, limits: budgets(1200 << 10)}, remove: more, cooled: true},
+		{name: "to the cold tier by message", setup: setup{cold: 1 << 40}, remove: byMessage("", all+"maxSize=0.2MB", 0).remove},
+		{name: "to the cold tier by age", setup: setup{cold: 1 << 40}, remove: aged},
+		{name: "to the cold tier by budget", setup: setup{cold: 1 << 40, limits: budgets(1200 << 10)}, remove: fill},
+		{name: "from the warm tier to the cold one", setup: setup{cold: 1 << 40, warm: 100 << 20}, remove: warm(leave), cooled: true},
+		{name: "a cold tier that is full, on_cold_full: drop", setup: setup{cold: 20 << 10, onCold: ColdDrop, limits: budgets(1200 << 10)}, remove: fill},
+		{name: "repair", remove: func(t *testing.T, f *family, _ *clock) {
+			must(f.r.Roll(message(t, all+"maxSize=0.2MB"), "test", true))
+			for _, s := range f.streams {
+				must(s.Journal.Repair(t.Context(), true, func(journal.Repair) error { return nil }))
+			}
+		}},
+		{name: "history", remove: func(t *testing.T, f *family, _ *clock) {
+			for _, s := range f.streams {
+				s.Journal.SetLimits(journal.Limits{History: 1})
+			}
+			must(f.r.Roll(message(t, all+"maxSize=0.2MB"), "test", true))
+		}},
+	}
+}
+
 // TestHeldOnEveryLinkedPath holds that what is held stays, in every linked
 // stream, whatever lets rows go, and goes once the hold is lifted.
 func TestHeldOnEveryLinkedPath(t *testing.T) {
-	budget := map[string]journal.Limits{"packet": {Budget: 1600 << 10, Wait: 10 * time.Second}}
-	drop := map[string]journal.Limits{"packet": {Budget: 1600 << 10, Wait: 10 * time.Second, DropOldest: true}}
-	for _, p := range []struct {
-		name   string
-		limits map[string]journal.Limits
-		remove func(t *testing.T, f *family, c *clock)
-	}{
-		{"size by message", nil, func(t *testing.T, f *family, _ *clock) {
-			must(f.r.Roll(message(t, "type=session,meta,packet maxSize=0.2MB"), "test", true))
-		}},
-		{"age by message", nil, func(t *testing.T, f *family, c *clock) {
-			c.pass(48 * time.Hour)
-			must(f.r.Roll(message(t, "type=session,meta,packet minutes=60"), "test", true))
-		}},
-		{"age by row", nil, func(t *testing.T, f *family, c *clock) {
-			c.pass(48 * time.Hour)
-			must(f.r.Roll(message(t, "type=session,meta,packet minutes=60 by=row"), "test", true))
-		}},
-		{"budget", budget, func(t *testing.T, f *family, _ *clock) { f.mustFill(t, 41, 120) }},
-		{"drop_oldest", drop, func(t *testing.T, f *family, _ *clock) {
-			must(f.stream("packet").Register("dead"))
-			f.mustFill(t, 41, 120)
-		}},
-	} {
+	for _, p := range paths() {
 		t.Run(p.name, func(t *testing.T) {
 			c := new(clock)
-			s := setup{limits: p.limits, now: c.now}
+			s := p.setup
+			s.now = c.now
 			f := opened(t, disk.NewMem(), s)
 			f.mustFill(t, 1, 20)
+			if p.cooled {
+				must(f.r.Roll(message(t, "type=session,meta,packet maxSize=0.2MB"), "test", true))
+				if !slices.ContainsFunc(f.stream("packet").Files(), func(one journal.File) bool { return one.Warm && one.Link.First <= 7 && one.Link.Last >= 7 }) {
+					t.Fatal("what is to be held has not moved")
+				}
+			}
 			if err := f.r.AddHold(journal.Hold{Name: "case", Links: &journal.Ends{First: 7, Last: 8}}); err != nil {
 				t.Fatal(err)
 			}
@@ -75,15 +147,18 @@ func TestHeldOnEveryLinkedPath(t *testing.T) {
 			if !f.here(t, 7, 8) {
 				t.Fatal("held segments are gone")
 			}
-			if slices.ContainsFunc(f.stream("packet").Files(), func(one journal.File) bool { return one.Link.First == 15 }) {
-				t.Fatal("nothing was removed")
-			}
+			eventually(t, func() string {
+				if slices.ContainsFunc(f.stream("packet").Files(), func(one journal.File) bool { return one.Link.First == 15 }) {
+					return "nothing was removed"
+				}
+				return ""
+			})
 			for range 2 { // a start forgets no hold, and removes nothing that is held
 				if err := f.close(); err != nil {
 					t.Fatal(err)
 				}
 				f = opened(t, f.d, s)
-				must(f.r.Roll(message(t, "type=session,meta,packet maxSize=0.1MB"), "test", true))
+				f.letGo(t, s)
 				if !f.here(t, 7, 8) {
 					t.Fatal("after a start held segments are gone")
 				}
@@ -91,12 +166,22 @@ func TestHeldOnEveryLinkedPath(t *testing.T) {
 			if err := f.r.RemoveHold("case"); err != nil {
 				t.Fatal(err)
 			}
-			must(f.r.Roll(message(t, "type=session,meta,packet maxSize=0.1MB"), "test", true))
+			f.letGo(t, s)
 			if slices.ContainsFunc(f.stream("packet").Files(), func(one journal.File) bool { return one.Link.First <= 8 }) {
 				t.Error("what was held stays when the hold is lifted")
 			}
 		})
 	}
+}
+
+// letGo rolls all that may go, out of every tier.
+func (f *family) letGo(t *testing.T, s setup) {
+	t.Helper()
+	params := "type=session,meta,packet maxSize=0.1MB"
+	if s.warm > 0 {
+		params += " maxSizeWarm=1B"
+	}
+	must(f.r.Roll(message(t, params), "test", true))
 }
 
 // TestHeldInTheTrash holds that a hold keeps what waits in the trash, too: from

@@ -112,13 +112,13 @@ func (s *server) post(n int) (int, string) {
 // verb runs a verb, and wants its exit code.
 func verb(t *testing.T, code int, stdin string, bin string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // 400 MB may have to be read
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, _ := cmd.CombinedOutput()
 	if got := cmd.ProcessState.ExitCode(); got != code {
-		t.Fatalf("holdfast %q: exit code %d, want %d\n%s", args, got, code, out)
+		t.Fatalf("holdfast %q: exit code %d, want %d\n%.4000s", args, got, code, out)
 	}
 	return string(out)
 }
