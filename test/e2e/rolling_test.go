@@ -75,31 +75,14 @@ func TestRollStatus(t *testing.T) {
 		out := holdfast(t, 0, "status", "--config", config).stdout
 		return strings.Contains(out, "hold case-7") && strings.Contains(out, "in the way of a roll of packet") && strings.Contains(out, "last roll of packet"), out
 	})
-	a, err := http.Get(s.url("/metrics"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Body.Close()
-	metrics, err := io.ReadAll(a.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	metrics := s.metrics()
 	for _, want := range []string{
 		`holdfast_stream_pinned{reason="held",stream="packet",who="case-7"} 1`, `holdfast_stream_watermark{link="session_id",stream="packet"} `,
 		`holdfast_stream_tier_limit_bytes{stream="packet",tier="hot"} 3.3554432e+07`, `holdfast_stream_oldest_row_time_seconds{stream="packet"} 1.`,
 		`holdfast_stream_last_roll_time_seconds{stream="packet"} 1.`, `holdfast_stream_roll_in_the_way{stream="packet"} `,
 	} {
-		if !strings.Contains(string(metrics), want) {
+		if !strings.Contains(metrics, want) {
 			t.Errorf("/metrics lacks %s", want)
-		}
-	}
-	told, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range regexp.MustCompile(`\bholdfast_stream_[a-z_]+`).FindAllString(string(told), -1) {
-		if !strings.Contains(string(metrics), name+"{") {
-			t.Errorf("docs/operations.md names %s, which is not there", name)
 		}
 	}
 	s.stop()
@@ -108,4 +91,31 @@ func TestRollStatus(t *testing.T) {
 		t.Errorf("after a restart: %+v", r)
 	}
 	s.stop()
+	s = start(t, data, options{config: configure(t, data, strings.Replace(rollingStreams, "hot: \"DATA/packet=32 MB\"", "hot: \"DATA/packet=32 MB\", cold: \"DATA/cold=1 GB\"", 1))})
+	told, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics = s.metrics()
+	for _, name := range regexp.MustCompile(`\bholdfast_stream_[a-z_]+`).FindAllString(string(told), -1) {
+		if !strings.Contains(metrics, name+"{") {
+			t.Errorf("docs/operations.md names %s, which is not there", name)
+		}
+	}
+	s.stop()
+}
+
+// metrics returns what /metrics says.
+func (s *server) metrics() string {
+	s.t.Helper()
+	a, err := http.Get(s.url("/metrics"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer a.Body.Close()
+	text, err := io.ReadAll(a.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
 }
