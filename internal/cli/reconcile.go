@@ -23,6 +23,8 @@ import (
 type reconciler struct {
 	settings
 	stream, sink, temp string
+	ledger             string
+	renew              bool
 	from               uint64
 	most               int
 	json               bool
@@ -31,14 +33,16 @@ type reconciler struct {
 func newReconcile(env *Env) *cobra.Command {
 	var r reconciler
 	cmd := &cobra.Command{
-		Use:   "reconcile [--config FILE | --data DIR] [--stream S] [--sink K] [--from SEQ] [--limit N] [--temp DIR] [--json]",
+		Use:   "reconcile [--config FILE | --data DIR] [--stream S] [--sink K] [--from SEQ] [--limit N] [--ledger FILE [--renew]] [--temp DIR] [--json]",
 		Short: "hold what a sink has against the rows that were acked",
 		Long: `reconcile compares the rows of a stream, as far back as they are stored, with the
 tables of a sink (postgres, mysql, sqlite), their archives included, and with the
 rejects, up to the row that the sink had last. Rows that are missing, doubled or
 changed are named by their seq, one line each; the exit code is then 3. It changes
 nothing, works beside a running server, and keeps 48 bytes per row in temporary
-files.`,
+files. With --ledger it writes number and digest of each table's rows to a file
+where nothing is different; the next time, rows that the stream does not store any
+more are held against that.`,
 		Example: "  holdfast reconcile --config /etc/holdfast.yaml --sink billing\n  holdfast reconcile --data /var/lib/holdfast --json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -59,6 +63,8 @@ files.`,
 	f.Uint64Var(&r.from, "from", 0, "begin at this `seq`; the oldest that is stored, if not given")
 	f.IntVar(&r.most, "limit", 1000, "tell at most `N` differences")
 	f.StringVar(&r.temp, "temp", "", "`directory` for temporary files; the system's, if not given")
+	f.StringVar(&r.ledger, "ledger", "", "`file` of digests that outlive the stored rows; made where there is none")
+	f.BoolVar(&r.renew, "renew", false, "do not hold anything against the ledger, as behind archive drop, and write it anew")
 	f.BoolVar(&r.json, "json", false, "one JSON object")
 	return cmd
 }
@@ -91,13 +97,22 @@ func (r *reconciler) run(env *Env, c *config.Config, db Database) error {
 	if err != nil {
 		return err
 	}
+	var old *reconcile.Ledger
+	if !r.renew {
+		if old, err = readLedger(r.ledger, id); err != nil {
+			return err
+		}
+	}
 	var done, all atomic.Uint64
 	bar := startProgress(env, func() string { return fmt.Sprintf("%d of %d rows given to the database", done.Load(), all.Load()) })
 	report, err := reconcile.Run(env.Context, at, reconcile.Options{
-		Name: r.stream, Sink: r.sink, Stream: stored{db, r.stream}, Shape: shape, Rejects: rejects, From: r.from, Dir: r.temp, Most: r.most,
+		Name: r.stream, Sink: r.sink, Stream: stored{db, r.stream}, Shape: shape, Rejects: rejects, From: r.from, Dir: r.temp, Most: r.most, Ledger: old,
 		Progress: func(n, of uint64) { done.Store(n); all.Store(of) },
 	})
 	bar.stop()
+	if err == nil {
+		err = writeLedger(r.ledger, id, report.Ledger)
+	}
 	if err != nil {
 		return err
 	}
@@ -105,7 +120,7 @@ func (r *reconciler) run(env *Env, c *config.Config, db Database) error {
 		if err := json.NewEncoder(env.Stdout).Encode(report); err != nil {
 			return err
 		}
-	} else if err := printReconciled(env.Stdout, report, repeats(st, r.stream)); err != nil {
+	} else if err := printReconciled(env.Stdout, report, repeats(st, r.stream), r.ledger != ""); err != nil {
 		return err
 	}
 	if report.Equal() {
@@ -208,7 +223,7 @@ func rowOf(l *httpapi.RowLine, schemas map[string]*row.Schema) *row.Row {
 }
 
 // printReconciled prints what was compared, and a line for each difference.
-func printReconciled(w io.Writer, p *reconcile.Report, repeats uint64) error {
+func printReconciled(w io.Writer, p *reconcile.Report, repeats uint64, ledger bool) error {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "stream %s, sink %s: seq %d to %d compared; what lies behind is not delivered yet, or was since\n", p.Stream, p.Sink, p.From, p.To)
 	for _, n := range []struct {
@@ -219,13 +234,14 @@ func printReconciled(w io.Writer, p *reconcile.Report, repeats uint64) error {
 		{p.States, "seqs that are no rows of a client"}, {p.Elsewhere, "rows that this sink does not take"}, {p.Malformed, "malformed lines"},
 		{p.Waiting, "rejects that wait"}, {p.Discarded, "rejects that were discarded"}, {p.LeftOut, "rows left out: ON CONFLICT DO NOTHING"},
 		{p.Expected, "rows that must be in the sink"}, {p.Retried, "of them brought by a retry"},
-		{p.Older, "rows of the sink that are older than what the stream still has, or not of it: not compared"},
+		{p.Older, "rows of the sink that are older than what the stream still has, or not of it: not compared one by one"},
 		{repeats, "repeats dropped at the door since the server's start, which have no seq"},
 	} {
 		if n.n > 0 {
 			fmt.Fprintf(b, "%12d %s\n", n.n, n.what)
 		}
 	}
+	b.WriteString(proof(p, ledger))
 	for _, t := range p.Tables {
 		fmt.Fprintf(b, "table %s: %d of %d rows, digest %s", oneLine(t.Table), t.Found, t.Expected, t.Digest)
 		for i, place := range t.Places {
@@ -257,6 +273,8 @@ func printReconciled(w io.Writer, p *reconcile.Report, repeats uint64) error {
 func differs(d reconcile.Difference) string {
 	text := fmt.Sprintf("%s: table %s, ", d.Kind, d.Table)
 	switch {
+	case d.Kind == reconcile.Older:
+		text += fmt.Sprintf("seq %d to %d, which are not stored any more", d.First, d.Last)
 	case d.First == 0:
 		text += plural(int(d.Rows), "row")
 	case d.First == d.Last:

@@ -46,6 +46,7 @@ func (r *run) judge() error {
 	r.missing(&l)
 	r.rest(&l)
 	r.report.More += l.more
+	r.prove()
 	for _, t := range r.order {
 		one := Table{Table: t.name, Expected: t.expect, Digest: fmt.Sprintf("%016x", t.digest), Found: t.found, Places: t.places}
 		for column := range r.dropped[t.name] {
@@ -105,10 +106,21 @@ func equal(all []record, digest uint64) int {
 func (r *run) group(made, held []record, l *left) {
 	paired := min(len(made), len(held))
 	for _, one := range made[:paired] {
-		if one.tag&yields != 0 {
-			t := r.order[held[0].tag>>placeBits]
+		t := r.order[held[0].tag>>placeBits]
+		switch yields := one.tag&yields != 0; {
+		case yields:
 			t.expect++
 			r.report.Expected++
+			fallthrough
+		default:
+			if !r.o.Ledger.since(one.seq()) {
+				break
+			}
+			if yields {
+				t.yielded.add(one.digest)
+			} else {
+				t.came.add(one.digest)
+			}
 		}
 	}
 	if paired > 0 {

@@ -43,6 +43,7 @@ type Options struct {
 	From       uint64            // the first seq; 0: the oldest that is stored
 	Dir        string            // for temporary files; "": the system's
 	Most       int               // differences that are told one by one; 0: 1,000
+	Ledger     *Ledger           // of an earlier comparison; nil: none
 	Progress   func(done, all uint64)
 }
 
@@ -55,6 +56,7 @@ const (
 	Changed Kind = "changed" // the sink has other values under its key
 	Doubled Kind = "doubled" // the sink has it more than once
 	Strange Kind = "strange" // the sink has rows that no seq explains
+	Older   Kind = "older"   // rows that the stream does not store any more are not as they were
 )
 
 // Difference is rows that are not the same on both sides, one behind the other.
@@ -106,7 +108,10 @@ type Report struct {
 
 	Tables      []Table      `json:"tables"`
 	Differences []Difference `json:"differences"`
-	More        uint64       `json:"more,omitempty"` // differences that are not told one by one
+	More        uint64       `json:"more,omitempty"`  // differences that are not told one by one
+	Proof       *Proof       `json:"proof,omitempty"` // of the rows before From; nil where there are none
+
+	Ledger *Ledger `json:"-"` // to hold the next comparison against; nil where something is different
 }
 
 // Equal reports whether nothing is different.
@@ -177,6 +182,9 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	if r.held, err = newPile(r.dir, "held", parts); err != nil {
+		return err
+	}
+	if err := r.recall(ctx); err != nil {
 		return err
 	}
 	if err := r.stream(ctx); err != nil {

@@ -14,20 +14,23 @@ import (
 
 // table is one table of the sink.
 type table struct {
-	name   string
-	salt   uint64         // tells its digests from those of others
-	tag    uint64         // its number, as the tags of its rows have it
-	seen   *sink.Compared // nil: the sink has no such table
-	keyed  bool
-	plans  map[string]*plan // by row.Schema.Key
-	last   *row.Schema      // whose plan was used last
-	plan   *plan
-	rows   []row.Row // that wait for the database
-	expect uint64
-	digest uint64
-	found  uint64
-	places []Place
-	lost   spans // seqs of rows that the sink has no table for
+	name    string
+	salt    uint64         // tells its digests from those of others
+	tag     uint64         // its number, as the tags of its rows have it
+	seen    *sink.Compared // nil: the sink has no such table
+	keyed   bool
+	plans   map[string]*plan // by row.Schema.Key
+	last    *row.Schema      // whose plan was used last
+	plan    *plan
+	rows    []row.Row // that wait for the database
+	expect  uint64
+	digest  uint64
+	found   uint64
+	places  []Place
+	sums    []Sum // of the rows of each
+	came    Sum   // rows of the stream that are there and came since the ledger was written
+	yielded Sum   // those of them that yield: the row that is there may be an older one
+	lost    spans // seqs of rows that the sink has no table for
 }
 
 // plan is where the values of rows of one schema go.
@@ -77,7 +80,7 @@ func (r *run) table(ctx context.Context, s *row.Schema) (*table, error) {
 	}
 	t.keyed = len(seen.Key) > 0
 	for _, name := range seen.Names {
-		t.places = append(t.places, Place{Name: name})
+		t.places, t.sums = append(t.places, Place{Name: name}), append(t.sums, Sum{})
 	}
 	return t, nil
 }
@@ -190,6 +193,7 @@ func (r *run) read(ctx context.Context, t *table) error {
 	for i, place := range t.seen.Places {
 		err := r.k.Read(ctx, t.seen, place, func(p sink.Print) error {
 			t.places[i].Rows++
+			t.sums[i].add(p.Digest ^ t.salt)
 			one := record{digest: p.Digest ^ t.salt, tag: uint64(index)<<placeBits | uint64(i)}
 			if t.keyed {
 				one.key = p.Key ^ t.salt

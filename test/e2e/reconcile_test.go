@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -156,4 +157,65 @@ func TestReconcile(t *testing.T) {
 	if found, _ := reconcile(t, 3, config, "pg"); len(found.Differences) != 3 {
 		t.Errorf("without a server: %+v", found)
 	}
+}
+
+// TestReconcileLedger has the segments of an archived period rolled away, removes
+// a row of that archive by hand, and wants it found all the same.
+func TestReconcileLedger(t *testing.T) {
+	data := dataDir(t)
+	root := filepath.Dir(data)
+	lite, profile, ledger := filepath.Join(root, "lite.db"), filepath.Join(root, "books.json"), filepath.Join(root, "lite.ledger")
+	if err := os.WriteFile(profile, []byte(books), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := configure(t, data, fmt.Sprintf("data: DATA\nlisten: {pg: \"127.0.0.1:0\", http: \"127.0.0.1:0\"}\ntables: {auto: true}\nstreams: {main: {history: 1 GB}}\nsinks:\n  lite: {type: sqlite, path: %q}\n", lite))
+	db := openFile(t, lite)
+	run := func(sql string) {
+		t.Helper()
+		if _, err := db.Exec(sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	run("CREATE TABLE calls (id INTEGER PRIMARY KEY AUTOINCREMENT, started bigint, name text)")
+	began := time.Now().Unix() - 10_000
+	write := func(s *server, from, to int) {
+		var all strings.Builder
+		for seq := from; seq <= to; seq++ {
+			fmt.Fprintf(&all, "INSERT INTO calls (started, name) VALUES (%d, 'n%d %s');", began+int64(seq), seq, strings.Repeat("x", 2000))
+		}
+		execute(t, s.client(), all.String())
+		s.caughtUp("lite", 2*time.Minute)
+	}
+	s := start(t, data, options{config: config})
+	write(s, 1, 400)
+	write(s, 401, 800)
+	holdfast(t, 0, "archive", "run", "--url", "sqlite:"+lite, "--profile", profile, "--no-backup", "--until", fmt.Sprint(began+700), "--apply")
+	compare := func(code int, more ...string) string {
+		t.Helper()
+		return holdfast(t, code, append([]string{"reconcile", "--config", config, "--ledger", ledger}, more...)...).stdout
+	}
+	if text := compare(0); !strings.Contains(text, "no difference") {
+		t.Error(text)
+	}
+	s.signal(syscall.SIGUSR2)
+	s.stop()
+	s = start(t, data, options{config: config})
+	write(s, 801, 900)
+	holdfast(t, 1, "roll", "size", "--config", config, "--max-size", "1MB", "--apply") // the newest stays
+	if text := compare(0); !strings.Contains(text, "which are not stored any more: as they were on ") || !strings.Contains(text, "no difference") {
+		t.Error(text)
+	}
+	var archive string
+	if err := db.QueryRow("SELECT name FROM sqlite_schema WHERE name GLOB 'calls_[0-9]*' AND type = 'table'").Scan(&archive); err != nil {
+		t.Fatal(err)
+	}
+	run(`DROP TRIGGER "` + archive + `_ro3"`)
+	run("DELETE FROM " + archive + " WHERE id = 77")
+	if text := compare(3); !strings.Contains(text, "older: table calls, seq 1 to ") || !strings.Contains(text, " in "+archive+": ") {
+		t.Error(text)
+	}
+	if text := compare(0, "--renew"); !strings.Contains(text, "never compared") {
+		t.Error(text)
+	}
+	holdfast(t, 1, "reconcile", "--config", config, "--ledger", profile)
 }
