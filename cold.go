@@ -15,8 +15,9 @@ import (
 )
 
 // Cold is a directory where segments are copied before they leave, and from
-// where others take them. The zero Cold is none.
+// where others take them, or another store. The zero Cold is none.
 type Cold struct {
+	Store  cold.Store // instead of a directory; it is closed with the database
 	Dir    string
 	Exists bool   // Dir must be there already
 	Size   int64  // bytes that it may take; 0: only its volume bounds it
@@ -28,7 +29,7 @@ type Cold struct {
 type ColdTier struct {
 	Where    string
 	OnFull   string
-	Waiting  int64 // bytes that stand there now
+	Waiting  int64 // bytes that stand there, as of a moment ago; 0 where it cannot tell
 	Segments int64 // that were put there
 	Bytes    int64
 	Dropped  int64  // segments that left without a copy
@@ -39,11 +40,15 @@ type ColdTier struct {
 
 // openCold opens the stream's cold tier.
 func (s *stream) openCold(o *journal.Options) error {
-	if s.Cold.Dir == "" {
+	if s.cold = s.Cold.Store; s.cold == nil && s.Cold.Dir == "" {
 		return nil
 	}
 	if s.Limits.KeepDelivered || !rolls(s.Name) {
 		return fault.New(fault.InvalidParameterValue, "stream %q keeps nothing that could be copied to a cold tier", s.Name)
+	}
+	if s.cold != nil {
+		o.Cold = s.cold
+		return nil
 	}
 	path, err := filepath.Abs(s.Cold.Dir)
 	if err != nil {
@@ -72,13 +77,17 @@ func (s *stream) openCold(o *journal.Options) error {
 // coldTier tells how a stream's cold tier is doing.
 func (db *DB) coldTier(s *stream) *ColdTier {
 	a := db.roller.ColdAccount(s.Name)
-	c := &ColdTier{
-		Where: s.cold.Where(), OnFull: cmp.Or(s.Cold.OnFull, string(roller.ColdBlock)),
+	return &ColdTier{
+		Where: s.cold.Where(), OnFull: cmp.Or(s.Cold.OnFull, string(roller.ColdBlock)), Waiting: a.Waiting,
 		Segments: a.Segments, Bytes: a.Bytes, Dropped: a.Dropped, Held: a.Held, Failing: a.Failing, Since: a.Since,
 	}
-	used, _, err := s.cold.Used()
-	if c.Waiting = used; err != nil && c.Failing == "" {
-		c.Failing = err.Error()
+}
+
+// interruptCold has no store keep a stop waiting.
+func (db *DB) interruptCold() {
+	for _, s := range db.streams {
+		if i, ok := s.cold.(cold.Interrupter); ok {
+			i.Interrupt()
+		}
 	}
-	return c
 }

@@ -352,6 +352,7 @@ func (db *DB) release() error {
 	if db.sources != nil {
 		errs = append(errs, db.sources.Close())
 	}
+	db.interruptCold()
 	if db.roller != nil {
 		db.roller.Attach(nil) // no stream rolls another that is closed
 	}

@@ -108,7 +108,7 @@ func (db *DB) journalOptions(s Stream) journal.Options {
 		}
 	}
 	o.Cut, o.Holds = db.roller.Cut(s.Name), db.roller.Holds()
-	if s.Link != "" || len(s.Warm) > 0 || s.Cold.Dir != "" {
+	if s.Link != "" || len(s.Warm) > 0 || s.Cold.Dir != "" || s.Cold.Store != nil {
 		o.Room = func(lack int64, drop bool) (bool, error) { return db.roller.MakeRoom(s.Name, lack, drop) }
 	}
 	return o
@@ -127,7 +127,7 @@ func (db *DB) attachRoller() {
 	var all []roller.Stream
 	for _, s := range db.streams {
 		if rolls(s.Name) {
-			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, Warm: len(s.Warm) > 0, Cold: roller.Cold{There: s.cold != nil, OnFull: roller.OnColdFull(s.Cold.OnFull)}, Limits: s.journal.Limits, Index: s.index, IndexFS: s.indexFiles})
+			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, Warm: len(s.Warm) > 0, Cold: roller.Cold{Store: s.cold, OnFull: roller.OnColdFull(s.Cold.OnFull)}, Limits: s.journal.Limits, Index: s.index, IndexFS: s.indexFiles})
 		}
 	}
 	db.roller.Attach(all)

@@ -37,6 +37,13 @@ type File interface {
 	Size() (int64, error)
 }
 
+// Interrupter is a Store that others can keep waiting.
+type Interrupter interface {
+	// Interrupt has all that is under way, and all that comes, end at once, with an
+	// error that wraps context.Canceled as well as ErrAway.
+	Interrupt()
+}
+
 // ErrAway says that a store does not do what it was asked: it is away, full, or
 // fails. What was to be put is not at fault.
 var ErrAway = errors.New("the cold tier does not take it")

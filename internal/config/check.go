@@ -33,6 +33,7 @@ func (c *Config) Check() error {
 			}
 		}
 	}
+	c.checkCold(bad)
 	c.checkAccess(bad)
 	for _, name := range c.SinkNames() {
 		c.Sinks[name].check(func(key, hint, message string, args ...any) { bad("sinks."+name+"."+key, hint, message, args...) })

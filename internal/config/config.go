@@ -35,6 +35,7 @@ type Config struct {
 	Profile        Profile            `yaml:"profile" doc:"Ready tables of a program; what is declared below adds to them."`
 	Tables         Tables             `yaml:"tables" doc:"How tables come to be known."`
 	Streams        map[string]*Stream `yaml:"streams" doc:"Streams by name; main takes every table that no other stream names."`
+	Buckets        map[string]*Bucket `yaml:"buckets" omit:"zero" doc:"How the buckets that cold names are reached, by name."`
 	Sinks          map[string]*Sink   `yaml:"sinks" doc:"Destinations by name; without any, SQLite at <data>/holdfast.db."`
 	Sources        map[string]*Source `yaml:"sources" omit:"zero" doc:"Places where rows come in besides the doors, by name."`
 	Drain          Duration           `yaml:"drain" doc:"How long a stop goes on delivering, at most."`
@@ -84,7 +85,7 @@ type Stream struct {
 	Keep    Keep     `yaml:"keep" doc:"How long delivered rows stay: until they are rolled, or not at all."`
 
 	Warm Hot `yaml:"warm" omit:"zero" doc:"Directories and their budgets, as in hot, where segments are moved when hot is full: packed with zstd, and read like all others."`
-	Cold Hot `yaml:"cold" omit:"zero" doc:"A directory, as in hot, where segments are copied, packed, before they leave; other programs take them from there."`
+	Cold Hot `yaml:"cold" omit:"zero" doc:"A directory, as in hot, or a bucket, s3://bucket/prefix, where segments are copied, packed, before they leave; from a directory other programs take them."`
 
 	OnColdFull OnColdFull `yaml:"on_cold_full" omit:"zero" doc:"What becomes of segments that the cold tier does not take: block (nothing leaves, and is the default), drop (they leave without a copy) or hold (one that cannot be copied stays)."`
 

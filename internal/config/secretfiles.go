@@ -17,6 +17,9 @@ func (c *Config) SecretFiles() map[string]string {
 			put("sinks."+name+"."+key, file)
 		}
 	}
+	for name, b := range c.Buckets {
+		put("buckets."+name+".keys_file", b.KeysFile)
+	}
 	for name, f := range c.Families {
 		put("families."+name+".url_file", f.URLFile)
 	}

@@ -147,6 +147,7 @@ func (c *Config) judge() (out Problems) {
 	c.judgeLimits(add)
 	c.judgeAccess(add)
 	c.judgeWeb(add)
+	c.judgeBuckets(add)
 	c.judgeDeclared(add)
 	c.judgeDedupe(add)
 	c.judgeStreams(add)

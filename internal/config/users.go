@@ -187,10 +187,7 @@ func checkSecret(bad report, key, name, file string) {
 	if err == nil {
 		return
 	}
-	m, ok := err.(*meant)
-	if !ok {
-		m = &meant{err.Error(), "the user that the server runs as must be able to read it"}
-	}
+	m := meantBy(err)
 	bad(key, m.hint, "%s: %s", name, m.message)
 }
 

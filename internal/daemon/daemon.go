@@ -143,7 +143,10 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 				one.Warm = append(one.Warm, holdfast.Directory{Dir: p.Path, Exists: p.Exist, Size: int64(p.Size)})
 			}
 		}
-		one.Cold = holdfast.Cold{Dir: s.Cold.Path, Exists: s.Cold.Exist, Size: int64(s.Cold.Size), OnFull: string(s.OnColdFull)}
+		var err error
+		if one.Cold, err = coldTier(c, s); err != nil {
+			return nil, err
+		}
 		one.Index = holdfast.Index{Dir: s.Index.Dir.Path, Exists: s.Index.Dir.Exist, Budget: s.Index.Budget()}
 		for _, column := range s.Index.Columns {
 			one.Index.Columns = append(one.Index.Columns, string(column))

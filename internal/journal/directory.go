@@ -284,5 +284,5 @@ func hot(d *directory) bool { return !d.Warm }
 
 // tiered tells whether segments leave the hot tier for another one.
 func (j *Journal) tiered() bool {
-	return slices.ContainsFunc(j.dirs, func(d *directory) bool { return d.Warm })
+	return j.o.Cold != nil || slices.ContainsFunc(j.dirs, func(d *directory) bool { return d.Warm })
 }

@@ -24,6 +24,31 @@ type Thawed struct {
 	File   string `json:"file"`   // below the directory that it was brought to
 }
 
+// thawedName is the file that says of a data directory that it is one of segments
+// which were brought back.
+const thawedName = "THAWED"
+
+// BeginThaw makes a directory one that segments are brought back to. It refuses one
+// that something else is in: a stream that took new rows since then would have
+// segments with holes between them, and rows that were let go would be there again.
+func BeginThaw(to disk.FS) error {
+	entries, err := to.List("")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name == thawedName {
+			return nil
+		}
+	}
+	for _, e := range entries {
+		if e.Name != "LOCK" {
+			return fault.New(fault.InvalidParameterValue, "there is something else in the directory, %q", e.Name).WithHint("name one that is new or empty, and not the data directory that the segments came from")
+		}
+	}
+	return disk.Replace(to, "", thawedName, []byte("segments were brought back to this directory by holdfast thaw\n"))
+}
+
 // Thaw unpacks a file of a cold tier, named by itself or by its manifest, into a
 // data directory, where it is a segment again. Every digest is checked, of what
 // is there and of what was written. A segment that was brought back already stays.

@@ -66,6 +66,22 @@ func TestThaw(t *testing.T) {
 	}
 }
 
+// TestBeginThaw holds that segments are not brought back among others.
+func TestBeginThaw(t *testing.T) {
+	mem := disk.NewMem()
+	for range 2 {
+		if err := BeginThaw(mem); err != nil {
+			t.Fatal(err)
+		}
+		must(0, mem.Mkdir("streams/main"))
+	}
+	mem = disk.NewMem()
+	must(0, mem.Mkdir("streams/main"))
+	if err := BeginThaw(mem); fault.Code(err) != fault.InvalidParameterValue {
+		t.Errorf("segments go among others: %v", err)
+	}
+}
+
 // TestThawFaults has each disk call of bringing a segment back fail, and then cuts
 // the power. It is there whole or not at all, and the next try brings it back.
 func TestThawFaults(t *testing.T) {

@@ -1,6 +1,7 @@
 package roller
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,7 +27,7 @@ const (
 
 // Cold is the cold tier of a stream. The zero Cold is none.
 type Cold struct {
-	There  bool
+	Store  cold.Store
 	OnFull OnColdFull // "": ColdBlock
 }
 
@@ -35,11 +36,26 @@ type Cold struct {
 type ColdAccount struct {
 	Segments int64 // that were put there
 	Bytes    int64
-	Dropped  int64 // that left without a copy
-	Held     int64 // that stay because they cannot be copied
-	Failing  string
+	Dropped  int64     // that left without a copy
+	Held     int64     // that stay because they cannot be copied
+	Waiting  int64     // bytes that are there, as far as it tells
+	Failing  string    // why it does not work; "": it does
 	Since    time.Time // that it is failing
+
+	away   bool // it is the tier that fails, and not a segment
+	needed bool // something is to leave
+	asked  bool // it failed when it was asked, and nothing was to leave
 }
+
+// fails notes why the tier does not work.
+func (a *ColdAccount) fails(err error, now time.Time) {
+	if a.Failing == "" {
+		a.Since = now
+	}
+	a.Failing, a.away = err.Error(), errors.Is(err, cold.ErrAway)
+}
+
+func (a *ColdAccount) works() { a.Failing, a.Since, a.asked = "", time.Time{}, false }
 
 // accountsOf are accounts of all streams.
 type accountsOf[T any] struct {
@@ -62,7 +78,7 @@ func (a *accountsOf[T]) change(stream string, f func(*T)) {
 
 // cooled tells whether any stream has a cold tier.
 func cooled(streams []Stream) bool {
-	return slices.ContainsFunc(streams, func(s Stream) bool { return s.Cold.There })
+	return slices.ContainsFunc(streams, func(s Stream) bool { return s.Cold.Store != nil })
 }
 
 // moves tells whether segments are copied before they leave a tier.
@@ -132,6 +148,7 @@ type departure struct {
 // and carries it out when nothing is left to copy. moving is held.
 func (r *Roller) depart(d departure) (Result, error) {
 	waived := map[string][]uint64{}
+	away := map[string]bool{} // tiers that failed already, and need not for each segment
 	for {
 		r.mu.Lock()
 		plan, err := d.plan()
@@ -158,9 +175,15 @@ func (r *Roller) depart(d departure) (Result, error) {
 				return Result{Plan: plan}, nil
 			default:
 			}
+			if away[step.Stream] {
+				waived[step.Stream] = append(waived[step.Stream], step.Number)
+				continue
+			}
+			before := len(waived[step.Stream])
 			if err := r.chill(step, waived); err != nil {
 				return Result{Plan: plan}, err
 			}
+			away[step.Stream] = len(waived[step.Stream]) > before && r.ColdAccount(step.Stream).away
 		}
 	}
 }
@@ -187,17 +210,18 @@ func (r *Roller) chill(step roll.Step, waived map[string][]uint64) error {
 	r.coldAccounts.change(s.Name, func(a *ColdAccount) {
 		switch {
 		case err == nil:
-			a.Segments, a.Bytes, a.Failing, a.Since = a.Segments+1, a.Bytes+n, "", time.Time{}
-		case a.Failing == "":
-			a.Since = r.o.Now()
-			fallthrough
+			a.Segments, a.Bytes, a.Waiting = a.Segments+1, a.Bytes+n, a.Waiting+n
+			a.works()
 		default:
-			a.Failing = err.Error()
+			a.needed, a.asked = true, false
+			a.fails(err, r.o.Now())
 		}
 	})
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, context.Canceled): // a stop is no verdict
+		return err
 	case s.Cold.OnFull == ColdDrop:
 		r.o.Log.Warn("a segment leaves without a copy in the cold tier, as on_cold_full: drop asks", "stream", s.Name, "segment", step.Number, "error", err)
 		waived[s.Name] = append(waived[s.Name], step.Number)
@@ -231,7 +255,7 @@ func (r *Roller) relieveCold(m *mover, at int) error {
 	s := r.streams[at]
 	w := r.wants[s.Name]
 	r.mu.Unlock()
-	if s.Cold.There {
+	if s.Cold.Store != nil {
 		lack, err := s.Journal.Short(ahead * s.Journal.SegmentSize())
 		if err != nil {
 			return err
@@ -239,6 +263,7 @@ func (r *Roller) relieveCold(m *mover, at int) error {
 		w.lack = max(w.lack, lack)
 	}
 	if w.lack == 0 {
+		r.coldAccounts.change(s.Name, func(a *ColdAccount) { a.needed = false })
 		return nil
 	}
 	_, err := r.depart(departure{
@@ -259,6 +284,41 @@ func (r *Roller) relieveCold(m *mover, at int) error {
 		},
 	})
 	return err
+}
+
+// askEvery is how often cold tiers are asked how they are, so that one which is
+// away is told of before something has to leave.
+const askEvery = 15 * time.Second
+
+// askCold asks the cold tiers how they are. A failure of one that was needed is
+// over when nothing waits for it any more and it answers well.
+func (r *Roller) askCold(stop <-chan struct{}) {
+	r.mu.Lock()
+	streams := slices.Clone(r.streams)
+	r.mu.Unlock()
+	for _, s := range streams {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		if s.Cold.Store == nil {
+			continue
+		}
+		used, _, err := s.Cold.Store.Used()
+		r.coldAccounts.change(s.Name, func(a *ColdAccount) {
+			switch {
+			case err == nil:
+				a.Waiting = used
+				if a.asked || a.away && !a.needed {
+					a.works()
+				}
+			case a.Failing == "":
+				a.asked = true
+				a.fails(err, r.o.Now())
+			}
+		})
+	}
 }
 
 // ColdAccount returns that of a stream.

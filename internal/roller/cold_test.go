@@ -1,7 +1,10 @@
 package roller
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -252,4 +255,123 @@ func TestColdDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// broken is a store that fails as it is told to.
+type broken struct {
+	cold.Store
+	mu  sync.Mutex
+	err error
+}
+
+func (b *broken) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+}
+
+func (b *broken) now() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
+func (b *broken) Put(name string, replace bool, fill func(io.Writer) error) error {
+	if err := b.now(); err != nil {
+		return err
+	}
+	return b.Store.Put(name, replace, fill)
+}
+
+func (b *broken) Used() (int64, int64, error) {
+	if err := b.now(); err != nil {
+		return 0, 0, err
+	}
+	return b.Store.Used()
+}
+
+// TestColdAway has the cold tier be away, and then back. That is told while
+// nothing is to leave, too; and a stop in the middle of a copy is no reason to let
+// a segment go without one, whatever was chosen.
+func TestColdAway(t *testing.T) {
+	mem, b := disk.NewMem(), &broken{}
+	f := opened(t, mem, setup{cold: 1 << 40, onCold: ColdDrop, store: func(s cold.Store) cold.Store {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.Store = s
+		return b
+	}})
+	f.mustFill(t, 1, 20)
+	told := func(want bool) {
+		t.Helper()
+		f.r.askCold(nil)
+		if a := f.r.ColdAccount("packet"); (a.Failing != "") != want || a.Since.IsZero() == want {
+			t.Fatalf("the tier is away: %v, and what is told is %+v", want, a)
+		}
+	}
+	told(false)
+	away := fmt.Errorf("%w: gone", cold.ErrAway)
+	b.fail(away)
+	told(true)
+	b.fail(nil)
+	told(false)
+	before := f.files(t)["packet"]
+	b.fail(fmt.Errorf("%w: %w", cold.ErrAway, context.Canceled))
+	if _, err := f.r.Roll(message(t, "type=packet maxSize=0.1MB"), "test", true); !errors.Is(err, context.Canceled) || f.files(t)["packet"] != before {
+		t.Fatalf("a stop lets segments go, %d of %d are left: %v", f.files(t)["packet"], before, err)
+	}
+	if a := f.r.ColdAccount("packet"); a.Dropped != 0 {
+		t.Fatalf("%+v", a)
+	}
+	b.fail(nil)
+	eventually(t, func() string { // nothing waits for it any more
+		f.r.askCold(nil)
+		return f.r.ColdAccount("packet").Failing
+	})
+	b.fail(away)
+	if _, err := f.r.Roll(message(t, "type=packet maxSize=0.1MB"), "test", true); err != nil || f.files(t)["packet"] == before {
+		t.Fatalf("drop lets nothing go: %v", err)
+	}
+	if a := f.r.ColdAccount("packet"); a.Dropped == 0 || a.Failing == "" {
+		t.Fatalf("%+v", a)
+	}
+	if err := f.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestColdUndo takes a roll by way of the cold tier back, and makes it again, which
+// copies nothing a second time, over a restart as well.
+func TestColdUndo(t *testing.T) {
+	c, mem := new(clock), disk.NewMem()
+	s := setup{roller: Options{Undo: time.Hour}, now: c.now, cold: 1 << 40}
+	f := opened(t, mem, s)
+	f.mustFill(t, 1, 60)
+	files := f.files(t)
+	must(f.r.Roll(message(t, roomy), "test", true))
+	put := f.r.ColdAccount("packet")
+	if f.trash(t) == 0 || put.Segments == 0 {
+		t.Fatalf("%d files are in the trash: %+v", f.trash(t), put)
+	}
+	must(f.r.Undo(0, "test"))
+	if got := f.whole(t); len(got) != 60 || fmt.Sprint(f.files(t)) != fmt.Sprint(files) {
+		t.Fatalf("undone: %d sessions, %v files, were %v", len(got), f.files(t), files)
+	}
+	if err := f.close(); err != nil {
+		t.Fatal(err)
+	}
+	f = opened(t, mem, s)
+	must(f.r.Roll(message(t, roomy), "test", true))
+	if again := f.r.ColdAccount("packet"); again.Bytes != 0 {
+		t.Errorf("%d bytes were put again", again.Bytes)
+	}
+	c.pass(2 * time.Hour)
+	eventually(t, func() string {
+		if n := f.trash(t); n > 0 {
+			return fmt.Sprint(n, " files are in the trash")
+		}
+		return ""
+	})
+	f.accountedFor(t, mem, "rolled again")
+	f.apart(t, mem, "rolled again")
 }

@@ -45,7 +45,8 @@ type setup struct {
 	removed func(stream string, r journal.Removed)
 	cold    int64 // bytes that the cold tier of all may take; 0: there is none
 	onCold  OnColdFull
-	warm    int64 // bytes that each stream's warm tier may take; 0: there is none
+	store   func(cold.Store) cold.Store // what stands in front of it; nil: nothing
+	warm    int64                       // bytes that each stream's warm tier may take; 0: there is none
 }
 
 // open opens a family on d.
@@ -68,6 +69,7 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 		}
 		f.dirs[m.name] = sub
 		l := s.limits[m.name]
+		var store cold.Store
 		o := journal.Options{
 			Name: m.name, SegmentSize: 48 << 10, Link: "id", Limits: l, Cut: f.r.Cut(m.name), Holds: f.r.Holds(), Now: s.now,
 			Room: func(lack int64, drop bool) (bool, error) { return f.r.MakeRoom(m.name, lack, drop) },
@@ -86,7 +88,11 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 			if err := c.Clean(journal.ColdPrefix(m.name)); err != nil {
 				return f, errors.Join(err, f.close())
 			}
-			o.Cold = c
+			store = c
+			if s.store != nil {
+				store = s.store(c)
+			}
+			o.Cold = store
 		}
 		if s.removed != nil {
 			o.Removed = func(r journal.Removed) { s.removed(m.name, r) }
@@ -95,7 +101,7 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 		if err != nil {
 			return f, errors.Join(err, f.close())
 		}
-		f.streams = append(f.streams, Stream{Name: m.name, Journal: j, Link: "id", Parent: m.parent, Warm: s.warm > 0, Cold: Cold{s.cold > 0, s.onCold}, Limits: j.Limits})
+		f.streams = append(f.streams, Stream{Name: m.name, Journal: j, Link: "id", Parent: m.parent, Warm: s.warm > 0, Cold: Cold{store, s.onCold}, Limits: j.Limits})
 	}
 	f.r.Attach(f.streams)
 	return f, nil

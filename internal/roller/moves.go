@@ -1,6 +1,7 @@
 package roller
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -61,7 +62,7 @@ func (r *Roller) stopMover() {
 // moveAlong is the mover.
 func (r *Roller) moveAlong(m *mover) {
 	defer close(m.done)
-	pause, last := lookAround, ""
+	pause, last, asked := lookAround, "", time.Time{}
 	for {
 		t := time.NewTimer(pause)
 		select {
@@ -75,11 +76,16 @@ func (r *Roller) moveAlong(m *mover) {
 		switch err := r.relieve(m); {
 		case err == nil:
 			pause, last = lookAround, ""
+		case errors.Is(err, context.Canceled): // it is being closed
 		case err.Error() == last:
 			pause = min(2*pause, longestPause)
 		default:
 			last = err.Error()
 			r.o.Log.Error("segments cannot be moved to the next tier; they stay where they are, and writers wait when there is no room", "error", err)
+		}
+		if time.Since(asked) >= askEvery {
+			r.askCold(m.stop)
+			asked = time.Now()
 		}
 	}
 }

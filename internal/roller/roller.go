@@ -177,7 +177,7 @@ func lies(s *roll.Store, d journal.DirectoryStatus, volume string) {
 func (r *Roller) store(s Stream) roll.Store {
 	l := s.Limits()
 	one := roll.Store{
-		Stream: s.Name, Parent: s.Parent, Link: roll.Link(s.Link), DropOldest: l.DropOldest, Cold: s.Cold.There,
+		Stream: s.Name, Parent: s.Parent, Link: roll.Link(s.Link), DropOldest: l.DropOldest, Cold: s.Cold.Store != nil,
 		Keep: roll.Keep{Files: l.Keep.Files, Bytes: l.Keep.Bytes},
 	}
 	if l.Keep.Age > 0 {
