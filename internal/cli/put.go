@@ -26,6 +26,9 @@ type put struct {
 	batch   int
 	spool   string
 
+	patience time.Duration // with a batch whose answer did not come
+	keyless  bool          // the server takes no more keys
+
 	rows  atomic.Int64
 	lines atomic.Int64 // whose rows are stored
 }
@@ -37,7 +40,9 @@ func newPut(env *Env) *cobra.Command {
 		Short: "store lines from standard input as rows",
 		Long: `put stores lines from standard input as rows of one table, in batches. A batch
 is stored whole or not at all; where one is refused, the message names the line
-at fault and says which lines are stored.
+at fault and says which lines are stored. Where no answer comes, because the
+connection broke or the server was killed, a batch is sent again for as long as
+--retry says, with a key by which the server knows it, so that it is stored once.
 
 Formats: flat is Kamailio's flat files, fields separated by |, stored byte for
 byte, their columns named by --columns. csv has a header line unless --columns
@@ -64,6 +69,7 @@ away. The server reads them as its source of that directory is configured to.`,
 	f.StringVar(&p.table, "table", "", "`table` that the rows go to")
 	f.StringVar(&p.format, "format", "", "format of the lines: flat, csv or ndjson")
 	f.StringSliceVar(&p.columns, "columns", nil, "`names` of the columns, in the order of the fields")
+	f.DurationVar(&p.patience, "retry", askAgainFor, "how `long` a batch is sent again whose answer did not come")
 	f.IntVar(&p.batch, "batch", 1000, "the most `rows` in one batch")
 	return cmd
 }
@@ -157,7 +163,7 @@ func (p *put) send(ctx context.Context, db Database, in *batcher) error {
 		if err := ctx.Err(); err != nil {
 			return p.stopped(b, errors.New("interrupted"))
 		}
-		n, err := db.Put(ctx, p.table, b.contentType(), b.reader())
+		n, err := p.store(ctx, db, b)
 		if err == nil && n != b.rows {
 			err = fmt.Errorf("%w: %d rows were sent, and %d stored", httpapi.ErrUnknown, b.rows, n)
 		}

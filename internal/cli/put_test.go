@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -179,18 +180,49 @@ func TestClosedPort(t *testing.T) {
 	}
 }
 
+// TestPutWithoutAnswer holds that a batch whose answer is lost is sent again with the
+// same key and the same rows, that each batch has a key of its own, and that put
+// says what it does not know where no answer comes at all.
 func TestPutWithoutAnswer(t *testing.T) {
-	n := 0
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if n++; n == 2 {
-			panic(http.ErrAbortHandler)
-		}
-		w.Write([]byte(`{"rows":1}`))
-	}))
-	defer s.Close()
-	r := run(t, "1\n2\n3\n", nil, "put", "--http", strings.TrimPrefix(s.URL, "http://"), "--table", "t", "--format", "flat", "--columns", "x", "--batch", "1")
-	if r.code != 1 || !strings.Contains(r.errors, "lines 1 to 1 are stored, lines 2 to 2 may or may not be") {
-		t.Errorf("got %+v", r)
+	for _, c := range []struct {
+		name  string
+		lost  func(n int) bool // whether the nth answer is
+		retry string
+		code  int
+		want  string
+		sent  []string // the rows of the requests, without those sent again as they were
+	}{
+		{"one answer is lost", func(n int) bool { return n == 2 }, "1m", 0, "3 rows stored", []string{"1", "2", "3"}},
+		{"two of a batch are", func(n int) bool { return n == 2 || n == 3 }, "1m", 0, "3 rows stored", []string{"1", "2", "3"}},
+		{"all but one are", func(n int) bool { return n > 1 }, "1ms", 1, "lines 1 to 1 are stored, lines 2 to 2 may or may not be", []string{"1", "2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, byKey, sent := 0, map[string]string{}, []string{}
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				text, err := io.ReadAll(r.Body)
+				if key := r.Header.Get("Idempotency-Key"); key == "" || err != nil {
+					t.Errorf("a request without a key: %v", err)
+				} else if was, again := byKey[key]; !again {
+					byKey[key], sent = string(text), append(sent, string(text))
+				} else if was != string(text) {
+					t.Errorf("key %q came with %q, and with %q", key, was, text)
+				}
+				if n++; c.lost(n) {
+					panic(http.ErrAbortHandler)
+				}
+				w.Write([]byte(`{"rows":1}`))
+			}))
+			defer s.Close()
+			r := run(t, "1\n2\n3\n", nil, "put", "--http", strings.TrimPrefix(s.URL, "http://"), "--table", "t", "--format", "flat", "--columns", "x", "--batch", "1", "--retry", c.retry)
+			if r.code != c.code || !strings.Contains(r.out+r.errors, c.want) || len(sent) != len(c.sent) {
+				t.Errorf("got %+v, requests %q", r, sent)
+			}
+			for i, row := range c.sent {
+				if i < len(sent) && !strings.Contains(sent[i], row) {
+					t.Errorf("request %d has %q", i, sent[i])
+				}
+			}
+		})
 	}
 }
 

@@ -65,7 +65,20 @@ func (c *Client) Close() error {
 // returns how many they were. A refusal is *Refused; an error that wraps
 // ErrUnknown leaves open whether they are stored.
 func (c *Client) Put(ctx context.Context, table, contentType string, body io.Reader) (int, error) {
-	r, err := c.do(ctx, http.MethodPost, "/v1/tables/"+url.PathEscape(table)+"/rows", contentType, body)
+	return c.PutOnce(ctx, table, contentType, "", body)
+}
+
+// PutOnce is Put of rows that have a key: however often they are sent with it,
+// they are stored once.
+func (c *Client) PutOnce(ctx context.Context, table, contentType, key string, body io.Reader) (int, error) {
+	r, err := c.request(ctx, http.MethodPost, "/v1/tables/"+url.PathEscape(table)+"/rows", contentType, body)
+	if err != nil {
+		return 0, err
+	}
+	if key != "" {
+		r.Header.Set("Idempotency-Key", key)
+	}
+	answer, err := c.answer(r)
 	if err != nil {
 		var dial *net.OpError
 		var refused *Refused
@@ -74,11 +87,11 @@ func (c *Client) Put(ctx context.Context, table, contentType string, body io.Rea
 		}
 		return 0, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	defer r.Body.Close()
+	defer answer.Body.Close()
 	var stored struct {
 		Rows *int `json:"rows"`
 	}
-	if err := json.NewDecoder(r.Body).Decode(&stored); err != nil || stored.Rows == nil {
+	if err := json.NewDecoder(answer.Body).Decode(&stored); err != nil || stored.Rows == nil {
 		return 0, fmt.Errorf("%w: read the answer: %w", ErrUnknown, err)
 	}
 	return *stored.Rows, nil
@@ -206,6 +219,15 @@ func (c *Client) lines(ctx context.Context, method, path string, each func(*line
 
 // do sends a request and returns its answer, or the refusal as an error.
 func (c *Client) do(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	r, err := c.request(ctx, method, path, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	return c.answer(r)
+}
+
+// request makes a request.
+func (c *Client) request(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("make the request: %w", err)
@@ -213,6 +235,11 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
+	return r, nil
+}
+
+// answer sends a request, and returns the answer where that is no refusal.
+func (c *Client) answer(r *http.Request) (*http.Response, error) {
 	answer, err := c.http.Do(r)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fault.New(fault.ConnectionFailure, "no server answers at %q", r.URL.Host).Because(err).
