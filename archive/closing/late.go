@@ -20,35 +20,41 @@ type late struct {
 // that window, where the family wants it: in steps, each of them one
 // transaction. Tables whose keys rise are left to Verify, which names the rows:
 // a key that came late is above those of later archives.
-func route(ctx context.Context, s *dialect.Session, f *archive.Family, step func(string) error) error {
+func route(ctx context.Context, s *dialect.Session, f *archive.Family, step func(string) error) (moved []LateMove, err error) {
 	if f.Late != archive.LateRoute {
-		return nil
+		return nil, nil
 	}
-	all, tables, err := lates(ctx, looker{s: s, q: s, f: f})
+	l := looker{s: s, q: s, f: f}
+	all, tables, err := lates(ctx, l)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, one := range all {
 		now, err := s.Now(ctx)
 		if err != nil {
-			return err
+			return moved, err
 		}
 		stamp, err := fresh(ctx, s, now)
 		if err != nil {
-			return err
+			return moved, err
 		}
 		if err := step("route"); err != nil {
-			return err
+			return moved, err
 		}
 		r := run{stamp: stamp, state: stateRouting, end: one.End, archive: one.ID}
 		if err := s.In(ctx, func(q dialect.Querier) error { return each(ctx, q, []string{r.insert(s, f)}) }); err != nil {
-			return err
+			return moved, err
 		}
-		if err := one.file(ctx, looker{s: s, q: s, f: f}, tables, r, step); err != nil {
-			return err
+		rows, err := l.dating(ctx, one.Window, func(t archive.Table) bool { return isRoot(f, t) })
+		if err != nil {
+			return moved, err
+		}
+		moved = append(moved, LateMove{Late: f.Late, Archive: one.ID, Tables: rows})
+		if err := one.file(ctx, l, tables, r, step); err != nil {
+			return moved, err
 		}
 	}
-	return nil
+	return moved, nil
 }
 
 // lates finds the archives whose rows came late, oldest first. What would break
@@ -133,6 +139,11 @@ func roots(f *archive.Family) (all []archive.Table) {
 		}
 	}
 	return all
+}
+
+// isRoot reports whether late rows of a dated table can be moved.
+func isRoot(f *archive.Family, t archive.Table) bool {
+	return slices.ContainsFunc(roots(f), func(root archive.Table) bool { return root.Name == t.Name })
 }
 
 // came reports whether rows of the window are in current tables, and all of

@@ -23,6 +23,8 @@ type looker struct {
 	q dialect.Querier
 	f *archive.Family
 
+	routed *int64 // rows dated at or before it are taken for moved into their archives
+
 	stay *int64 // rows dated at or before it stay in their current tables, where stays says so
 }
 

@@ -40,13 +40,16 @@ type Plan struct {
 	Prepare  []string         `json:"prepare"`
 	Swap     []string         `json:"swap"`
 	After    []string         `json:"after"`
+	Late     []LateMove       `json:"late,omitempty"` // Preview alone says
 	Form     []string         `json:"form,omitempty"` // once it is closed: stores it as the family wants it
 
-	stamp  int64
-	tables []*dialect.Table
-	low    map[string]int64
-	views  []string // the last of Prepare, which others may hold up
-	bare   []string // the statements of Swap that put no row back
+	preview bool
+	stamp   int64
+	tables  []*dialect.Table
+	low     map[string]int64
+	routed  map[string]int64 // rows that would be moved into archives before, by table
+	views   []string         // the last of Prepare, which others may hold up
+	bare    []string         // the statements of Swap that put no row back
 }
 
 // maxInSwap is how many rows are put back under the lock: some tens of
@@ -57,6 +60,10 @@ var maxInSwap int64 = 1_000 // tests lower it
 // seconds, or up to now where end is 0. A rule that stands against it is a
 // *Refusal; the plan is returned with it as far as it got.
 func Make(ctx context.Context, s *dialect.Session, f *archive.Family, end int64) (*Plan, error) {
+	return plan(ctx, s, f, end, false)
+}
+
+func plan(ctx context.Context, s *dialect.Session, f *archive.Family, end int64, preview bool) (*Plan, error) {
 	now, err := s.Now(ctx)
 	if err != nil {
 		return nil, err
@@ -76,11 +83,18 @@ func Make(ctx context.Context, s *dialect.Session, f *archive.Family, end int64)
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Family: f.Name}
+	p := &Plan{Family: f.Name, preview: preview}
 	if p.stamp, err = fresh(ctx, s, now); err != nil {
 		return nil, err
 	}
-	err = snapshot(ctx, s, f, func(l looker) error { return p.make(ctx, l, end, len(broken) == 0) })
+	err = snapshot(ctx, s, f, func(l looker) error {
+		if preview {
+			if broken, err = p.foresee(ctx, &l, broken); err != nil {
+				return err
+			}
+		}
+		return p.make(ctx, l, end, len(broken) == 0)
+	})
 	if err == nil && len(broken) > 0 {
 		p.Decision.Refused = append(broken, p.Decision.Refused...)
 	}
@@ -95,7 +109,9 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 	if err != nil {
 		return err
 	}
-	l.stay = l.stays(entries)
+	if l.stay = l.stays(entries); l.routed != nil {
+		l.stay = l.routed
+	}
 	if p.tables, err = describe(ctx, l); err != nil {
 		return err
 	}
@@ -117,7 +133,9 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 	if err != nil || len(p.Decision.Refused) > 0 {
 		return err
 	}
-	p.share(l.f, last)
+	if p.share(l.f, last); l.routed != nil { // they are gone by then
+		l.stay, l.routed = nil, nil
+	}
 	before := map[string][]string{}
 	for _, e := range entries {
 		if t := l.f.OfType(e.Type); t != nil {
@@ -131,8 +149,10 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 		p.Swap = append(p.bare, p.putBack(l)...)
 	}
 	p.After = after(l, p)
-	p.Form, err = p.form(ctx, l, before)
-	return err
+	if p.Form, err = p.form(ctx, l, before); err != nil || !p.preview {
+		return err
+	}
+	return p.tell(ctx, l, entries)
 }
 
 // describe reads the family's tables, parents first; those that are not there
@@ -177,7 +197,7 @@ func (p *Plan) share(f *archive.Family, s archive.State) {
 	for _, t := range f.Tables {
 		k := s.Tables[t.Type]
 		staying += k.Staying
-		p.Shares = append(p.Shares, Share{t.Name, t.Type, dialect.Archived(t.Name, p.stamp), k.Filed, k.Staying})
+		p.Shares = append(p.Shares, Share{t.Name, t.Type, dialect.Archived(t.Name, p.stamp), k.Filed, k.Staying - p.routed[t.Name]})
 		switch {
 		case k.MinStaying != nil:
 			p.low[t.Name] = *k.MinStaying

@@ -94,7 +94,11 @@ func (l looker) tell(text string) string {
 // being closed.
 func (l looker) closed(ctx context.Context, entries []archive.Entry, pending int64) (string, error) {
 	at, zoneless := map[int64]int64{}, map[string]bool{}
-	rows, err := dialect.Rows(ctx, l.q, fmt.Sprintf("SELECT archive_id, stamp FROM %s WHERE family = %s AND state = '%s' AND archive_id IS NOT NULL ORDER BY stamp DESC", l.s.Quote(runsTable), l.s.Text(l.f.Name), stateClosed))
+	var rows [][]string
+	t, err := l.s.Table(ctx, l.q, runsTable)
+	if err == nil && t != nil {
+		rows, err = dialect.Rows(ctx, l.q, fmt.Sprintf("SELECT archive_id, stamp FROM %s WHERE family = %s AND state = '%s' AND archive_id IS NOT NULL ORDER BY stamp DESC", l.s.Quote(runsTable), l.s.Text(l.f.Name), stateClosed))
+	}
 	if err != nil {
 		return "", err
 	}

@@ -174,13 +174,13 @@ func TestLateRejected(t *testing.T) {
 				d.bring(rows)
 			}
 		})
-		kills, periods := 0, 3
+		kills, periods := 0, 2
 		if long() {
 			periods = 12
 		}
 		for p := range periods {
 			end := clock.Add(10) - 12
-			stride := 9
+			stride := 17
 			if long() {
 				stride = 2
 			}
@@ -202,7 +202,7 @@ func TestLateRejected(t *testing.T) {
 		b.nothingLeft()
 		b.everySeq(d, dates)
 		var last int64 = b.number("SELECT max(end_date) FROM archives")
-		if len(d.rejects) < 10 || kills < periods {
+		if len(d.rejects) < 10 || kills < 2 {
 			b.Errorf("%d rejects, %d kills: it has shown little", len(d.rejects), kills)
 		}
 		b.Logf("%d rows, %d of them late; %d kills, attempts again: %v", len(dates), len(d.rejects), kills, d.again)

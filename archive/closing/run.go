@@ -28,6 +28,7 @@ type Result struct {
 	Held    time.Duration  `json:"held_ns"`  // how long the tables were locked for the swap
 	Moved   time.Duration  `json:"moved_ns"` // and, in all, how long single ones were behind it, for steps that put rows back
 	Why     []string       `json:"why,omitempty"`
+	Late    []LateMove     `json:"late,omitempty"` // rows that were moved into older archives first
 	// Unformed says why archives are not stored as the family wants it: they are
 	// closed, and whole, and the next run tries again.
 	Unformed []string `json:"unformed,omitempty"`
@@ -52,7 +53,7 @@ func Run(ctx context.Context, s *dialect.Session, f *archive.Family, o Options) 
 		result.Resumed = true
 		return result, j.thenReform(ctx, j.resume(ctx))
 	}
-	if err := route(ctx, s, f, step); err != nil {
+	if result.Late, err = route(ctx, s, f, step); err != nil {
 		return nil, err
 	}
 	p, err := Make(ctx, s, f, o.End)

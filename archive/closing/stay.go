@@ -3,7 +3,6 @@ package closing
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"holdfast/archive"
 	"holdfast/archive/dialect"
@@ -16,7 +15,7 @@ const never = 1 << 60
 // window is closed. Where keys must rise they cannot: those that came late
 // would soon be below archived ones.
 func (l looker) accepts(t archive.Table) bool {
-	return l.f.Late == archive.LateCurrent && slices.ContainsFunc(roots(l.f), func(root archive.Table) bool { return root.Name == t.Name })
+	return (l.f.Late == archive.LateCurrent || l.routed != nil) && isRoot(l.f, t)
 }
 
 // stays returns the last second that is closed, where rows of before may stay;

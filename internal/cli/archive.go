@@ -121,7 +121,7 @@ statement that run would run, and exits with 3 where a rule is broken.`,
 				return err
 			}
 			return a.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {
-				return planArchive(ctx, env, s, planFlags{f, end, a.json, false})
+				return planArchive(ctx, env, s, planFlags{f: f, end: end, json: a.json})
 			})
 		},
 	}
@@ -156,10 +156,11 @@ type planFlags struct {
 	end   int64
 	json  bool
 	brief bool // without the statements
+	late  bool // but those that move late rows
 }
 
 func planArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags) error {
-	plan, err := closing.Make(ctx, s, p.f, p.end)
+	plan, err := closing.Preview(ctx, s, p.f, p.end)
 	if refused := (&closing.Refusal{}); errors.As(err, &refused) && plan != nil {
 		if p.json {
 			if err := json.NewEncoder(env.Stdout).Encode(plan); err != nil {
@@ -167,7 +168,7 @@ func planArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags)
 			}
 			return refuse(env, refused.Broken, false)
 		}
-		return refuse(env, refused.Broken, true)
+		return errors.Join(showLate(env, plan.Late, p.brief && !p.late), refuse(env, refused.Broken, true))
 	}
 	if err != nil {
 		return err
@@ -176,6 +177,9 @@ func planArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags)
 		return json.NewEncoder(env.Stdout).Encode(plan)
 	}
 	w := env.Stdout
+	if err := showLate(env, plan.Late, p.brief && !p.late); err != nil {
+		return err
+	}
 	fmt.Fprintf(w, "archive of %s, %s UTC (%d to %d)\n", plan.Family, plan.Decision.Window, plan.Decision.Window.Start, plan.Decision.Window.End)
 	for _, why := range plan.Decision.Why {
 		fmt.Fprintf(w, "the end was pulled back: %s\n", oneLine(why))
@@ -246,7 +250,7 @@ period is closed.`,
 				if p.apply {
 					return runArchive(ctx, env, s, planFlags{f: f, end: end, json: a.json})
 				}
-				if err := planArchive(ctx, env, s, planFlags{f, end, a.json, true}); err != nil || a.json {
+				if err := planArchive(ctx, env, s, planFlags{f: f, end: end, json: a.json, brief: true}); err != nil || a.json {
 					return err
 				}
 				_, err := fmt.Fprintln(env.Stdout, "nothing was done: --apply does it")
@@ -271,6 +275,9 @@ func runArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags) 
 	}
 	if p.json {
 		return errors.Join(json.NewEncoder(env.Stdout).Encode(result), unformed(result))
+	}
+	if err := showRouted(env, result.Late); err != nil {
+		return err
 	}
 	rows := int64(0)
 	for _, h := range result.Tables {

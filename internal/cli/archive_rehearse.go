@@ -40,7 +40,7 @@ reached in the same way is refused.`,
 				return err
 			}
 			return copied.with(env, func(ctx context.Context, s *dialect.Session, f *archive.Family) error {
-				return rehearse(ctx, env, s, planFlags{f: f, end: end, json: a.json, brief: true})
+				return rehearse(ctx, env, s, planFlags{f: f, end: end, json: a.json, brief: true, late: true})
 			})
 		},
 	}
