@@ -71,6 +71,10 @@ type Options struct {
 	// gone. It is made where it is missing.
 	ManifestDir string
 
+	// IndexMemory is how many bytes of descriptions of index slices are kept in
+	// memory, of all streams together; 0: 8 MiB, less: none.
+	IndexMemory int64
+
 	// KeepBudgets ignores a budget that is more than a tenth smaller than the one
 	// in use before, with a warning: a slip of the hand must not roll rows away.
 	KeepBudgets bool
@@ -148,7 +152,8 @@ type DB struct {
 	sizes     map[string]int64  // in use, by what budgetKey returns
 	book      *place.Book
 	ledger    *ledger
-	kept      *disk.Real // ManifestDir; nil: none
+	kept      *disk.Real   // ManifestDir; nil: none
+	cached    *index.Cache // descriptions of index slices
 	rejects   *rejects.Store
 	sources   *sources.Book
 	instance  string // this run's token in the sinks
@@ -204,7 +209,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if err := o.judge(); err != nil {
 		return nil, err
 	}
-	db := &DB{dir: dir, o: o, byName: map[string]*stream{}}
+	db := &DB{dir: dir, o: o, byName: map[string]*stream{}, cached: index.NewCache(o.IndexMemory)}
 	db.batches.New = func() any { return new(row.Batch) }
 	db.memory.Store(o.Memory)
 	db.auto.Store(!o.FixedTables)

@@ -62,7 +62,7 @@ func (db *DB) openIndex(s *stream, home disk.FS) (err error) {
 	}
 	s.index, err = index.Open(index.Options{
 		Name: s.Name, Source: indexed{s.journal}, FS: s.indexFiles, Columns: s.Index.Columns, Budget: db.size(s.Name, indexKey, s.Index.Budget),
-		MinFree: s.Limits.MinFree, Changed: s.changed, Log: db.o.Log,
+		Cache: db.cached, MinFree: s.Limits.MinFree, Changed: s.changed, Log: db.o.Log,
 	})
 	if err != nil {
 		db.o.Log.Error("the index cannot be opened; segments are read whole", "stream", s.Name, "error", err)

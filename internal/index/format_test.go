@@ -93,7 +93,7 @@ func TestFormatDocument(t *testing.T) {
 		`caller == "bob" and seconds < 7`: {{101, 103}}, `caller < "a"`: {},
 	} {
 		cond := must(where.Compile(text, "calls", columns)).Condition()
-		found, err := (&finder{f: f, m: meta}).find(cond)
+		found, err := (&finder{f: &lazy{f: f}, m: meta}).find(cond)
 		if got := (&finder{m: meta}).ranges(found, 0); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, error %v, want %v", text, got, err, want)
 		}
@@ -129,7 +129,7 @@ func TestBitFlips(t *testing.T) {
 		m, _, err := readMeta(f, int64(len(golden)))
 		var found set
 		if err == nil {
-			found, err = (&finder{f: f, m: m}).find(cond)
+			found, err = (&finder{f: &lazy{f: f}, m: m}).find(cond)
 		}
 		switch {
 		case errors.Is(err, errBad):

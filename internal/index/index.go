@@ -47,6 +47,7 @@ type Options struct {
 	Columns []string
 	Budget  int64                   // bytes of all files of the index; 0: no bound
 	MinFree func(total int64) int64 // room to leave on a volume of that size; nil: none
+	Cache   *Cache                  // of descriptions; nil: one of its own
 	Changed <-chan struct{}         // tells that segments were sealed, or went; nil: looked for each minute
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -95,6 +96,9 @@ func Open(o Options) (*Index, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Cache == nil {
+		o.Cache = NewCache(0)
 	}
 	o.grain, o.most = cmp.Or(o.grain, granuleBytes), cmp.Or(o.most, mostEntries)
 	x := &Index{o: o, wake: make(chan struct{}, 1), done: make(chan struct{}), slices: map[uint64]*slice{}, failed: map[uint64]string{}}
@@ -147,6 +151,11 @@ func sliceNumber(name string) (uint64, bool) {
 func (x *Index) Close() {
 	x.cancel()
 	<-x.done
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, s := range x.slices {
+		x.o.Cache.drop(s)
+	}
 }
 
 // lookAround is how often segments are looked for that nobody told of, and how
@@ -300,6 +309,7 @@ func (x *Index) remove(numbers []uint64) error {
 		x.mu.Lock()
 		if s := x.slices[n]; s != nil {
 			x.bytes -= s.size
+			x.o.Cache.drop(s)
 			delete(x.slices, n)
 		}
 		x.mu.Unlock()

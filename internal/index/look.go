@@ -19,10 +19,33 @@ func (s set) empty() bool { return !slices.Contains(s, true) }
 
 // finder answers conditions from one slice.
 type finder struct {
-	f    disk.File
+	f    *lazy
 	m    *meta
 	page []byte
 	read int64 // bytes
+}
+
+// lazy is a slice's file, which is opened when something is read of it.
+type lazy struct {
+	open func() (disk.File, error)
+	f    disk.File
+}
+
+func (l *lazy) get() (disk.File, error) {
+	if l.f == nil {
+		f, err := l.open()
+		if err != nil {
+			return nil, err
+		}
+		l.f = f
+	}
+	return l.f, nil
+}
+
+func (l *lazy) close() {
+	if l.f != nil {
+		_ = l.f.Close() // nothing was written
+	}
 }
 
 // all returns every granule, or none.
@@ -135,8 +158,11 @@ func (q *finder) hits(digest uint64) (set, error) {
 		if q.page == nil {
 			q.page = disk.Buffer(disk.Align)
 		}
-		var err error
-		if entries, err = readPage(q.f, n, q.page, entries[:0]); err != nil {
+		f, err := q.f.get()
+		if err != nil {
+			return nil, err
+		}
+		if entries, err = readPage(f, n, q.page, entries[:0]); err != nil {
 			return nil, err
 		}
 		q.read += disk.Align

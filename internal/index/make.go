@@ -120,6 +120,7 @@ func (x *Index) take(number uint64, size, reserved int64) error {
 	x.bytes += size - reserved
 	if old := x.slices[number]; old != nil {
 		x.bytes -= old.size
+		x.o.Cache.drop(old)
 	}
 	x.slices[number] = &slice{size: size, time: x.o.Now().UnixMicro()}
 	x.status.made++

@@ -7,6 +7,7 @@ import (
 	"math"
 	"sync"
 
+	"holdfast/internal/disk"
 	"holdfast/internal/where"
 )
 
@@ -54,32 +55,38 @@ func (x *Index) Look(s Segment, q Query) (ranges []Range, read int64, ok bool) {
 	x.mu.Lock()
 	has := x.slices[s.Number]
 	usable := has != nil && !has.bad
-	size := int64(0)
-	if usable {
-		size = has.size
-	}
 	x.mu.Unlock()
 	if !usable {
 		return nil, 0, false
 	}
-	ranges, read, stale, err := x.ask(s, q, size)
+	ranges, read, stale, err := x.ask(s, q, has)
+	x.mu.Lock()
+	same := x.slices[s.Number] == has && !has.bad // else pages of another one may have been read, by its description
+	x.mu.Unlock()
+	if !same {
+		x.o.Cache.drop(has)
+		return nil, read, false
+	}
 	if err != nil || stale {
 		x.doubt(s.Number, err)
 	}
 	return ranges, read, err == nil
 }
 
-// ask reads a slice. stale says that it does not have the columns that are
-// asked for now.
-func (x *Index) ask(s Segment, q Query, size int64) (ranges []Range, read int64, stale bool, err error) {
-	f, err := x.o.FS.Open(sliceName(s.Number), false)
-	if err != nil {
-		return nil, 0, false, err
-	}
-	defer f.Close()
-	m, read, err := readMeta(f, size)
-	if err != nil {
-		return nil, read, false, err
+// ask reads of a slice what is not kept of it. stale says that it does not have
+// the columns that are asked for now.
+func (x *Index) ask(s Segment, q Query, has *slice) (ranges []Range, read int64, stale bool, err error) {
+	file := &lazy{open: func() (disk.File, error) { return x.o.FS.Open(sliceName(s.Number), false) }}
+	defer file.close()
+	m := x.o.Cache.get(has)
+	if m == nil {
+		f, err := file.get()
+		if err != nil {
+			return nil, 0, false, err
+		}
+		if m, read, err = readMeta(f, has.size); err != nil {
+			return nil, read, false, err
+		}
 	}
 	if !m.describes(x.o.Source.ID(), s) {
 		return nil, read, false, errBad
@@ -90,7 +97,10 @@ func (x *Index) ask(s Segment, q Query, size int64) (ranges []Range, read int64,
 	for i := range m.Columns {
 		stale = stale || m.Columns[i] != x.o.Columns[i]
 	}
-	look := &finder{f: f, m: m}
+	if !stale && read > 0 {
+		x.o.Cache.put(has, m, s.LastTime)
+	}
+	look := &finder{f: file, m: m}
 	found, err := look.find(q.Condition)
 	read += look.read
 	if err != nil {
@@ -107,6 +117,7 @@ func (x *Index) doubt(number uint64, err error) {
 	fresh := s != nil && !s.bad
 	if fresh {
 		s.bad = true
+		x.o.Cache.drop(s)
 		x.status.bad++
 	}
 	x.mu.Unlock()
@@ -164,7 +175,7 @@ func (p *Picker) Pick(s Segment) (ranges []Range, ok bool) {
 		}
 		delete(p.answers, s.Number)
 		p.Explained.Bytes += a.read
-		if a.read > 0 {
+		if a.ok || a.read > 0 {
 			p.Explained.Slices++
 		}
 		ranges, ok = a.ranges, a.ok

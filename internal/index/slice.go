@@ -217,6 +217,7 @@ func decodeMeta(b []byte) (*meta, error) {
 	if len(b) != need {
 		return bad("its description has another length")
 	}
+	m.granules, m.directory = make([]granule, 0, m.Granules), make([]uint64, 0, m.Pages)
 	for range m.Granules {
 		m.granules = append(m.granules, granule{le.Uint32(b), int64(le.Uint64(b[4:]))})
 		b = b[granuleSize:]

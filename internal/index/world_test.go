@@ -105,6 +105,7 @@ func (w *world) open() {
 	}
 	w.j = must(journal.Open(w.disk, w.jo))
 	w.o.Source, w.o.FS, w.o.Changed = source{w.j}, w.files, changed
+	w.o.Cache = NewCache([]int64{-1, 3000, 0}[w.r.IntN(3)]) // nothing, two or three slices, all
 	w.x = must(Open(w.o))
 }
 
