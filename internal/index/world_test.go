@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ type world struct {
 	jo    journal.Options
 	j     *journal.Journal
 	x     *Index
-	clock int64
+	clock atomic.Int64 // the journal asks for it whenever it likes
 }
 
 // indexed are the columns with an index; acc has more.
@@ -89,7 +90,7 @@ var schemas = [][2]any{
 
 func newWorld(t *testing.T, r *rand.Rand, d disk.FS) *world {
 	w := &world{t: t, r: r, disk: d, files: d, o: Options{Name: "main", Columns: indexed, grain: 4096, most: 300}}
-	w.jo = journal.Options{Name: "main", SegmentSize: 64 << 10, Now: func() time.Time { return time.UnixMicro(1_700_000_000_000_000 + w.clock) }}
+	w.jo = journal.Options{Name: "main", SegmentSize: 64 << 10, Now: func() time.Time { return time.UnixMicro(1_700_000_000_000_000 + w.clock.Load()) }}
 	w.open()
 	return w
 }
@@ -172,7 +173,7 @@ func (w *world) fill(rows int, seal bool) {
 			}
 			rows--
 		}
-		w.clock += int64(w.r.IntN(1000))
+		w.clock.Add(int64(w.r.IntN(1000)))
 		must(w.j.Append(w.t.Context(), &b, true))
 	}
 	if seal {
@@ -263,7 +264,7 @@ func (w *world) compare(when string, times int) (skipped int) {
 	for range times {
 		text, since := w.condition(w.r.IntN(4)), int64(math.MinInt64)
 		if w.r.IntN(5) == 0 {
-			since = 1_700_000_000_000_000 + w.r.Int64N(w.clock+1)
+			since = 1_700_000_000_000_000 + w.r.Int64N(w.clock.Load()+1)
 		}
 		want, _ := w.read(nil, text, since)
 		got, p := w.read(w.x, text, since)
