@@ -72,6 +72,10 @@ func (c *Config) judgeOpen(add report, key, bucket string) {
 // judgeColdDirectory sees that a cold tier is not where segments are written to.
 func (c *Config) judgeColdDirectory(add report, key string, s *Stream) {
 	dir := absolute(s.Cold.Path)
+	if within(dir, absolute(c.Data)) {
+		add(key+".cold", "give it a directory of its own, best on another disk", "directory %q is the data directory, or holds it", s.Cold.Path)
+		return
+	}
 	for _, other := range c.StreamNames() {
 		for _, p := range c.Streams[other].Places() {
 			if d := absolute(p.Path); within(d, dir) || within(dir, d) {
@@ -79,9 +83,6 @@ func (c *Config) judgeColdDirectory(add report, key string, s *Stream) {
 				return
 			}
 		}
-	}
-	if within(absolute(c.Data), dir) || within(dir, absolute(c.Data)) {
-		add(key+".cold", "give it a directory of its own, best on another disk", "directory %q overlaps with the data directory", s.Cold.Path)
 	}
 }
 

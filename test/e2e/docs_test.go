@@ -129,11 +129,12 @@ func TestDocumentedConfigurations(t *testing.T) {
 	check := func(t *testing.T, text string) {
 		dir := t.TempDir()
 		file, logs, old := filepath.Join(dir, "holdfast.yaml"), filepath.Join(dir, "logs"), filepath.Join(dir, "old")
-		if err := errors.Join(os.Mkdir(logs, 0o700), os.Mkdir(old, 0o700)); err != nil {
+		out, keys := filepath.Join(dir, "out"), filepath.Join(dir, "keys")
+		if err := errors.Join(os.Mkdir(logs, 0o700), os.Mkdir(old, 0o700), os.Mkdir(out, 0o700), os.WriteFile(keys, []byte("aws_access_key_id = x\naws_secret_access_key = y\n"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/spool/holdfast", logs, "/var/log/acc", dir, "/var/log/kamailio/acc", logs, "/var/log/kamailio/old", old,
-			"/var/lib/xdasd/cache", dir, "/mnt/big/main", logs, "/mnt/big2/main", old, "/etc/holdfast/cert.pem", cert, "/etc/holdfast/key.pem", key).Replace(text)
+			"/var/lib/xdasd/cache", dir, "/mnt/big/main", logs, "/mnt/big2/main", old, "/mnt/out", out, "/run/secrets/s3", keys, "/etc/holdfast/cert.pem", cert, "/etc/holdfast/key.pem", key).Replace(text)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
