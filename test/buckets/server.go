@@ -50,6 +50,8 @@ type Server struct {
 
 	http *httptest.Server
 
+	deciding sync.Mutex // one request at a time asks what goes wrong with it; before mu
+
 	mu      sync.Mutex
 	objects map[string][]byte
 	conns   map[net.Conn]bool
@@ -106,8 +108,11 @@ func (s *Server) Pull(away bool) {
 	}
 }
 
-// Fail has f say what goes wrong with each request; nil: nothing.
+// Fail has f say what goes wrong with each request, one after the other; nil:
+// nothing. The one before is not called any more.
 func (s *Server) Fail(f func(*http.Request) Fault) {
+	s.deciding.Lock()
+	defer s.deciding.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = f
@@ -164,12 +169,14 @@ func fail(status int, code, message string) *failure {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	f := Fault{}
+	s.deciding.Lock()
 	s.mu.Lock()
 	wrong := s.fault
 	s.mu.Unlock()
 	if wrong != nil {
 		f = wrong(r)
 	}
+	s.deciding.Unlock()
 	if f.Wait != nil {
 		select {
 		case <-f.Wait:
