@@ -64,9 +64,11 @@ func TestLeastGrants(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 		b.sound()
-		if _, err := as("archiver"); err != nil {
-			t.Fatal(err)
+		b.f.Archives = forms[b.name][0]
+		if r, err := as("archiver"); err != nil || len(r.Unformed) > 0 {
+			t.Fatalf("got %+v, %v", r, err)
 		}
+		b.formed(b.f.Archives)
 		s, err := dialect.Open(context.Background(), archiver(b.url, "archiver"))
 		if err != nil {
 			t.Fatal(err)
