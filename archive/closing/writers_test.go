@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -53,13 +55,22 @@ func event(ctx context.Context, db *sql.DB, now int64) error {
 // TestTenClosings closes periods in a row while writers insert without pause:
 // no insert fails, none is lost or read twice, ids go on rising, every rule
 // holds after each, and the tables are locked for less than a second in all,
-// whatever they hold. Where HOLDFAST_LONG is 1, it is ten periods, at full speed.
+// whatever they hold. Where HOLDFAST_LONG is 1, it is ten periods, at full speed;
+// where HOLDFAST_TEN says how many events there are before, it is ten periods too,
+// and each is told for how long it locked.
 func TestTenClosings(t *testing.T) {
 	each(t, func(b *anyBase) {
 		t := b.T
 		rows, periods := int64(300), 2
 		if long() {
 			rows, periods = 10_000, 10
+		}
+		if text := os.Getenv("HOLDFAST_TEN"); text != "" {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows, periods = n, 10
 		}
 		b.fill(epoch-rows, epoch-1)
 		c := &clock{now: epoch}
@@ -103,6 +114,7 @@ func TestTenClosings(t *testing.T) {
 				break
 			}
 			held += r.Held
+			t.Logf("closing %d: locked for %v", n, r.Held)
 			if r.Window.End != end || r.Resumed {
 				t.Errorf("closing %d: %+v", n, r)
 			}
