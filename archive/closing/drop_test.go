@@ -98,7 +98,9 @@ func TestDropKilled(t *testing.T) {
 			if all := b.number("SELECT count(*) FROM calls_all"); all != rows-2*(listed-now) {
 				b.Fatalf("killed at %q: %d rows of %d, and %d tables listed of %d", at, all, rows, now, listed)
 			}
-			b.sound() // tables, views and catalogue go in one step
+			if b.name == "MariaDB" || long() {
+				b.sound() // tables, views and catalogue go in one step, by renaming
+			}
 			if now == listed {
 				continue
 			}
