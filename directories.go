@@ -60,7 +60,8 @@ func (s *stream) directories(db *DB, o *journal.Options) (disk.FS, error) {
 
 // enter opens a directory outside of the data directory.
 func (s *stream) enter(db *DB, w place.Want) (*place.Place, error) {
-	path, err := filepath.Abs(w.Path)
+	given := w.Path
+	path, err := filepath.Abs(given)
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +69,10 @@ func (s *stream) enter(db *DB, w place.Want) (*place.Place, error) {
 	p, err := db.book.Open(w)
 	if err == nil {
 		s.places = append(s.places, p)
+		if s.ids == nil {
+			s.ids = map[string]string{}
+		}
+		s.ids[given] = p.ID
 	}
 	return p, err
 }
@@ -110,6 +115,8 @@ func budgetKey(stream, dir string) string {
 
 // size returns the size in use of a directory that is given one.
 func (db *DB) size(stream, dir string, given int64) int64 {
+	db.resizing.Lock()
+	defer db.resizing.Unlock()
 	if holds, known := db.sizes[budgetKey(stream, dir)]; known {
 		return holds
 	}

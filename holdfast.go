@@ -148,8 +148,10 @@ type DB struct {
 	byName    map[string]*stream
 	roster    *roster.Roster
 	roller    *roller.Roller
-	budgets   map[string]budget // by stream; fixed when the streams are open
-	sizes     map[string]int64  // in use, by what budgetKey returns
+	resizing  sync.Mutex          // held while one of the next three is looked at
+	budgets   map[string]budget   // by stream
+	sizes     map[string]int64    // in use, by what budgetKey returns
+	ignored   map[string][]string // by stream: sizes that were given and are not in use, in words
 	book      *place.Book
 	ledger    *ledger
 	kept      *disk.Real   // ManifestDir; nil: none
@@ -178,9 +180,10 @@ type DB struct {
 type stream struct {
 	Stream
 	journal *journal.Journal
-	cold    cold.Store     // nil: it has no cold tier
-	places  []*place.Place // its directories outside of the data directory
-	guard   *guard         // nil: no repeats are looked for
+	cold    cold.Store        // nil: it has no cold tier
+	places  []*place.Place    // its directories outside of the data directory
+	ids     map[string]string // of these, by the path that they were given
+	guard   *guard            // nil: no repeats are looked for
 
 	catalogue *manifests.Catalogue // of segments that are gone; nil: none is kept
 

@@ -40,40 +40,7 @@ func (db *DB) openRoller() (err error) {
 	if e, ok := db.roller.Last(); ok { // what it removed may still have to be told of
 		db.ledger.rolls[e.Serial] = e
 	}
-	given := map[string]int64{}
-	for _, s := range db.o.Streams {
-		if !rolls(s.Name) {
-			continue
-		}
-		given[s.Name] = s.Limits.Budget
-		if len(s.More) > 0 {
-			given[s.Name] = s.Size
-		}
-		for _, m := range slices.Concat(s.More, s.Warm) {
-			given[budgetKey(s.Name, m.Dir)] = m.Size
-		}
-		if len(s.Index.Columns) > 0 {
-			given[budgetKey(s.Name, indexKey)] = s.Index.Budget
-		}
-	}
-	db.sizes, err = db.roller.Budgets(given, !db.o.KeepBudgets)
-	db.budgets = map[string]budget{}
-	for _, s := range db.o.Streams {
-		holds, known := db.sizes[s.Name]
-		if !known {
-			continue
-		}
-		whole := holds > 0
-		for _, m := range s.More {
-			size := db.sizes[budgetKey(s.Name, m.Dir)]
-			holds, whole = holds+size, whole && size > 0
-		}
-		if !whole && len(s.More) > 0 { // one without a size bounds nothing
-			holds = s.Limits.Budget
-		}
-		db.budgets[s.Name] = budget{given: s.Limits.Budget, holds: holds}
-	}
-	return err
+	return db.takeSizes(db.o.Streams, !db.o.KeepBudgets)
 }
 
 // budget is the size that a stream was given, and the one in use.
@@ -82,7 +49,9 @@ type budget struct{ given, holds int64 }
 // held returns the limits that hold where some are given: those with the size
 // that is in use in the place of one that is ignored.
 func (db *DB) held(stream string, l Limits) Limits {
+	db.resizing.Lock()
 	b, known := db.budgets[stream]
+	db.resizing.Unlock()
 	if !known || l.Budget != b.given || b.given == b.holds {
 		return l
 	}

@@ -18,6 +18,7 @@ type Rolling struct {
 	Cold      *ColdTier // nil: there is none
 	Trash     int64     // bytes of the hot tier that wait in the trash
 
+	Ignored    []string  // sizes that were given and are not in use, because they are more than a tenth smaller
 	Stuck      string    // why nothing can be moved out of the hot tier; "": it can, or need not
 	StuckSince time.Time // since when
 
@@ -86,6 +87,9 @@ func (db *DB) rolling(s *stream, pin roll.Pin) *Rolling {
 		}
 		r.Tiers = append(r.Tiers, warm)
 	}
+	db.resizing.Lock()
+	r.Ignored = db.ignored[s.Name]
+	db.resizing.Unlock()
 	stuck := db.roller.Stuck(s.Name)
 	r.Stuck, r.StuckSince = stuck.Why, stuck.Since
 	if s.cold != nil {

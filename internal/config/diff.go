@@ -21,7 +21,7 @@ var reloadable = []string{
 	"limits.starting", "limits.starting_per_address", "limits.per_address", "limits.per_user",
 	"users.*.*", "tokens.*.*", // these come and go as well
 	"streams.*.history", "streams.*.min_free", "streams.*.wait", "streams.*.keep",
-	"streams.*.on_full", "streams.*.keep_at_least.*",
+	"streams.*.on_full", "streams.*.keep_at_least.*", "streams.*.index.size", "roll.shrink",
 }
 
 // Diff returns what changes from old to new, sorted by key. Streams and sinks
@@ -35,7 +35,7 @@ func Diff(old, new *Config) []Change {
 	for key, was := range a {
 		is, ok := b[key]
 		if !ok || is != was {
-			out = append(out, Change{Key: key, Old: was.shown, New: is.shown, Restart: !ok && !comesAndGoes(key) || !canReload(key)})
+			out = append(out, Change{Key: key, Old: was.shown, New: is.shown, Restart: !ok && !comesAndGoes(key) || !canReload(key) && !resized(key, was.raw, is.raw)})
 		}
 	}
 	for key, is := range b {

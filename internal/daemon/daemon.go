@@ -133,26 +133,10 @@ func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.
 	o.Dedupe = repeats(c)
 	o.Requests = holdfast.Requests{Window: time.Duration(c.HTTP.Idempotency.Window), Keys: c.HTTP.Idempotency.Keys}
 	for _, name := range c.StreamNames() {
-		s := c.Streams[name]
-		one := holdfast.Stream{Name: name, Dir: s.Hot.Path, Exists: s.Hot.Exist, Size: int64(s.Hot.Size), Limits: limits(s), Link: string(s.Link), Parent: string(s.Parent)}
-		for _, p := range s.Hot.More {
-			one.More = append(one.More, holdfast.Directory{Dir: p.Path, Exists: p.Exist, Size: int64(p.Size)})
-		}
-		if s.Warm.Path != "" {
-			for _, p := range s.Warm.Places() {
-				one.Warm = append(one.Warm, holdfast.Directory{Dir: p.Path, Exists: p.Exist, Size: int64(p.Size)})
-			}
-		}
+		one := streamOf(name, c.Streams[name])
 		var err error
-		if one.Cold, err = coldTier(c, s); err != nil {
+		if one.Cold, err = coldTier(c, c.Streams[name]); err != nil {
 			return nil, err
-		}
-		one.Index = holdfast.Index{Dir: s.Index.Dir.Path, Exists: s.Index.Dir.Exist, Budget: s.Index.Budget()}
-		for _, column := range s.Index.Columns {
-			one.Index.Columns = append(one.Index.Columns, string(column))
-		}
-		for _, g := range s.Tables {
-			one.Tables = append(one.Tables, string(g))
 		}
 		o.Streams = append(o.Streams, one)
 	}

@@ -101,13 +101,14 @@ func (s *server) reload() {
 // apply takes next over, as far as that can be while running.
 func (s *server) apply(next *config.Config) {
 	s.db.SetAutoTables(next.Tables.Auto)
+	s.resize(next)
 	for name, was := range s.cfg.Streams {
 		is := next.Streams[name]
 		if is == nil {
 			continue
 		}
 		l := limits(is)
-		l.Budget = int64(was.Hot.Budget()) // where a stream is, and how large, needs a restart
+		l.Budget = int64(was.Hot.Budget()) // what resize has taken over of it
 		if err := s.db.SetLimits(name, l); err != nil {
 			s.log.Error("reload: set limits", "stream", name, "error", err)
 		}

@@ -16,7 +16,7 @@ func rolling(r *holdfast.Rolling) *httpapi.Rolling {
 	}
 	one := &httpapi.Rolling{
 		PinnedBy: r.PinnedBy, Pinned: r.Pinned, Who: r.Who, Watermark: r.Watermark, Link: r.Link, Tiers: []httpapi.TierRoom{}, TrashBytes: r.Trash,
-		Stuck: r.Stuck, StuckSince: r.StuckSince.UTC(),
+		IgnoredSizes: r.Ignored, Stuck: r.Stuck, StuckSince: r.StuckSince.UTC(),
 		RemovedSegments: r.Removed, RemovedBytes: r.RemovedBytes,
 	}
 	if r.Watermark != nil && r.Link == "time" {

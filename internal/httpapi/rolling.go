@@ -16,9 +16,10 @@ type Rolling struct {
 	WatermarkTime time.Time  `json:"watermark_time,omitzero"` // the same where the link is the time of receipt
 	Link          string     `json:"link,omitempty"`          // the column that it is of, or "time"
 	Tiers         []TierRoom `json:"tiers"`
-	Cold          *ColdTier  `json:"cold,omitempty"`  // missing: there is none
-	TrashBytes    int64      `json:"trash_bytes"`     // of the hot tier, until their roll can no longer be undone
-	Stuck         string     `json:"stuck,omitempty"` // why segments cannot be moved out of the hot tier
+	Cold          *ColdTier  `json:"cold,omitempty"`          // missing: there is none
+	TrashBytes    int64      `json:"trash_bytes"`             // of the hot tier, until their roll can no longer be undone
+	IgnoredSizes  []string   `json:"ignored_sizes,omitempty"` // that are more than a tenth smaller than those in use
+	Stuck         string     `json:"stuck,omitempty"`         // why segments cannot be moved out of the hot tier
 	StuckSince    time.Time  `json:"stuck_since,omitzero"`
 
 	LastRoll *LastRoll `json:"last_roll,omitempty"` // missing: nothing went, as far as is known

@@ -36,6 +36,7 @@ func (j *Journal) setDirectories() {
 	for _, d := range j.o.More {
 		j.dirs = append(j.dirs, &directory{Directory: d, aside: -1})
 	}
+	j.measureLocked()
 }
 
 // directoryOf returns the place that the MANIFEST calls id; nil where there is
@@ -229,13 +230,13 @@ type DirectoryStatus struct {
 func (j *Journal) Directories() []DirectoryStatus {
 	all := make([]DirectoryStatus, len(j.dirs))
 	for i, d := range j.dirs {
-		all[i] = DirectoryStatus{ID: d.ID, Warm: d.Warm, Size: d.Size}
+		all[i] = DirectoryStatus{ID: d.ID, Warm: d.Warm}
 		all[i].Space, all[i].Err = d.FS.Space()
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for i, d := range j.dirs {
-		all[i].Bytes = d.bytes
+		all[i].Bytes, all[i].Size = d.bytes, d.Size
 		if d == j.home {
 			all[i].Bytes += j.manifest
 		}

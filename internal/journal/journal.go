@@ -113,14 +113,15 @@ type Journal struct {
 	scrub    scrubber
 	checks   checkpoints
 
-	limits atomic.Pointer[Limits]
-	wake   chan struct{} // tells the committer that a group is open
-	chores chan struct{} // tells the keeper to look around
-	orders chan order    // run on the committer
-	stop   chan struct{} // closed by Close
-	ended  chan struct{} // closed when the committer has returned
-	kept   chan struct{} // closed when the keeper has returned
-	hashed chan struct{} // closed when the hasher has returned
+	limits   atomic.Pointer[Limits]
+	smallest atomic.Int64  // size of the smallest hot place that has one; 0: none has
+	wake     chan struct{} // tells the committer that a group is open
+	chores   chan struct{} // tells the keeper to look around
+	orders   chan order    // run on the committer
+	stop     chan struct{} // closed by Close
+	ended    chan struct{} // closed when the committer has returned
+	kept     chan struct{} // closed when the keeper has returned
+	hashed   chan struct{} // closed when the hasher has returned
 	// hashWake tells the hasher that there is enough for it.
 	hashWake chan struct{}
 

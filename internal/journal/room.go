@@ -34,10 +34,8 @@ func (j *Journal) segmentSize() int64 {
 	if b := j.limits.Load().Budget; b > 0 {
 		size = min(size, b/32)
 	}
-	for _, d := range j.dirs { // several of them fit into the smallest directory
-		if d.Size > 0 && !d.Warm {
-			size = min(size, d.Size/8)
-		}
+	if least := j.smallest.Load(); least > 0 { // several of them fit into the smallest directory
+		size = min(size, least/8)
 	}
 	return max(disk.Up(size), minSegment)
 }
