@@ -112,7 +112,7 @@ func (s *server) post(n int) (int, string) {
 // verb runs a verb, and wants its exit code.
 func verb(t *testing.T, code int, stdin string, bin string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // 400 MB may have to be read
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // 400 MB may have to be read
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, args...)
 	cmd.Stdin = strings.NewReader(stdin)
