@@ -197,6 +197,10 @@ func (t *Tx) moveOut() (err error) {
 // were dropped as repeats among them.
 func (t *Tx) Rows() int { return t.rows + t.repeats }
 
+// Bytes returns how many bytes the rows take in a segment that Insert has taken
+// since the Tx was empty.
+func (t *Tx) Bytes() int64 { return t.bytes }
+
 // Commit makes the rows part of the stream. With durable set it returns once
 // they are flushed, else once they are written: then they survive the end of
 // the process, and a power cut after 200 ms. It is done at once for an empty

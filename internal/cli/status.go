@@ -144,6 +144,9 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 	for _, text := range st.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", oneLine(text))
 	}
+	if err := printDoors(w, st.Doors); err != nil {
+		return err
+	}
 	if err := printSources(w, st.Sources); err != nil {
 		return err
 	}

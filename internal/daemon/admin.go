@@ -14,12 +14,15 @@ import (
 )
 
 // pgStore is the database as the PostgreSQL wire asks for it.
-type pgStore struct{ *holdfast.DB }
+type pgStore struct {
+	*holdfast.DB
+	in *intake
+}
 
 var _ pgwire.Store = pgStore{}
 
 // Begin implements pgwire.Store.
-func (s pgStore) Begin() pgwire.Tx { return s.DB.Begin() }
+func (s pgStore) Begin() pgwire.Tx { return s.in.begin(s.DB.Begin()) }
 
 // Declare implements pgwire.Store.
 func (s pgStore) Declare(table string, columns []pgwire.Column) error {
@@ -31,12 +34,15 @@ func (s pgStore) Declare(table string, columns []pgwire.Column) error {
 }
 
 // webStore is the database as HTTP asks for it.
-type webStore struct{ *holdfast.DB }
+type webStore struct {
+	*holdfast.DB
+	in *intake
+}
 
 var _ httpapi.Store = webStore{}
 
 // Begin implements httpapi.Store.
-func (s webStore) Begin() httpapi.Tx { return s.DB.Begin() }
+func (s webStore) Begin() httpapi.Tx { return s.in.begin(s.DB.Begin()) }
 
 var _ httpapi.OnceStore = webStore{}
 
@@ -46,7 +52,7 @@ func (s webStore) BeginOnce(ctx context.Context, o httpapi.Once) (httpapi.OnceTx
 	if tx == nil {
 		return nil, (*httpapi.Answer)(before), err
 	}
-	return tx, nil, err
+	return s.in.begin(tx), nil, err
 }
 
 // admin is what the database, and the server around it, tell of themselves.
@@ -73,7 +79,7 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 		st.Version, st.Started, st.Listen, st.Connections = s.o.Version, s.started, s.doors.addresses, s.doors.connections()
 		st.ResidentBytes, st.PeakResidentBytes = httpapi.Resident()
 		st.Warnings = s.ties.told()
-		st.Sources = s.sourceStatus()
+		st.Sources, st.Doors = s.sourceStatus(), s.doorStatus()
 		st.Families = s.closings.status()
 	}
 	st.Data = cfg.Data
@@ -185,7 +191,7 @@ func OpenOffline(_ context.Context, c *config.Config) (*Offline, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Offline{Local: httpapi.Local{Store: webStore{db}, Admin: admin{db: db, cfg: c}}, db: db}, nil
+	return &Offline{Local: httpapi.Local{Store: webStore{db, new(intake)}, Admin: admin{db: db, cfg: c}}, db: db}, nil
 }
 
 // Close gives the directory up.

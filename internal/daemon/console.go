@@ -50,6 +50,9 @@ var views = []view{
 	{pgwire.Topic{Name: "sources", Help: "each source: what came in, what waits and since when", Columns: columns(
 		"source text, type text, state text, rows int8, bytes int8, rejects int8, pending_bytes int8, pending_seconds float8, files int8, bad_files int8, lost int8, refused int8, last_error text")},
 		status(sourceRows)},
+	{pgwire.Topic{Name: "doors", Help: "each door: what came in, what is being stored and since when", Columns: columns(
+		"door text, address text, rows int8, bytes int8, refused int8, pending_bytes int8, pending_seconds float8")},
+		status(doorRows)},
 	{pgwire.Topic{Name: "segments", Help: "the newest segments of each stream", Columns: columns(
 		"stream text, segment int8, state text, first_seq int8, rows int8, bytes int8, oldest timestamptz, newest timestamptz")},
 		console.segments},
@@ -118,6 +121,13 @@ func sourceRows(st httpapi.Status) (rows [][]any) {
 	for _, k := range st.Sources {
 		rows = append(rows, []any{k.Name, k.Type, k.State, int64(k.Rows), int64(k.Bytes), int64(k.Rejects), k.PendingBytes, k.PendingSeconds,
 			int64(k.Files), int64(k.BadFiles), int64(k.Lost), int64(k.Refused), text(k.LastError)})
+	}
+	return rows
+}
+
+func doorRows(st httpapi.Status) (rows [][]any) {
+	for _, d := range st.Doors {
+		rows = append(rows, []any{d.Name, d.Address, int64(d.Rows), d.Bytes, int64(d.Refused), d.PendingBytes, d.PendingSeconds})
 	}
 	return rows
 }

@@ -35,6 +35,7 @@ type server struct {
 	cfg     *config.Config // in force; Run's goroutine alone changes it
 	log     *slog.Logger
 	db      *holdfast.DB
+	intakes intakes
 	doors   *doors
 	access  *access
 	started time.Time

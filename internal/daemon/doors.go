@@ -120,7 +120,7 @@ func (s *server) openDoors() error {
 	d.gate = gate.New(s.cfg.Limits.Gate(room.clients, room.starting))
 	d.gate.Watch(func() { s.memory.fit(d.connections) })
 	d.pg = pgwire.New(pgwire.Options{
-		Store: pgStore{s.db}, Logger: s.log, Gate: d.gate, StartupTimeout: time.Duration(s.cfg.Limits.Login),
+		Store: pgStore{s.db, &s.intakes.pg}, Logger: s.log, Gate: d.gate, StartupTimeout: time.Duration(s.cfg.Limits.Login),
 		Stalled: time.Duration(s.cfg.Limits.Stalled), Memory: int64(s.cfg.Limits.Memory), TableVersion: tableVersion(s.cfg), Zone: string(s.cfg.Tables.Zone),
 		Access: &s.access.guard, TLS: s.access.encryption(), Console: console{s},
 	})
@@ -128,7 +128,7 @@ func (s *server) openDoors() error {
 	d.registry = registry
 	registry.MustRegister(collector{s}, repeated{s.db}, s.closings)
 	api := httpapi.New(httpapi.Options{
-		Store: webStore{s.db}, Admin: admin{db: s.db, server: s}, Registry: registry, Log: s.log,
+		Store: webStore{s.db, &s.intakes.http}, Admin: admin{db: s.db, server: s}, Registry: registry, Log: s.log,
 		Hosts: hosts(string(s.cfg.Listen.HTTP)), Named: s.access.names, Access: &s.access.guard, MaxBody: int64(s.cfg.HTTP.MaxBody),
 		Stalled: time.Duration(s.cfg.Limits.Stalled),
 	})

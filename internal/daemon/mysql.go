@@ -10,12 +10,15 @@ import (
 )
 
 // myStore is the database as the MySQL wire asks for it.
-type myStore struct{ *holdfast.DB }
+type myStore struct {
+	*holdfast.DB
+	in *intake
+}
 
 var _ mywire.Store = myStore{}
 
 // Begin implements mywire.Store.
-func (s myStore) Begin() mywire.Tx { return s.DB.Begin() }
+func (s myStore) Begin() mywire.Tx { return s.in.begin(s.DB.Begin()) }
 
 // openMySQL opens the door of MySQL's protocol, where l is not nil.
 func (s *server) openMySQL(l net.Listener) {
@@ -25,7 +28,7 @@ func (s *server) openMySQL(l net.Listener) {
 	d := s.doors
 	d.addresses.MySQL = l.Addr().String()
 	d.my = mywire.New(mywire.Options{
-		Store: myStore{s.db}, Logger: s.log, Gate: d.gate, StartupTimeout: time.Duration(s.cfg.Limits.Login),
+		Store: myStore{s.db, &s.intakes.mysql}, Logger: s.log, Gate: d.gate, StartupTimeout: time.Duration(s.cfg.Limits.Login),
 		Stalled: time.Duration(s.cfg.Limits.Stalled), Memory: int64(s.cfg.Limits.Memory), TableVersion: tableVersion(s.cfg),
 		Zone: s.cfg.Tables.Zone.Location(), Access: &s.access.guard, TLS: s.access.mysqlTLS(),
 	})

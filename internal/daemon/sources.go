@@ -12,7 +12,13 @@ func (a admin) Position(source string) (string, error) { return a.db.Position(so
 func (a admin) Move(m httpapi.Move) error { return a.db.MoveSource(holdfast.Move(m)) }
 
 // Moving implements httpapi.SourceKeeper.
-func (a admin) Moving(m httpapi.Move) httpapi.Store { return moving{webStore{a.db}, holdfast.Move(m)} }
+func (a admin) Moving(m httpapi.Move) httpapi.Store {
+	in := new(intake)
+	if a.server != nil {
+		in = &a.server.intakes.http
+	}
+	return moving{webStore{a.db, in}, holdfast.Move(m)}
+}
 
 // moving is a database whose transactions move a source.
 type moving struct {
@@ -21,4 +27,4 @@ type moving struct {
 }
 
 // Begin implements httpapi.Store.
-func (s moving) Begin() httpapi.Tx { return s.BeginMove(s.move) }
+func (s moving) Begin() httpapi.Tx { return s.in.begin(s.BeginMove(s.move)) }

@@ -106,6 +106,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		collectIndex(&st, out)
 	}
 	collectSources(s.Sources, out)
+	collectDoors(s.Doors, out)
 	for _, k := range s.Sinks {
 		gauge(descSeq, float64(k.Seq), k.Stream, k.Name)
 		gauge(descLagRows, float64(k.LagRows), k.Stream, k.Name)
