@@ -16,7 +16,7 @@ func newServe(env *Env) *cobra.Command {
 	var s settings
 	var o config.Override
 	cmd := &cobra.Command{
-		Use:   "serve [--config FILE] [--data DIR] [--pg ADDR] [--http ADDR] [--mysql ADDR] [--log text|json]",
+		Use:   "serve [--config FILE] [--data DIR] [--pg ADDR] [--http ADDR] [--mysql ADDR] [--log text|json] [--force]",
 		Short: "take rows and deliver them, until told to stop",
 		Long: `serve opens the data directory, making it where it is missing, and takes rows
 over the PostgreSQL wire and HTTP. Without a configuration it delivers them to
@@ -34,6 +34,7 @@ error; its line "ready" tells the addresses.`,
 			if err != nil {
 				return err
 			}
+			o.Force = false // once, not at each HUP
 			log, level := newLog(env, c)
 			return daemon.Run(env.Context, daemon.Config{
 				Config: c, Reload: load, Version: readBuild().Version, Log: log, Level: level,
@@ -45,6 +46,7 @@ error; its line "ready" tells the addresses.`,
 	cmd.Flags().StringVar(&o.HTTP, "http", "", "`address` of HTTP; port 0 lets the system choose")
 	cmd.Flags().StringVar(&o.MySQL, "mysql", "", "`address` of MySQL's protocol, which is off without it and listen: {mysql: ...}; port 0 lets the system choose")
 	cmd.Flags().StringVar(&o.Log, "log", "", "`format` of the log, text or json, or its level, or both with a comma (HOLDFAST_LOG)")
+	cmd.Flags().BoolVar(&o.Force, "force", false, "take sizes of hot, warm and the index into use that are more than a tenth smaller than before")
 	return cmd
 }
 

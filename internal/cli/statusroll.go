@@ -51,7 +51,7 @@ func printRolling(w io.Writer, all []httpapi.StreamStatus, now time.Time) error 
 			continue
 		}
 		for _, size := range r.IgnoredSizes {
-			fmt.Fprintf(w, "size of %s: %s, because it is more than a tenth smaller (roll: {shrink: true} takes it into use)\n", s.Name, oneLine(size))
+			fmt.Fprintf(w, "size of %s: %s, because it is more than a tenth smaller (roll: {shrink: true}, or serve --force, takes it into use)\n", s.Name, oneLine(size))
 		}
 		if r.Stuck != "" {
 			fmt.Fprintf(w, "ALARM: segments of %s cannot be moved to the warm tier since %s: %s\n", s.Name, ago(now.Sub(r.StuckSince)), oneLine(r.Stuck))

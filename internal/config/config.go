@@ -184,6 +184,7 @@ type Override struct {
 	HTTP  string // address of HTTP
 	MySQL string // address of MySQL's protocol
 	Log   string // a format, a level, or both with a comma between
+	Force bool   // takes sizes into use that are more than a tenth smaller
 }
 
 // Override applies o, derives again what depends on it, and judges the whole.
@@ -208,6 +209,7 @@ func (c *Config) Override(o Override) error {
 			return fromFlag(err)
 		}
 	}
+	n.Roll.Shrink = n.Roll.Shrink || o.Force
 	if err := n.Log.set(o.Log); err != nil {
 		return fromFlag(err)
 	}

@@ -119,4 +119,12 @@ func TestReloadBudgets(t *testing.T) {
 		t.Errorf("%d rows of 400 are left", n)
 	}
 	s.stop()
+	set("DATA-hot=32 MB;DATA-more=32 MB", 40, 32, false)
+	s = start(t, data, o)
+	want("a smaller size at a start", "64 64 32 1")
+	s.stop()
+	o.args = append(o.args, "--force")
+	s = start(t, data, o)
+	want("a start with --force", "64 40 32 0")
+	s.stop()
 }
