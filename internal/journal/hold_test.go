@@ -289,7 +289,7 @@ func TestKeepAtLeastRefuses(t *testing.T) {
 // names exactly that, also after a power cut.
 func TestDropOldest(t *testing.T) {
 	mem := disk.NewMem()
-	o := Options{SegmentSize: 48 << 10, Limits: Limits{Budget: 900 << 10, Wait: 10 * time.Second, DropOldest: true}}
+	o := Options{SegmentSize: 48 << 10, Limits: Limits{Budget: 1100 << 10, Wait: 10 * time.Second, DropOldest: true}}
 	j := open(t, mem, o)
 	must(j.Register("dead"))
 	must(0, grow(t, j, 40))

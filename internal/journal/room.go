@@ -105,6 +105,14 @@ func (j *Journal) makeRoom(need int64) (*directory, error) {
 			return at, err
 		}
 		removed, err := j.free(lack)
+		if !removed && err == nil && j.limits.Load().DropOldest {
+			// The keeper may have let the last ones go that nobody needs, and then
+			// nobody has to do without rows.
+			if at, what, lack, err = j.claim(need, hot); what == "" || err != nil {
+				return at, err
+			}
+			removed, err = j.dropNeeded(lack)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -161,18 +169,19 @@ func (j *Journal) victimLocked(drop, last bool) *seg {
 // removableLocked returns the oldest segment that nobody needs any more.
 func (j *Journal) removableLocked() *seg { return j.victimLocked(false, false) }
 
-// free lets the oldest go, so that lack bytes become free: by itself, or,
-// where a link ties the stream to others, together with what belongs to it. It
-// returns false where nothing may go. What a sink needs goes only where that
-// was chosen, after all else.
+// free lets the oldest go that no sink needs, so that lack bytes become free: by
+// itself, or, where a link ties the stream to others, together with what belongs
+// to it. It returns false where nothing may go.
 func (j *Journal) free(lack int64) (bool, error) {
 	if freed, err := j.purge(false); freed || err != nil {
 		return freed, err
 	}
-	removed, err := j.trimOldest(lack)
-	if removed || err != nil || !j.limits.Load().DropOldest {
-		return removed, err
-	}
+	return j.trimOldest(lack)
+}
+
+// dropNeeded lets the oldest go although sinks need it, which was chosen for when
+// nothing else helps.
+func (j *Journal) dropNeeded(lack int64) (bool, error) {
 	if j.o.Room != nil {
 		return j.o.Room(lack, true)
 	}
