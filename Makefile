@@ -44,10 +44,10 @@ test: deps lint race unit e2e grammar faults
 # run without it, and say so.
 race:
 	@flag=-race; command -v gcc >/dev/null || { flag=; echo "make: no gcc, so the race detector is left out" >&2; }; \
-	set -x; CGO_ENABLED=$${flag:+1} go test $$flag $$(go list ./... | grep -E '^holdfast/($(RACED))(/|$$)')
+	set -x; CGO_ENABLED=$${flag:+1} go test -timeout 20m $$flag $$(go list ./... | grep -E '^holdfast/($(RACED))(/|$$)')
 
 unit:
-	@set -x; go test $$(go list ./... | grep -vE '^holdfast/($(RACED)|test)(/|$$)')
+	@set -x; go test -timeout 20m $$(go list ./... | grep -vE '^holdfast/($(RACED)|test)(/|$$)')
 	HOLDFAST_SESSIONS=1000000 go test -run '^TestMillionSessions$$' ./internal/pgwire
 
 # The end-to-end tests drive a binary that Go's test cache does not see. Those

@@ -17,6 +17,7 @@ var (
 		"fsync=on", "full_page_writes=on", "synchronous_commit=on", "lc_messages=C", "timezone=UTC",
 		"shared_buffers=16MB", "min_wal_size=32MB", "max_wal_size=256MB", "max_connections=60", "max_wal_senders=0",
 		"wal_level=minimal", "autovacuum_naptime=1h",
+		"jit=off", "dynamic_shared_memory_type=mmap", // in its directory, so that a killed one leaves nothing behind
 	}
 	smallMariaDB = []string{
 		"skip-log-bin", "performance-schema=OFF", "innodb-flush-log-at-trx-commit=1", "innodb-buffer-pool-size=32M",
@@ -50,7 +51,7 @@ func Postgres(tb testing.TB) *Server {
 // other methods panic where they fail. It returns ErrNoPostgres where
 // none is installed. More settings stand behind those of a server that matters.
 func StartPostgres(settings ...string) (*Server, error) {
-	s, err := throwaway.Postgres(context.Background(), throwaway.Options{Settings: append(slices.Clone(smallPostgres), settings...)})
+	s, err := throwaway.Postgres(context.Background(), throwaway.Options{Dir: quickest(), Settings: append(slices.Clone(smallPostgres), settings...)})
 	return &Server{is: s}, err
 }
 
@@ -67,7 +68,7 @@ func MariaDB(tb testing.TB) *Server {
 // other methods panic where they fail. It returns ErrNoMariaDB where
 // none is installed. More settings stand behind those of a server that matters.
 func StartMariaDB(settings ...string) (*Server, error) {
-	s, err := throwaway.MariaDB(context.Background(), throwaway.Options{Settings: append(slices.Clone(smallMariaDB), settings...)})
+	s, err := throwaway.MariaDB(context.Background(), throwaway.Options{Dir: quickest(), Settings: append(slices.Clone(smallMariaDB), settings...)})
 	return &Server{is: s}, err
 }
 
