@@ -93,6 +93,7 @@ bench: build
 nightly: deps lint build
 	HOLDFAST_LONG=1 go test -count=1 -timeout 4h -race ./...
 	$(MAKE) faults AMOUNT=nightly
+	HOLDFAST_TEN=10000 go test -count=1 -timeout 1h -v -run '^TestTenClosings$$' ./archive/closing
 	HOLDFAST_HELD="10000 100000 1000000 10000000" go test -count=1 -timeout 4h -v -run '^TestHeldByKeys$$' ./archive/closing
 	MUTANTS_ALL=1 scripts/mutants
 	cd test/peers && go vet ./... && go test -count=1 ./... && go run . -dir "$(CURDIR)/bin" -flushes
