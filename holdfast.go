@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -244,17 +245,31 @@ func withOwn(streams []Stream) []Stream {
 	return streams
 }
 
+// lockPatience is how long a directory may stay locked before it is refused: a
+// server must start although somebody asks for its status at that moment.
+const lockPatience = 2 * time.Second
+
+// lock takes the lock of a data directory.
+func lock(d disk.FS) (io.Closer, error) {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 100) {
+		l, err := d.Lock("LOCK")
+		if !errors.Is(err, disk.ErrLocked) || time.Now().After(end) {
+			return l, err
+		}
+	}
+}
+
 // open opens all that is on disk.
 func (db *DB) open() (err error) {
 	if db.disk, err = disk.OpenReal(db.dir); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
-	if db.lock, err = db.disk.Lock("LOCK"); err != nil {
-		if !errors.Is(err, disk.ErrLocked) {
-			return fmt.Errorf("lock data directory %q: %w", db.dir, err)
-		}
+	if db.lock, err = lock(db.disk); errors.Is(err, disk.ErrLocked) {
 		return fault.New(fault.CannotConnectNow, "data directory %q %s", db.dir, disk.ErrLocked).
 			WithHint("stop the other one, or give this one a directory of its own with --data")
+	}
+	if err != nil {
+		return fmt.Errorf("lock data directory %q: %w", db.dir, err)
 	}
 	if db.catalog, err = catalog.Open(db.disk, catalog.Options{Check: db.o.Check, Fold: db.o.Fold}); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)

@@ -369,6 +369,18 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// TestLockedForAMoment opens a directory that somebody looks into: it is taken
+// once he is gone.
+func TestLockedForAMoment(t *testing.T) {
+	dir := t.TempDir()
+	first, err := holdfast.Open(dir, holdfast.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(200*time.Millisecond, func() { _ = first.Close() })
+	open(t, dir, holdfast.Options{})
+}
+
 // away is a sink that cannot be reached.
 type away struct {
 	sink.Sink
