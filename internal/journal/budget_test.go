@@ -100,7 +100,7 @@ func budgetHistory(t *testing.T, j *Journal, r *rand.Rand) {
 func settled(t *testing.T, j *Journal, d disk.FS) {
 	t.Helper()
 	var counted, there int64
-	for range 100 {
+	for range 1500 {
 		if counted, there = j.Status().Bytes, onDisk(t, d); counted == there {
 			return
 		}
@@ -125,7 +125,7 @@ func TestRemovalFails(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	f.Fail()
 	settled(t, j, mem)
-	for range 100 {
+	for range 1500 {
 		if j.Status().Segments <= 1 {
 			break
 		}
