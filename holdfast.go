@@ -190,6 +190,7 @@ type stream struct {
 
 	index      *index.Index // nil: it has none
 	indexFiles disk.FS      // where its slices are
+	indexWarm  disk.FS      // where the oldest of them are; nil: it has no warm tier
 	changed    chan struct{}
 }
 

@@ -25,7 +25,11 @@ type Index struct {
 	Columns []string // that conditions look for, of all tables of the stream
 	Dir     string   // where slices are; "": beside the segments
 	Exists  bool     // Dir must be there already
-	Budget  int64    // bytes of all slices; 0: no bound
+	Budget  int64    // bytes of all slices there; 0: no bound
+
+	// Warm is where the oldest slices move when Budget is full, and from where
+	// they leave when that is full, too. Without one they leave at once.
+	Warm Directory
 }
 
 // Explained tells how a Read came to its rows.
@@ -60,8 +64,12 @@ func (db *DB) openIndex(s *stream, home disk.FS) (err error) {
 		}
 		s.indexFiles = p.FS
 	}
+	if err := s.openIndexWarm(db); err != nil {
+		return err
+	}
 	s.index, err = index.Open(index.Options{
 		Name: s.Name, Source: indexed{s.journal}, FS: s.indexFiles, Columns: s.Index.Columns, Budget: db.size(s.Name, indexKey, s.Index.Budget),
+		Warm: s.indexWarm, WarmTo: db.size(s.Name, indexWarmKey, s.Index.Warm.Size),
 		Cache: db.cached, MinFree: s.Limits.MinFree, Changed: s.changed, Log: db.o.Log,
 	})
 	if err != nil {
@@ -71,9 +79,31 @@ func (db *DB) openIndex(s *stream, home disk.FS) (err error) {
 	return nil
 }
 
-// indexKey is under which the size of an index is remembered, in the place of a
-// directory's path.
-const indexKey = "(index)"
+// openIndexWarm opens the warm tier of an index. Without it an index is smaller,
+// and nothing worse.
+func (s *stream) openIndexWarm(db *DB) error {
+	w := s.Index.Warm
+	if w.Dir == "" {
+		return nil
+	}
+	p, err := s.enter(db, place.Want{Path: w.Dir, Tier: "warm index", Exist: w.Exists})
+	switch {
+	case err != nil && w.Exists:
+		return fmt.Errorf("open the warm directory of the index of stream %q: %w", s.Name, err)
+	case err != nil:
+		db.o.Log.Error("the warm directory of the index is not there; slices leave when the index is full", "stream", s.Name, "dir", w.Dir, "error", err)
+		return nil
+	}
+	s.indexWarm = p.FS
+	return nil
+}
+
+// indexKey and indexWarmKey are under which the sizes of an index are remembered,
+// in the place of a directory's path.
+const (
+	indexKey     = "(index)"
+	indexWarmKey = "(index warm)"
+)
 
 // tellIndex makes the index look around: segments were sealed, or have gone.
 func (s *stream) tellIndex() {

@@ -24,6 +24,9 @@ func (db *DB) takeSizes(streams []Stream, force bool) error {
 		}
 		if len(s.Index.Columns) > 0 {
 			given[budgetKey(s.Name, indexKey)] = s.Index.Budget
+			if s.Index.Warm.Dir != "" {
+				given[budgetKey(s.Name, indexWarmKey)] = s.Index.Warm.Size
+			}
 		}
 	}
 	sizes, err := db.roller.Budgets(given, force)
@@ -69,6 +72,7 @@ func (s *Stream) ignored(given, sizes map[string]int64) (all []string) {
 		tell("warm in "+m.Dir, m.Dir)
 	}
 	tell("the index", indexKey)
+	tell("the warm tier of the index", indexWarmKey)
 	return all
 }
 
@@ -94,7 +98,7 @@ func (db *DB) Resize(streams []Stream, force bool) error {
 		}
 		s.journal.Resize(db.size(s.Name, "", one.Size), sizes)
 		if s.index != nil {
-			s.index.SetBudget(db.size(s.Name, indexKey, one.Index.Budget))
+			s.index.SetBudget(db.size(s.Name, indexKey, one.Index.Budget), db.size(s.Name, indexWarmKey, one.Index.Warm.Size))
 		}
 	}
 	return nil

@@ -96,7 +96,7 @@ func (db *DB) attachRoller() {
 	var all []roller.Stream
 	for _, s := range db.streams {
 		if rolls(s.Name) {
-			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, Warm: len(s.Warm) > 0, Cold: roller.Cold{Store: s.cold, OnFull: roller.OnColdFull(s.Cold.OnFull)}, Limits: s.journal.Limits, Index: s.index, IndexFS: s.indexFiles})
+			all = append(all, roller.Stream{Name: s.Name, Journal: s.journal, Link: journal.Link(s.Link), Parent: s.Parent, Warm: len(s.Warm) > 0, Cold: roller.Cold{Store: s.cold, OnFull: roller.OnColdFull(s.Cold.OnFull)}, Limits: s.journal.Limits, Index: s.index, IndexFS: s.indexFiles, IndexWarm: s.indexWarm})
 		}
 	}
 	db.roller.Attach(all)

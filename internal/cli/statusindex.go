@@ -15,11 +15,16 @@ func printIndexes(w io.Writer, all []httpapi.StreamStatus) {
 		if x == nil {
 			continue
 		}
-		limit := ", no limit"
-		if x.LimitBytes > 0 {
-			limit = " of " + bytesOf(x.LimitBytes)
+		limit := func(bytes int64) string {
+			if bytes > 0 {
+				return " of " + bytesOf(bytes)
+			}
+			return ", no limit"
 		}
-		fmt.Fprintf(w, "index of %s: %s, %s%s\n", s.Name, plural(x.Slices, "slice"), bytesOf(x.Bytes), limit)
+		fmt.Fprintf(w, "index of %s: %s, %s%s\n", s.Name, plural(x.Slices, "slice"), bytesOf(x.Bytes), limit(x.LimitBytes))
+		if m := x.Warm; m != nil {
+			fmt.Fprintf(w, "index of %s: %s of them warm, %s%s\n", s.Name, plural(m.Slices, "slice"), bytesOf(m.Bytes), limit(m.LimitBytes))
+		}
 		if x.Damaged > 0 {
 			fmt.Fprintf(w, "warning: index of %s: %d damaged slices were found since the start; they are made anew\n", s.Name, x.Damaged)
 		}

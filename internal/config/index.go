@@ -10,6 +10,7 @@ import (
 type StreamIndex struct {
 	Columns []IndexColumn `yaml:"columns" omit:"zero" doc:"Columns, of all tables of the stream, that cat --where looks for."`
 	Dir     Hot           `yaml:"dir" omit:"zero" doc:"Directory of the slices and their budget: path, path=size or path==size; left out: beside the segments."`
+	Warm    Hot           `yaml:"warm" omit:"zero" doc:"Directory where the oldest slices move when the budget is full, and its own budget: path, path=size or path==size; left out: they leave."`
 	Size    Size          `yaml:"size" omit:"zero" doc:"Budget of slices beside the segments, which is not part of hot's; left out: no bound."`
 }
 
@@ -39,7 +40,7 @@ func (c *Config) judgeIndexes(add report) {
 	for n, name := range c.StreamNames() {
 		x, key := &c.Streams[name].Index, "streams."+name+".index"
 		switch {
-		case len(x.Columns) == 0 && (x.Dir.Path != "" || x.Size > 0):
+		case len(x.Columns) == 0 && (x.Dir.Path != "" || x.Warm.Path != "" || x.Size > 0):
 			add(key, `add "columns: [...]"`, "the index of stream %q names no column", name)
 		case len(x.Columns) == 0:
 			continue
@@ -51,26 +52,58 @@ func (c *Config) judgeIndexes(add report) {
 			add(key+".size", `write it behind the directory: dir: "path=size"`, "the size is for slices beside the segments")
 		case len(x.Dir.More) > 0:
 			add(key+".dir", "name one", "an index has one directory")
+		case len(x.Warm.More) > 0:
+			add(key+".warm", "name one", "the warm tier of an index has one directory")
 		}
 		for i, column := range x.Columns {
 			if slices.Contains(x.Columns[:i], column) {
 				add(key+".columns", "name each once", "column %q is named twice", string(column))
 			}
 		}
-		if x.Dir.Path == "" {
+		c.judgeIndexPlaces(add, n, name)
+	}
+}
+
+// places returns the directories that the index has for itself, by key.
+func (i *StreamIndex) places() map[string]Place {
+	all := map[string]Place{}
+	if i.Dir.Path != "" {
+		all["dir"] = i.Dir.Place
+	}
+	if i.Warm.Path != "" {
+		all["warm"] = i.Warm.Place
+	}
+	return all
+}
+
+// judgeIndexPlaces sees that no directory of the n-th stream's index is in the
+// way of another.
+func (c *Config) judgeIndexPlaces(add report, n int, name string) {
+	x, key := &c.Streams[name].Index, "streams."+name+".index."
+	places := x.places()
+	for _, which := range []string{"dir", "warm"} {
+		p, given := places[which]
+		if !given {
 			continue
 		}
-		dir := absolute(x.Dir.Path)
+		dir := absolute(p.Path)
 		for i, other := range c.StreamNames() {
-			o := c.Streams[other]
-			taken := i < n && o.Index.Dir.Path != "" && overlap(dir, absolute(o.Index.Dir.Path))
-			for _, p := range o.Hot.Places() {
-				taken = taken || overlap(dir, absolute(p.Path))
+			taken := false
+			for _, o := range c.Streams[other].Places() {
+				taken = taken || overlap(dir, absolute(o.Path))
+			}
+			if i < n {
+				for _, o := range c.Streams[other].Index.places() {
+					taken = taken || overlap(dir, absolute(o.Path))
+				}
 			}
 			if taken {
-				add(key+".dir", "give each a directory of its own", "directory %q overlaps with that of stream %q or its index", x.Dir.Path, other)
+				add(key+which, "give each a directory of its own", "directory %q overlaps with that of stream %q or its index", p.Path, other)
 			}
 		}
+	}
+	if x.Dir.Path != "" && x.Warm.Path != "" && overlap(absolute(x.Dir.Path), absolute(x.Warm.Path)) {
+		add(key+"warm", "give it a directory of its own, on another volume", "the warm tier %q overlaps with %q", x.Warm.Path, x.Dir.Path)
 	}
 }
 

@@ -87,6 +87,7 @@ func TestSchemaTakesWhatLoadTakes(t *testing.T) {
 		{"streams: {main: {max_age: old}}", false},
 		{"streams: {main: {index: {columns: [src_ip, call id], dir: \"/ssd/index=20 GB\"}}}", true},
 		{"streams: {main: {index: {columns: [src_ip], size: 20 GB}}}", true},
+		{"streams: {main: {index: {columns: [src_ip], size: 20 GB, warm: \"/hdd/index==1 TB\"}}}", true},
 		{"streams: {main: {index: {column: src_ip}}}", false},
 		{"schedule: [{cron: \"0 3 * * *\", run: \"roll time --days 400\"}]", true},
 		{"schedule: [{when: 5}]", false},

@@ -92,6 +92,9 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 		}
 		if x := s.Index; x != nil {
 			one.Index = &httpapi.IndexStatus{Slices: x.Slices, Bytes: x.Bytes, LimitBytes: x.Limit, Made: x.Made, Damaged: x.Bad, Trouble: x.Trouble}
+			if w := x.Warm; w.There {
+				one.Index.Warm = &httpapi.IndexWarm{Slices: w.Slices, Bytes: w.Bytes, LimitBytes: w.Limit}
+			}
 		}
 		if one.Damage == nil {
 			one.Damage = []row.Damage{}

@@ -16,7 +16,7 @@ func streamOf(name string, s *config.Stream) holdfast.Stream {
 			one.Warm = append(one.Warm, holdfast.Directory{Dir: p.Path, Exists: p.Exist, Size: int64(p.Size)})
 		}
 	}
-	one.Index = holdfast.Index{Dir: s.Index.Dir.Path, Exists: s.Index.Dir.Exist, Budget: s.Index.Budget()}
+	one.Index = holdfast.Index{Dir: s.Index.Dir.Path, Exists: s.Index.Dir.Exist, Budget: s.Index.Budget(), Warm: holdfast.Directory{Dir: s.Index.Warm.Path, Exists: s.Index.Warm.Exist, Size: int64(s.Index.Warm.Size)}}
 	for _, column := range s.Index.Columns {
 		one.Index.Columns = append(one.Index.Columns, string(column))
 	}
@@ -34,7 +34,7 @@ func (s *server) resize(next *config.Config) {
 		was, is := s.cfg.Streams[name], next.Streams[name]
 		own := name == holdfast.RejectsStream || name == holdfast.LedgerStream
 		if is != nil && !own && was.SamePlaces(is) {
-			was.Hot, was.Warm, was.Index.Dir, was.Index.Size = is.Hot, is.Warm, is.Index.Dir, is.Index.Size
+			was.Hot, was.Warm, was.Index.Dir, was.Index.Warm, was.Index.Size = is.Hot, is.Warm, is.Index.Dir, is.Index.Warm, is.Index.Size
 		}
 		streams = append(streams, streamOf(name, was))
 	}

@@ -45,7 +45,9 @@ type Options struct {
 	Source  Source
 	FS      disk.FS // where slices are
 	Columns []string
-	Budget  int64                   // bytes of all files of the index; 0: no bound
+	Budget  int64                   // bytes of all files of the index there; 0: no bound
+	Warm    disk.FS                 // where the oldest go when Budget is full; nil: they leave
+	WarmTo  int64                   // bytes of all files there, the oldest of which leave then; 0: no bound
 	MinFree func(total int64) int64 // room to leave on a volume of that size; nil: none
 	Cache   *Cache                  // of descriptions; nil: one of its own
 	Changed <-chan struct{}         // tells that segments were sealed, or went; nil: looked for each minute
@@ -64,9 +66,13 @@ type Index struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
+	files sync.Mutex // held while a slice gets, changes or loses its name; before mu
+
 	mu       sync.Mutex
 	slices   map[uint64]*slice
-	bytes    int64             // of all files, those in the making included
+	hot      home
+	warm     *home             // nil: there is no warm tier
+	cool     uint64            // slices up to this segment are warm, and made there
 	floor    uint64            // slices up to this segment were rolled, and are not made again
 	outgrown uint64            // the same, because the budget is too small for them
 	failed   map[uint64]string // segments of which no slice can be made, and why
@@ -77,6 +83,7 @@ type Index struct {
 // slice is one that is there.
 type slice struct {
 	size int64
+	at   *home
 	time int64 // when it was made, Unix microseconds; 0: before this run
 	bad  bool  // it is to be made anew, and is not asked
 }
@@ -102,6 +109,10 @@ func Open(o Options) (*Index, error) {
 	}
 	o.grain, o.most = cmp.Or(o.grain, granuleBytes), cmp.Or(o.most, mostEntries)
 	x := &Index{o: o, wake: make(chan struct{}, 1), done: make(chan struct{}), slices: map[uint64]*slice{}, failed: map[uint64]string{}}
+	x.hot = home{fs: o.FS, budget: o.Budget, aside: stateSize}
+	if o.Warm != nil {
+		x.warm = &home{fs: o.Warm, budget: o.WarmTo}
+	}
 	if err := x.load(); err != nil {
 		return nil, fmt.Errorf("open the index of stream %q: %w", o.Name, err)
 	}
@@ -109,28 +120,6 @@ func Open(o Options) (*Index, error) {
 	x.cancel = cancel
 	go x.run(ctx)
 	return x, nil
-}
-
-// load lists what is there, and removes what a crash has left.
-func (x *Index) load() error {
-	entries, err := x.o.FS.List("")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name, tmpSuffix) || strings.HasSuffix(e.Name, runsSuffix) || e.Name == stateName+".tmp" {
-			if err := x.clear(e.Name); err != nil {
-				return err
-			}
-			continue
-		}
-		if n, ok := sliceNumber(e.Name); ok {
-			x.slices[n] = &slice{size: e.Size}
-			x.bytes += e.Size
-		}
-	}
-	x.floor = x.readFloor()
-	return nil
 }
 
 // sliceName returns the name of a segment's slice.
@@ -250,7 +239,11 @@ func (x *Index) round(ctx context.Context) error {
 			x.o.Log.Warn("a segment is damaged, so it has no index slice, and is read whole", "stream", x.o.Name, "segment", s.Number)
 		case errors.Is(err, errNoRoom):
 			x.mu.Lock()
-			x.outgrown = max(x.outgrown, s.Number)
+			if x.warm != nil && s.Number > x.cool {
+				x.cool = s.Number // all that is hot is younger
+			} else {
+				x.outgrown = max(x.outgrown, s.Number)
+			}
 			x.mu.Unlock()
 		case errors.Is(err, fs.ErrNotExist):
 			x.fail(s.Number, err) // its segment has gone meanwhile, or cannot be opened
@@ -299,20 +292,33 @@ func (x *Index) next() (Segment, bool, error) {
 	return Segment{}, false, nil
 }
 
-// remove removes slices.
+// remove removes slices, wherever they are.
 func (x *Index) remove(numbers []uint64) error {
 	slices.Sort(numbers)
 	for _, n := range numbers {
-		if err := x.clear(sliceName(n)); err != nil {
+		if err := x.removeOne(n); err != nil {
 			return err
 		}
-		x.mu.Lock()
-		if s := x.slices[n]; s != nil {
-			x.bytes -= s.size
-			x.o.Cache.drop(s)
-			delete(x.slices, n)
-		}
-		x.mu.Unlock()
 	}
+	return nil
+}
+
+func (x *Index) removeOne(number uint64) error {
+	x.files.Lock()
+	defer x.files.Unlock()
+	x.mu.Lock()
+	s := x.slices[number]
+	x.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if err := s.at.clear(sliceName(number)); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	s.at.bytes -= s.size
+	x.o.Cache.drop(s)
+	delete(x.slices, number)
+	x.mu.Unlock()
 	return nil
 }

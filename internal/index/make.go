@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"slices"
 
 	"holdfast/internal/disk"
@@ -17,62 +16,15 @@ import (
 // slice, and that no older one could make some.
 var errNoRoom = errors.New("there is no room for the slice")
 
-// reserve makes room for n more bytes, for the slice of a segment: slices of
-// older segments go where the budget asks for it. What was reserved is counted
-// at once, so that the budget is kept to the byte.
-func (x *Index) reserve(number uint64, n int64) error {
-	if x.o.MinFree != nil {
-		room, err := x.o.FS.Space()
-		if err != nil {
-			return err
-		}
-		if room.Free-n < x.o.MinFree(room.Total) {
-			return fmt.Errorf("the volume of the index is down to min_free")
-		}
-	}
-	for {
-		x.mu.Lock()
-		lack := x.bytes + n + stateSize - x.o.Budget
-		if x.o.Budget == 0 || lack <= 0 {
-			x.bytes += n
-			x.mu.Unlock()
-			return nil
-		}
-		oldest := uint64(0)
-		for have := range x.slices {
-			if have < number && (oldest == 0 || have < oldest) {
-				oldest = have
-			}
-		}
-		if oldest != 0 {
-			x.outgrown = max(x.outgrown, oldest)
-		}
-		x.mu.Unlock()
-		if oldest == 0 {
-			return errNoRoom
-		}
-		if err := x.remove([]uint64{oldest}); err != nil {
-			return err
-		}
-	}
-}
-
-// release gives reserved bytes back.
-func (x *Index) release(n int64) {
-	x.mu.Lock()
-	x.bytes -= n
-	x.mu.Unlock()
-}
-
 // make makes the slice of a segment: written beside, flushed, and renamed.
 func (x *Index) make(ctx context.Context, s Segment) (err error) {
-	spilled := int64(0)
-	r := &runs{d: x.o.FS, name: fmt.Sprintf("%0*d%s", numberDigits, s.Number, runsSuffix)}
-	if err := x.clear(r.name); err != nil {
+	spilled, h := int64(0), x.place(s.Number)
+	r := &runs{d: h.fs, name: fmt.Sprintf("%0*d%s", numberDigits, s.Number, runsSuffix)}
+	if err := h.clear(r.name); err != nil {
 		return err
 	}
 	r.room = func(n int64) error {
-		err := x.reserve(s.Number, n)
+		err := x.reserve(h, s.Number, n)
 		if err == nil {
 			spilled += n
 		}
@@ -80,7 +32,7 @@ func (x *Index) make(ctx context.Context, s Segment) (err error) {
 	}
 	defer func() {
 		err = errors.Join(err, r.close())
-		x.release(spilled)
+		x.release(h, spilled)
 	}()
 	b := newBuilder(x.o.Source.ID(), s, x.o.Columns, r)
 	b.grain, b.most = max(x.o.grain, s.End/mostGranules), x.o.most
@@ -88,48 +40,57 @@ func (x *Index) make(ctx context.Context, s Segment) (err error) {
 		return err
 	}
 	most := b.bound()
-	if err := x.reserve(s.Number, most); err != nil {
+	if err := x.reserve(h, s.Number, most); err != nil {
 		return err
 	}
 	tmp := fmt.Sprintf("%0*d%s", numberDigits, s.Number, tmpSuffix)
-	if err = x.clear(tmp); err == nil {
+	if err = h.clear(tmp); err == nil {
 		var size int64
-		if size, err = x.write(b, tmp); err == nil {
-			err = x.o.FS.Rename(tmp, sliceName(s.Number))
+		if size, err = write(h, b, tmp); err == nil {
+			var named bool
+			if named, err = x.take(h, s.Number, size, most); named {
+				return err
+			}
 		}
-		if err == nil {
-			return x.take(s.Number, size, most)
-		}
-		err = errors.Join(err, x.clear(tmp))
+		err = errors.Join(err, h.clear(tmp))
 	}
-	x.release(most)
+	x.release(h, most)
 	return fmt.Errorf("write the slice of segment %d: %w", s.Number, err)
 }
 
-// clear removes a file that may be there.
-func (x *Index) clear(name string) error {
-	if err := x.o.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+// take gives a slice that is written its name, and lists it: more bytes were
+// reserved for it. What was there of its segment before goes.
+func (x *Index) take(h *home, number uint64, size, reserved int64) (named bool, err error) {
+	x.files.Lock()
+	defer x.files.Unlock()
+	name := sliceName(number)
+	if err := h.fs.Rename(fmt.Sprintf("%0*d%s", numberDigits, number, tmpSuffix), name); err != nil {
+		return false, err
 	}
-	return nil
-}
-
-// take lists a slice that has its name, for which more bytes were reserved.
-func (x *Index) take(number uint64, size, reserved int64) error {
 	x.mu.Lock()
-	x.bytes += size - reserved
-	if old := x.slices[number]; old != nil {
-		x.bytes -= old.size
+	h.bytes += size - reserved
+	old := x.slices[number]
+	if old != nil {
 		x.o.Cache.drop(old)
 	}
-	x.slices[number] = &slice{size: size, time: x.o.Now().UnixMicro()}
+	if old != nil && old.at == h {
+		h.bytes -= old.size
+	}
+	x.slices[number] = &slice{size: size, time: x.o.Now().UnixMicro(), at: h}
 	x.status.made++
 	x.mu.Unlock()
-	return x.o.FS.SyncDir("")
+	err = h.fs.SyncDir("")
+	if old == nil || old.at == h || err != nil {
+		return true, err // what is elsewhere goes with the next start
+	}
+	if err = old.at.clear(name); err == nil {
+		x.release(old.at, old.size)
+	}
+	return true, err
 }
 
-func (x *Index) write(b *builder, tmp string) (int64, error) {
-	f, err := x.o.FS.Create(tmp)
+func write(h *home, b *builder, tmp string) (int64, error) {
+	f, err := h.fs.Create(tmp)
 	if err != nil {
 		return 0, err
 	}
@@ -141,6 +102,7 @@ func (x *Index) write(b *builder, tmp string) (int64, error) {
 type Slice struct {
 	Number uint64 // of its segment
 	Bytes  int64
+	Warm   bool // it is in the warm tier
 }
 
 // Slices returns the slices that there are, oldest first.
@@ -149,7 +111,7 @@ func (x *Index) Slices() []Slice {
 	defer x.mu.Unlock()
 	all := make([]Slice, 0, len(x.slices))
 	for n, s := range x.slices {
-		all = append(all, Slice{n, s.size})
+		all = append(all, Slice{n, s.size, s.at == x.warm})
 	}
 	slices.SortFunc(all, func(a, b Slice) int { return three(a.Number, b.Number) })
 	return all

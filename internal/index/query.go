@@ -29,19 +29,36 @@ func (q Query) Whole() bool { return q.Condition.Op == where.Anything && q.Since
 
 // Status is how an index is doing.
 type Status struct {
-	Slices  int
-	Bytes   int64
+	Slices  int    // in both tiers
+	Bytes   int64  // in the hot one, as Limit
 	Limit   int64  // 0: none
+	Warm    Warm   // nothing where there is no warm tier
 	Made    uint64 // since the start
 	Bad     uint64 // slices that were damaged, or of other rows, since the start
 	Trouble string // why slices are not made at the moment
+}
+
+// Warm is what of an index is in its warm tier.
+type Warm struct {
+	There  bool // it has one
+	Slices int
+	Bytes  int64
+	Limit  int64 // 0: none
 }
 
 // Status returns how the index is doing.
 func (x *Index) Status() Status {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s := Status{Slices: len(x.slices), Bytes: x.bytes, Limit: x.o.Budget, Made: x.status.made, Bad: x.status.bad}
+	s := Status{Slices: len(x.slices), Bytes: x.hot.bytes, Limit: x.hot.budget, Made: x.status.made, Bad: x.status.bad}
+	if x.warm != nil {
+		s.Warm = Warm{There: true, Bytes: x.warm.bytes, Limit: x.warm.budget}
+		for _, one := range x.slices {
+			if one.at == x.warm {
+				s.Warm.Slices++
+			}
+		}
+	}
 	if x.status.trouble != nil {
 		s.Trouble = x.status.trouble.Error()
 	}
@@ -76,7 +93,7 @@ func (x *Index) Look(s Segment, q Query) (ranges []Range, read int64, ok bool) {
 // ask reads of a slice what is not kept of it. stale says that it does not have
 // the columns that are asked for now.
 func (x *Index) ask(s Segment, q Query, has *slice) (ranges []Range, read int64, stale bool, err error) {
-	file := &lazy{open: func() (disk.File, error) { return x.o.FS.Open(sliceName(s.Number), false) }}
+	file := &lazy{open: func() (disk.File, error) { return has.at.fs.Open(sliceName(s.Number), false) }}
 	defer file.close()
 	m := x.o.Cache.get(has)
 	if m == nil {

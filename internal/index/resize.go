@@ -1,9 +1,13 @@
 package index
 
-// SetBudget changes how many bytes all files of the index may take; 0: no bound.
-// It holds from the next slice that is made.
-func (x *Index) SetBudget(bytes int64) {
+// SetBudget changes how many bytes all files of the index may take in the hot
+// tier, and in the warm one; 0: no bound. It holds from the next slice that is
+// made or moved.
+func (x *Index) SetBudget(hot, warm int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.o.Budget = bytes
+	x.hot.budget = hot
+	if x.warm != nil {
+		x.warm.budget = warm
+	}
 }

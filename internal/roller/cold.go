@@ -329,7 +329,7 @@ func (r *Roller) ColdAccount(stream string) (one ColdAccount) {
 
 // refuseWarm refuses a limit of the warm tier where there is none.
 func (r *Roller) refuseWarm(m roll.Message) error {
-	if m.Size != nil && m.Size.MaxSizeWarm > 0 && !tiered(r.streams) {
+	if m.Size != nil && m.Size.MaxSizeWarm > 0 && !tiered(r.streams) && !(m.Node == roll.Index && warmIndexed(r.streams)) {
 		return fault.New(fault.FeatureNotSupported, "maxSizeWarm is not taken: no stream has a warm tier").WithHint("leave it out, or give streams a warm tier")
 	}
 	return nil

@@ -3,6 +3,8 @@ package roller
 import (
 	"slices"
 
+	"holdfast/internal/disk"
+	"holdfast/internal/index"
 	"holdfast/internal/journal"
 	"holdfast/internal/roll"
 )
@@ -14,29 +16,51 @@ func (r *Roller) addIndexes(st *roll.State) error {
 		if s.Index == nil {
 			continue
 		}
-		space, err := s.IndexFS.Space()
-		if err != nil {
+		store := roll.Store{Stream: s.Name, IsIndex: true, Link: roll.Link(s.Link)}
+		var err error
+		if store.HotVolume, err = addVolume(st, s.IndexFS); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(st.Volumes, func(o roll.Volume) bool { return o.Name == space.Volume }) {
-			st.Volumes = append(st.Volumes, roll.Volume{Name: space.Volume, Total: space.Total, Free: space.Free})
+		if s.IndexWarm != nil {
+			if store.WarmVolume, err = addVolume(st, s.IndexWarm); err != nil {
+				return err
+			}
 		}
-		sizes := map[uint64]int64{}
+		there := map[uint64]index.Slice{}
 		for _, one := range s.Index.Slices() {
-			sizes[one.Number] = one.Bytes
+			there[one.Number] = one
 		}
-		store := roll.Store{Stream: s.Name, IsIndex: true, Link: roll.Link(s.Link), HotVolume: space.Volume}
 		for _, f := range st.Stores[i].Files {
-			size, has := sizes[f.Number]
+			one, has := there[f.Number]
 			if !has {
 				continue
 			}
-			f.Bytes, f.Volume, f.Tier, f.Sealed, f.Held = size, space.Volume, roll.Hot, true, false // a hold keeps rows
+			f.Bytes, f.Volume, f.Tier, f.Sealed, f.Held = one.Bytes, store.HotVolume, roll.Hot, true, false // a hold keeps rows
+			if one.Warm {
+				f.Volume, f.Tier = store.WarmVolume, roll.Warm
+			}
 			store.Files = append(store.Files, f)
 		}
 		st.Stores = append(st.Stores, store)
 	}
 	return nil
+}
+
+// addVolume adds the volume of a directory to a state, and returns its name.
+func addVolume(st *roll.State, d disk.FS) (string, error) {
+	space, err := d.Space()
+	if err != nil {
+		return "", err
+	}
+	if !slices.ContainsFunc(st.Volumes, func(o roll.Volume) bool { return o.Name == space.Volume }) {
+		st.Volumes = append(st.Volumes, roll.Volume{Name: space.Volume, Total: space.Total, Free: space.Free})
+	}
+	return space.Volume, nil
+}
+
+// warmIndexed tells whether the index of any stream has a warm tier.
+func warmIndexed(streams []Stream) bool {
+	return slices.ContainsFunc(streams, func(s Stream) bool { return s.Index != nil && s.IndexWarm != nil })
 }
 
 // doomed tells whether a segment goes by a cut, which lists them in order.
@@ -50,7 +74,7 @@ func doomed(c *journal.Cut, number uint64) bool {
 func (r *Roller) rollIndexes(plan *roll.Plan, cuts map[string]*journal.Cut) {
 	alone := map[string][]uint64{}
 	for _, step := range plan.Steps {
-		if c := cuts[step.Stream]; step.Index && (c == nil || !doomed(c, step.Number)) {
+		if c := cuts[step.Stream]; step.Index && leaves(step) && (c == nil || !doomed(c, step.Number)) {
 			alone[step.Stream] = append(alone[step.Stream], step.Number)
 		}
 	}

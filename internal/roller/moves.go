@@ -237,8 +237,11 @@ func (r *Roller) moveOne(step roll.Step) error {
 		r.mu.Unlock()
 		return nil
 	}
-	j := r.streams[i].Journal
+	j, x := r.streams[i].Journal, r.streams[i].Index
 	r.mu.Unlock()
+	if step.Index {
+		return x.Move(step.Number)
+	}
 	c, err := j.Copy(step.Number)
 	if err != nil {
 		return err

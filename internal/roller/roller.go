@@ -30,6 +30,8 @@ type Stream struct {
 	Limits  func() journal.Limits
 	Index   *index.Index // nil: it has none
 	IndexFS disk.FS      // where its slices are
+
+	IndexWarm disk.FS // where they move; nil: the index has no warm tier
 }
 
 // Options configure a Roller. Zero fields work.
@@ -228,7 +230,7 @@ type Result struct {
 // Roll plans what a message asks, and, with apply set, carries that out.
 func (r *Roller) Roll(m roll.Message, by string, apply bool) (Result, error) {
 	r.mu.Lock()
-	if apply && moves(r.streams) {
+	if apply && (moves(r.streams) || warmIndexed(r.streams)) {
 		r.mu.Unlock()
 		return r.rollTiers(m, by)
 	}
