@@ -297,6 +297,7 @@ var removers = map[string]string{
 	"dropUnfinished": "takes parts of a transaction away whose commit did not come to its end",
 	"unlink":         "takes a segment without rows away",
 	"discard":        "takes a file away that holds nothing of the stream",
+	"removeSpare":    "takes a reserved file away that nobody needs",
 	"loadSpares":     "takes reserved and staged files away that nobody needs",
 	"loadGaps":       "takes a GAPS away that was not renamed",
 	"copyAside":      "takes a copy away that did not come to its end, and names one that did",

@@ -110,7 +110,7 @@ func (j *Journal) recycle(s *seg) (bool, error) {
 		return false, errors.Join(err, f.Close())
 	}
 	if err := s.at.FS.SyncDir(""); err != nil {
-		return true, errors.Join(err, j.discard(r))
+		return true, errors.Join(err, j.discardSpare(r))
 	}
 	j.mu.Lock()
 	if j.reserve == nil {
@@ -118,7 +118,7 @@ func (j *Journal) recycle(s *seg) (bool, error) {
 	}
 	j.mu.Unlock()
 	if r != nil { // the keeper made one meanwhile
-		return true, j.discard(r)
+		return true, j.discardSpare(r)
 	}
 	return true, nil
 }

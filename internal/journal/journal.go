@@ -142,6 +142,7 @@ type Journal struct {
 	bytes    int64         // of all files but the MANIFEST, those about to be made included
 	manifest int64         // size of the MANIFEST
 	reserve  *reserved     // the spare file, nil: none
+	litter   []*reserved   // spare files that could not be removed
 	grown    chan struct{} // closed when end, segs or closed change; nil: nobody waits
 	marks    map[string]uint64
 	leaving  string            // a sink whose registration is being ended; "": none

@@ -28,7 +28,7 @@ func (j *Journal) keep() {
 			<-j.ended
 			return
 		}
-		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.finishGone(), j.reserveAhead(), j.noteSegments(), j.clearBeside(), j.trimGaps(), j.dropDoubles(), j.saveWhenDue())
+		err := errors.Join(j.sealRetired(), j.learnLinks(), j.trimHistory(), j.finishGone(), j.reserveAhead(), j.noteSegments(), j.clearBeside(), j.trimGaps(), j.dropDoubles(), j.sweep(), j.saveWhenDue())
 		if err == nil {
 			last = ""
 		} else if err.Error() != last {
@@ -204,7 +204,7 @@ func (j *Journal) reserveAhead() error {
 	j.trouble = nil // healed, though nobody may be writing who would find out
 	j.mu.Unlock()
 	if old != nil { // a segment was recycled meanwhile
-		return j.discard(r)
+		return j.discardSpare(r)
 	}
 	return nil
 }

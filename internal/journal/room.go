@@ -84,7 +84,7 @@ func (j *Journal) makeFile(size int64) (*reserved, error) {
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(err, j.discard(r))
+		return nil, errors.Join(err, j.discardSpare(r))
 	}
 	return r, nil
 }
@@ -93,6 +93,37 @@ func (j *Journal) makeFile(size int64) (*reserved, error) {
 func (j *Journal) discard(r *reserved) error {
 	j.account(r.at, -r.size)
 	return errors.Join(r.file.Close(), r.at.FS.Remove(r.name))
+}
+
+// discardSpare is discard for a file that nothing but room depends on: one that
+// cannot be removed stays counted, and the keeper tries again.
+func (j *Journal) discardSpare(r *reserved) error {
+	return errors.Join(r.file.Close(), j.removeSpare(r))
+}
+
+func (j *Journal) removeSpare(r *reserved) error {
+	err := r.at.FS.Remove(r.name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		j.mu.Lock()
+		j.litter = append(j.litter, r)
+		j.mu.Unlock()
+		return err
+	}
+	j.account(r.at, -r.size)
+	return nil
+}
+
+// sweep removes spare files that could not be removed before.
+func (j *Journal) sweep() error {
+	j.mu.Lock()
+	litter := j.litter
+	j.litter = nil
+	j.mu.Unlock()
+	var errs []error
+	for _, r := range litter {
+		errs = append(errs, j.removeSpare(r))
+	}
+	return errors.Join(errs...)
 }
 
 // makeRoom makes sure that need more bytes keep to the limits, by removing the
