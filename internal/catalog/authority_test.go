@@ -101,7 +101,7 @@ func TestAskedRegularly(t *testing.T) {
 			a.Notify()
 		}
 		time.Sleep(3 * pause)
-		if typeOfA(c) != "text" || k.count() > 4 {
+		if typeOfA(c) != "text" || k.count() > 5 {
 			t.Fatalf("after a notification the type is %q, asked %d times", typeOfA(c), k.count())
 		}
 	})
