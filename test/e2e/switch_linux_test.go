@@ -176,6 +176,10 @@ func TestSpoolSwitch(t *testing.T) {
 		p.mount(now)
 	}
 	n := w.stop()
+	eventually(t, 2*time.Minute, "both partitions to be empty", func() (bool, string) { // the status is that of the last look
+		left := append(leftIn(t, p.at(0)), leftIn(t, p.at(1))...)
+		return len(left) == 0, fmt.Sprint(len(left), " files are left")
+	})
 	s.drained(2 * time.Minute)
 	s.delivered(2 * time.Minute)
 	s.stop()
