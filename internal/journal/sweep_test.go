@@ -91,7 +91,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, kind := range journalKinds {
 		t.Logf("%6d x %s", s.failed[kind], kind)
-		if s.failed[kind] == 0 {
+		if s.failed[kind] == 0 && want >= 1000 { // fewer are drawn from all calls, of which some are rare
 			t.Errorf("no %s call ever failed", kind)
 		}
 	}
