@@ -15,7 +15,7 @@ import (
 const (
 	// batchFiles, batchBytes and batchDirs bound one transaction, and what a
 	// crash has read again. Its flushes cost the same whatever is in it.
-	batchFiles = 2000
+	batchFiles = 1500
 	batchBytes = 1 << 20
 	batchDirs  = 64
 )
