@@ -206,7 +206,12 @@ func (j *Journal) release(g *group, first uint64, err error) {
 	close(g.done)
 	g.block.Reset()
 	clear(g.schemas)
-	next := &group{block: g.block, schemas: g.schemas[:0], done: make(chan struct{})}
+	if len(j.groups) == 0 {
+		j.groups = make([]group, 64) // one by one they were an allocation for each flush
+	}
+	next := &j.groups[0]
+	j.groups = j.groups[1:]
+	*next = group{block: g.block, schemas: g.schemas[:0], done: make(chan struct{})}
 	j.mu.Lock()
 	j.spare, j.writing = next, nil
 	j.mu.Unlock()

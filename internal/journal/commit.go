@@ -257,7 +257,7 @@ func (j *Journal) publish(s *seg) {
 	j.tail = s.w.Tail()
 	sum := s.w.Summary()
 	j.mu.Lock()
-	s.summary = &sum
+	*s.summary = sum // whose address is not kept by anybody while rows are still added
 	s.rows, s.end, s.chain = s.w.Rows(), s.w.End(), j.tail.Chain
 	s.firstTime, s.lastTime, s.link = sum.FirstTime, sum.LastTime, sum.Link
 	if s.end > s.size {

@@ -134,6 +134,7 @@ type Journal struct {
 	filling  *group        // takes rows
 	spare    *group        // the one that is not filling, while it is not being written
 	woken    int           // how many writers the group had that was answered last; the committer's
+	groups   []group       // that are next; the committer's
 	writing  *group        // the one that is being written; nil: none
 	taken    chan struct{} // closed when filling is taken away to be written; nil: nobody waits for that
 	closed   bool

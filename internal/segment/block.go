@@ -149,7 +149,11 @@ func (id Identity) place(offset int64) uint32 {
 	binary.LittleEndian.PutUint64(b[0:], id.Epoch)
 	binary.LittleEndian.PutUint64(b[8:], id.Serial)
 	binary.LittleEndian.PutUint64(b[16:], uint64(offset))
-	return crc32.Checksum(b[:], castagnoli)
+	sum := ^uint32(0)
+	for _, one := range b { // crc32.Checksum would have b allocated, for each flush
+		sum = castagnoli[byte(sum)^one] ^ sum>>8
+	}
+	return ^sum
 }
 
 // bind binds the records to a place, and to no other any more.
