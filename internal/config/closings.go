@@ -84,8 +84,10 @@ func (c *Config) judgeSchedule(add report, key string, s Scheduled) bool {
 	case err != nil:
 		f := fault.Of(err)
 		add(key, f.Hint, "%s", f.Message)
+	case is && len(c.Families) == 0:
+		add(key, `add "families:" with it`, "there is no family %q, and no \"families\" at all", one.Family)
 	case is && c.Families[one.Family] == nil:
-		add(key, "it has: "+strings.Join(append(c.FamilyNames(), ""), " "), "there is no family %q under \"families\"", one.Family)
+		add(key, "it has: "+strings.Join(c.FamilyNames(), ", "), "there is no family %q under \"families\"", one.Family)
 	case is && !one.NoBackup && !c.Families[one.Family].Proven():
 		add(key, `add "backup:" to the family, or --no-backup to the run`, "nothing shows a backup of family %q", one.Family)
 	}

@@ -54,7 +54,7 @@ func (c *Config) judgeCold(add report, name string) {
 		add(key+".cold", "bound it on the server, with a quota, or have the server remove what is old", "the size of bucket %q is not known here", bucket)
 	case isBucket:
 		c.judgeOpen(add, key, bucket)
-	case strings.Contains(s.Cold.Path, "://"):
+	case strings.Contains(s.Cold.Path, "://"), strings.HasPrefix(s.Cold.Path, "s3:"):
 		add(key+".cold", "name a directory, or a bucket like s3://bucket/prefix", "cold %q is neither a directory nor a bucket", s.Cold.Path)
 	default:
 		c.judgeColdDirectory(add, key, s)

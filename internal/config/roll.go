@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -150,6 +151,15 @@ func (c *Config) judgeRolls(add report) {
 	}
 }
 
+// tiers is what hot and warm may take together; 0: one of them has no size.
+func (s *Stream) tiers() Size {
+	hot, warm := s.Hot.Budget(), s.Warm.Budget()
+	if hot == 0 || s.Warm.Path != "" && warm == 0 {
+		return 0
+	}
+	return hot + warm
+}
+
 // judgeLink sees what one stream is tied to, and what of it may roll.
 func (c *Config) judgeLink(add report, name string, s *Stream) {
 	key, parent := "streams."+name, c.Streams[string(s.Parent)]
@@ -160,6 +170,10 @@ func (c *Config) judgeLink(add report, name string, s *Stream) {
 		add(key+".keep", "remove one of them", "\"keep: delivered\" removes each row by itself, and \"link\" ties rows to those of other streams")
 	case s.KeepAtLeast != (KeepAtLeast{}) && s.Keep == KeepDelivered:
 		add(key+".keep_at_least", "remove one of them", "\"keep: delivered\" keeps nothing that is delivered")
+	case s.KeepAtLeast.Files < 0:
+		add(key+".keep_at_least.files", "how many of the newest segments stay, like 10", "%d segments cannot be kept", s.KeepAtLeast.Files)
+	case s.tiers() > 0 && s.KeepAtLeast.Bytes > s.tiers():
+		add(key+".keep_at_least.bytes", fmt.Sprintf("at most %s; what is kept for good leaves no room for rows", s.tiers()), "%s of segments do not fit into the budget of stream %q", s.KeepAtLeast.Bytes, name)
 	case s.Parent == "":
 	case parent == nil || string(s.Parent) == name || ownStream(string(s.Parent)):
 		add(key+".parent", "name another stream that is configured", "parent %q is no stream that %q can belong to", string(s.Parent), name)

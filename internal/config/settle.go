@@ -104,12 +104,18 @@ func (c *Config) settleStream(key, name string, s *Stream) {
 	case s.Keep == KeepDelivered:
 		s.History = 0
 	case s.Warm.Path != "":
-		s.History = max(s.Hot.Budget()+s.Warm.Budget(), defaultHistory) // and all that there is room for
+		s.History = s.tiersHistory()
 	case s.Hot.Budget() > 0:
 		s.History = s.Hot.Budget()
 	default:
 		s.History = defaultHistory
 	}
+}
+
+// tiersHistory is the history of a stream with a warm tier: all that there is
+// room for.
+func (s *Stream) tiersHistory() Size {
+	return max(s.Hot.Budget()+s.Warm.Budget(), defaultHistory)
 }
 
 // hasSinks tells whether the file configures any sink.
@@ -152,6 +158,7 @@ func (c *Config) judge() (out Problems) {
 	c.judgeDedupe(add)
 	c.judgeStreams(add)
 	c.judgeRolls(add)
+	c.judgeManifests(add)
 	c.judgeIndexes(add)
 	c.judgeSinks(add)
 	c.judgeSources(add)
@@ -207,7 +214,7 @@ func (c *Config) judgePlaces(add report, n int, name string) {
 			add(key+".warm", "it has hot, min_free and wait", "%q is written by Holdfast alone, and has no other tier", name)
 		case s.Keep == KeepDelivered:
 			add(key+".warm", "remove one of them", "\"keep: delivered\" keeps nothing that could be moved")
-		case c.has(key + ".history"):
+		case c.has(key+".history") && s.History != s.tiersHistory(): // which "config print" writes
 			add(key+".history", "give sizes in hot and warm", "with a warm tier the sizes of the tiers say what is kept, and nothing else")
 		}
 	}
@@ -229,6 +236,25 @@ func (c *Config) judgePlaces(add report, n int, name string) {
 		}
 		if dir == absolute(c.Data) {
 			add(key+".hot", `leave "hot" out for the default`, "directory %q is the data directory itself", p.Path)
+		}
+	}
+}
+
+// judgeManifests sees that manifests are kept where no segments are, among
+// which they would be taken for what nobody knows.
+func (c *Config) judgeManifests(add report) {
+	if c.ManifestDir == "" {
+		return
+	}
+	dir := absolute(string(c.ManifestDir))
+	if dir == absolute(c.Data) {
+		add("manifest_dir", "name a directory of their own", "directory %q is the data directory itself", string(c.ManifestDir))
+	}
+	for _, name := range c.StreamNames() {
+		for _, p := range c.Streams[name].Places() {
+			if within(absolute(p.Path), dir) {
+				add("manifest_dir", "name a directory of their own", "directory %q is in that of stream %q, %q", string(c.ManifestDir), name, p.Path)
+			}
 		}
 	}
 }

@@ -496,7 +496,15 @@ func (r *Roller) AddHold(h journal.Hold) error {
 	}
 	for _, one := range []*journal.Ends{h.Seqs, h.Times, h.Links} {
 		if one != nil && one.First > one.Last {
-			return fault.New(fault.InvalidParameterValue, "the range from %d to %d is empty", one.First, one.Last)
+			return fault.New(fault.InvalidParameterValue, "the range from %d to %d is empty", one.First, one.Last).WithHint("give the smaller one first")
+		}
+	}
+	if h.Links != nil {
+		for _, s := range r.streams {
+			if s.Link == "" && (len(h.Streams) == 0 || slices.Contains(h.Streams, s.Name)) {
+				return fault.New(fault.InvalidParameterValue, "stream %q has no link, so the hold would keep nothing of it", s.Name).
+					WithHint("name the streams that it is for, and hold rows of this one by their seqs or times")
+			}
 		}
 	}
 	if len(r.holds) >= maxHoldsNumber {
