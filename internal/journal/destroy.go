@@ -81,6 +81,9 @@ func (j *Journal) keptLocked(s *seg, dropped bool) string {
 	if name := j.heldLocked(s); name != "" {
 		return "hold " + name
 	}
+	if j.comesBackLocked(s) {
+		return "an undo brings it back"
+	}
 	if j.o.Cold != nil && s.gone && s.rows > 0 && s.to == "" {
 		return errNotCold.Error()
 	}

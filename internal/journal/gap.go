@@ -207,6 +207,44 @@ func merged(list []gap) []gap {
 	return out
 }
 
+// dropGaps takes rows, by seq, out of the gaps that rolls have made: their
+// segments are back. What repair has given up stays so.
+func (j *Journal) dropGaps(back []row.Damage) error {
+	if len(back) == 0 {
+		return nil
+	}
+	j.mu.Lock()
+	list := j.gaps.list
+	j.mu.Unlock()
+	left := make([]gap, 0, len(list))
+	for _, g := range list {
+		left = append(left, g.without(back)...)
+	}
+	return j.saveGaps(left)
+}
+
+// without returns what is left of a gap.
+func (g gap) without(back []row.Damage) (left []gap) {
+	if !g.Rolled {
+		return []gap{g}
+	}
+	for _, b := range back {
+		if b.Last < g.First || b.First > g.Last {
+			continue
+		}
+		if b.First > g.First {
+			before := g
+			before.Last = b.First - 1
+			left = append(left, before)
+		}
+		if b.Last >= g.Last {
+			return left
+		}
+		g.First = b.Last + 1
+	}
+	return append(left, g)
+}
+
 // saveGaps writes GAPS anew. mending is held, or Open has not returned.
 func (j *Journal) saveGaps(list []gap) error {
 	size, err := writeChecked(j.d, gapsName, gapsFile{Version: gapsVersion, ID: j.id, Stream: j.o.Name, Gaps: list})

@@ -165,6 +165,9 @@ type Journal struct {
 	gone     []*seg            // rolled, and not removed yet: undone within their time, or waiting for the disk
 	undo     []undoable
 
+	unfinished *Prepared    // an undo that is committed, and could not be carried out
+	regained   []row.Damage // by an undo that a start carries out; Open's
+
 	savedRoll uint64 // the last roll that the MANIFEST on the disk knows of
 
 	// Only the committer touches these.

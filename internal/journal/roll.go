@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"slices"
 
@@ -67,19 +66,11 @@ type Cut struct {
 	Mark   *segment.Watermark `json:"mark,omitempty"`   // nil: it stays
 	Doomed []uint64           `json:"doomed,omitempty"` // numbers of the segments that go
 	Until  int64              `json:"until,omitempty"`  // how long they wait in the trash, Unix microseconds; 0: not at all
-	Lost   []row.Damage       `json:"lost,omitempty"`   // gaps for what is not behind every reader
+	Lost   []row.Damage       `json:"lost,omitempty"`   // gaps for what is not behind every reader; with Undo, those that go again
 	Undo   uint64             `json:"undo,omitempty"`   // serial of the roll that is taken back; then Doomed is empty
 	Drop   bool               `json:"drop,omitempty"`   // sinks may need what goes
 	To     string             `json:"to,omitempty"`     // the cold tier that has what goes; "": there is none
 	Waived []uint64           `json:"waived,omitempty"` // what goes all the same without a copy there
-}
-
-// undoable is a roll that can be taken back.
-type undoable struct {
-	Roll   uint64            `json:"roll"`
-	Before segment.Watermark `json:"before"`
-	Until  int64             `json:"until"`
-	Freed  bool              `json:"freed,omitempty"` // room was needed meanwhile
 }
 
 // Removed tells of a segment that went.
@@ -243,16 +234,22 @@ func (p *Prepared) end() {
 // keeper, and at the next start: it returns whether the MANIFEST knows of the
 // roll by now, so that its commit may be forgotten.
 func (p *Prepared) Carry() error {
-	j := p.j
-	defer j.chore()
-	defer j.changed()
+	defer p.j.chore()
+	defer p.j.changed()
 	defer p.end()
+	return p.carry()
+}
+
+func (p *Prepared) carry() error {
+	j := p.j
 	var errs []error
-	if len(p.Cut.Lost) > 0 {
+	switch {
+	case p.Cut.Undo != 0:
+		if err := p.giveBack(); err != nil {
+			return err
+		}
+	case len(p.Cut.Lost) > 0:
 		errs = append(errs, j.addGaps(j.gapsOf(p.Cut.Lost)))
-	}
-	if p.Cut.Undo != 0 {
-		errs = append(errs, j.bringBack(p.segs))
 	}
 	j.mu.Lock()
 	j.takeLocked(p.Cut, p.segs, p.before)
@@ -293,10 +290,15 @@ func (j *Journal) takeLocked(c Cut, segs []*seg, before segment.Watermark) {
 // the trash whose time is over.
 func (j *Journal) finishGone() error {
 	j.mu.Lock()
-	none := len(j.gone) == 0 && len(j.undo) == 0
+	none, unfinished := len(j.gone) == 0 && len(j.undo) == 0, j.unfinished != nil
 	j.mu.Unlock()
 	if none {
 		return nil
+	}
+	if unfinished {
+		if err := j.finishUndo(); err != nil {
+			return err
+		}
 	}
 	j.trim.Lock()
 	defer j.trim.Unlock()
@@ -448,6 +450,7 @@ func (j *Journal) loadRolled(entries []entry, m *manifest) ([]entry, error) {
 			if entries, err = j.listing(); err != nil {
 				return nil, err
 			}
+			j.regained = c.Lost
 		}
 		if c.Mark != nil {
 			j.cut = *c.Mark
@@ -489,9 +492,13 @@ func (j *Journal) loadRolled(entries []entry, m *manifest) ([]entry, error) {
 	return entries, nil
 }
 
-// loadLost makes the gaps of a roll that was committed and not carried out.
+// loadLost makes the gaps of a roll that was committed and not carried out, and
+// takes those back that such an undo has filled.
 func (j *Journal) loadLost() error {
-	if c := j.o.Cut; c != nil {
+	if err := j.dropGaps(j.regained); err != nil {
+		return err
+	}
+	if c := j.o.Cut; c != nil && c.Undo == 0 {
 		var lost []row.Damage
 		for _, d := range c.Lost {
 			for _, part := range apart(j.gaps.list, d) {
@@ -507,56 +514,6 @@ func (j *Journal) loadLost() error {
 	return nil
 }
 
-// bringBack moves files out of the trash to their places.
-func (j *Journal) bringBack(segs []*seg) error {
-	for _, s := range segs {
-		if err := s.at.FS.Rename(trashName(s.number), s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return syncAll(j.dirs...)
-}
-
-// prepareUndoLocked finds what an undo brings back.
-func (p *Prepared) prepareUndoLocked() error {
-	j := p.j
-	at := slices.IndexFunc(j.undo, func(u undoable) bool { return u.Roll == p.Cut.Undo })
-	if at < 0 || j.undo[at].Until <= j.o.Now().UnixMicro() {
-		return fault.New(fault.UndefinedObject, "roll %d of stream %q cannot be undone", p.Cut.Undo, j.o.Name).WithHint("its time is over, or it is undone already")
-	}
-	if j.undo[at].Freed || at != len(j.undo)-1 {
-		return fault.New(fault.InvalidParameterValue, "roll %d of stream %q cannot be undone: its files were freed, or a later roll stands before it", p.Cut.Undo, j.o.Name).
-			WithHint("undo the later roll first; what was freed for want of room is gone")
-	}
-	before := j.undo[at].Before
-	p.Cut.Mark = &before
-	for _, s := range j.gone {
-		if s.roll == p.Cut.Undo {
-			p.segs = append(p.segs, s)
-		}
-	}
-	return nil
-}
-
-// Undoable returns the rolls that can be taken back here, oldest first.
-func (j *Journal) Undoable() (serials []uint64) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, u := range j.undo {
-		if !u.Freed && u.Until > j.o.Now().UnixMicro() {
-			serials = append(serials, u.Roll)
-		}
-	}
-	return serials
-}
-
-// HadRoll tells whether a roll can, or could, be taken back here.
-func (j *Journal) HadRoll(serial uint64) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return slices.ContainsFunc(j.undo, func(u undoable) bool { return u.Roll == serial })
-}
-
 // Rolled returns the serial of the last roll that the MANIFEST knows of.
 func (j *Journal) Rolled() (serial uint64, durable bool) {
 	j.mu.Lock()
@@ -566,6 +523,9 @@ func (j *Journal) Rolled() (serial uint64, durable bool) {
 
 // Settle makes durable that the last roll was carried out.
 func (j *Journal) Settle() error {
+	if err := j.finishUndo(); err != nil {
+		return err
+	}
 	if _, durable := j.Rolled(); durable {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -218,6 +219,84 @@ func TestUndo(t *testing.T) {
 	f.whole(t)
 }
 
+// aroundHold rolls sessions away on both sides of a held one: gaps tell of those
+// behind it.
+func aroundHold(t *testing.T, f *family, asked string) {
+	t.Helper()
+	must(0, f.r.AddHold(journal.Hold{Name: "case", Links: &journal.Ends{First: 7, Last: 8}}))
+	must(f.r.Roll(message(t, asked), "test", true))
+	for _, s := range f.streams {
+		if s.Journal.Status().GapRows == 0 {
+			t.Fatalf("no gap in %s, which has %d segments", s.Name, len(s.Journal.Files()))
+		}
+	}
+}
+
+// gapless wants all rows back.
+func gapless(t *testing.T, f *family, want int) {
+	t.Helper()
+	for _, s := range f.streams {
+		if n := s.Journal.Status().GapRows; n != 0 {
+			t.Errorf("gaps of %d rows are left in %s", n, s.Name)
+		}
+	}
+	if got := f.whole(t); len(got) != want {
+		t.Errorf("%d sessions, want %d", len(got), want)
+	}
+}
+
+// TestUndoAroundHold undoes a roll that went around a hold: the gaps behind it
+// go, too, at once and in the next life, whichever call to the disk fails, once
+// or until the next start.
+func TestUndoAroundHold(t *testing.T) {
+	s := setup{roller: Options{Undo: time.Hour}}
+	mem := disk.NewMem()
+	f := opened(t, mem, s)
+	f.mustFill(t, 1, 50)
+	aroundHold(t, f, "type=session,meta,packet maxSize=0.7MB")
+	must(0, f.close())
+	rolled := mem.Kill()
+	tried := 0
+	for n, reached := 1, true; reached; n++ {
+		for _, forever := range []bool{false, true} {
+			here := rolled.Kill()
+			faulty := disk.NewFaulty(here)
+			f, err := open(t, faulty, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			faulty.Fail(disk.Fault{N: n, Err: syscall.EIO, Forever: forever})
+			_, refused := f.r.Undo(0, "test")
+			reached = len(faulty.Failed()) > 0
+			faulty.Fail()
+			if refused == nil {
+				for _, s := range f.streams {
+					must(0, s.Journal.Settle())
+				}
+				gapless(t, f, 50)
+			} else {
+				tried--
+			}
+			_ = f.close() // of a disk that failed
+			f = opened(t, here.Kill(), s)
+			if refused == nil || f.stream("meta").Status().GapRows == 0 {
+				gapless(t, f, 50)
+			} else if _, err := f.visible(); err != nil {
+				t.Errorf("call %d failed, forever %t: %v", n, forever, err)
+			}
+			must(0, f.close())
+			tried++
+		}
+		if t.Failed() {
+			t.Fatalf("call %d failed", n)
+		}
+	}
+	if tried < 10 {
+		t.Errorf("an undo was finished after a fault %d times only", tried)
+	}
+	t.Logf("%d undos were finished after a fault", tried)
+}
+
 // TestCrash crashes at every step of a roll and of an undo. Afterwards either
 // nothing has happened or all of it, every row is in one place, and what is
 // left to do is done.
@@ -242,7 +321,7 @@ func TestCrash(t *testing.T) {
 		f.mustFill(t, 1, 50)
 		before := f.whole(t)
 		if undo {
-			must(f.r.Roll(message(t, half), "test", true))
+			aroundHold(t, f, half)
 			before = f.whole(t)
 		}
 		var mu sync.Mutex // several goroutines use the disk
