@@ -19,6 +19,7 @@ type ReadOptions struct {
 	From   uint64 // the first seq; 0: the oldest that is kept
 	Limit  int    // the most rows; 0: no bound
 	Follow bool   // wait for more rows at the end, until the context ends
+	CutOff bool   // also rows that rolls have cut off, as far as their segments are there: what a hold keeps
 
 	Where   string          // only rows of Table that match, in the language of docs/index.md; "": all
 	Since   time.Time       // only rows received then or later; the zero Time: all
@@ -66,6 +67,7 @@ func (db *DB) Read(ctx context.Context, o ReadOptions) iter.Seq2[*row.Row, error
 			if f.picker != nil {
 				r.Pick = f.pick
 			}
+			r.CutOff = o.CutOff
 			err = f.run(ctx, r)
 			entered += r.Entered
 			if cerr := r.Close(); err == nil {

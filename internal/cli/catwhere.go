@@ -25,6 +25,7 @@ func (c *catFilter) flags(cmd *cobra.Command, q *httpapi.RowsQuery) {
 	f.StringVar(&q.Where, "where", "", "only rows of --table for which this `condition` holds")
 	f.StringVar(&c.since, "since", "", "only rows received since then: a `time`, or how long ago (2h, 3d)")
 	f.BoolVar(&c.explain, "explain", false, "tell on standard error how many segments were read, and how many the index spared")
+	f.BoolVar(&q.CutOff, "cut-off", false, "also rows that rolls have cut off, as far as their segments are there: what a hold keeps")
 	f.BoolVar(&q.NoIndex, "no-index", false, "read every segment, to compare")
 }
 

@@ -152,7 +152,7 @@ func (a admin) Seal(ctx context.Context) error { return a.db.Seal(ctx) }
 
 // Rows implements httpapi.Admin.
 func (a admin) Rows(ctx context.Context, q httpapi.RowsQuery, emit func(*row.Row) error, damage func(row.Damage) error) error {
-	o := holdfast.ReadOptions{Stream: q.Stream, Table: q.Table, From: q.From, Limit: q.Limit, Follow: q.Follow, Where: q.Where, Since: q.Since, NoIndex: q.NoIndex}
+	o := holdfast.ReadOptions{Stream: q.Stream, Table: q.Table, From: q.From, Limit: q.Limit, Follow: q.Follow, CutOff: q.CutOff, Where: q.Where, Since: q.Since, NoIndex: q.NoIndex}
 	if q.Explain != nil {
 		o.Explain = func(e holdfast.Explained) { q.Explain(httpapi.Explained(e)) }
 	}

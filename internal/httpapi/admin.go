@@ -97,7 +97,7 @@ func (a *API) readRows(w http.ResponseWriter, r *http.Request) {
 }
 
 func rowsQuery(stream string, v url.Values) (RowsQuery, error) {
-	q := RowsQuery{Stream: stream, Table: v.Get("table"), Follow: v.Get("follow") == "1", Whole: v.Get("whole") == "1"}
+	q := RowsQuery{Stream: stream, Table: v.Get("table"), Follow: v.Get("follow") == "1", Whole: v.Get("whole") == "1", CutOff: v.Get("cut_off") == "1"}
 	var err error
 	if s := v.Get("from"); s != "" {
 		if q.From, err = strconv.ParseUint(s, 10, 64); err != nil {
@@ -126,6 +126,9 @@ func (q RowsQuery) values() url.Values {
 	}
 	if q.Whole {
 		v.Set("whole", "1")
+	}
+	if q.CutOff {
+		v.Set("cut_off", "1")
 	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))

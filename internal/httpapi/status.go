@@ -118,6 +118,7 @@ type RowsQuery struct {
 	Follow bool   // wait for more at the end
 	Limit  int    // the most rows; 0 for all
 	Whole  bool   // with the types of columns, and whether a row yields
+	CutOff bool   // also rows that rolls have cut off and whose segments are there
 
 	Where   string          // only rows of Table that match; "" for all
 	Since   time.Time       // only rows received then or later; zero for all

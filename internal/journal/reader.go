@@ -26,6 +26,7 @@ type Reader struct {
 	picked []Range // of the segment that is open, those still wanted; nil: all
 
 	States  bool // rows that carry the state of a source are wanted, too
+	CutOff  bool // rows that rolls have cut off are wanted, too
 	Pick    Pick // which rows of sealed segments are wanted; nil: all
 	Entered int  // how many segments were opened
 }
@@ -109,7 +110,9 @@ func (r *Reader) TryNext() (*row.Block, error) {
 			withoutState(b)
 		}
 		r.j.pass(b)
-		r.j.hide(b)
+		if !r.CutOff {
+			r.j.hide(b)
+		}
 		for _, d := range b.Damage {
 			if !d.Gap {
 				r.j.notice(d)

@@ -499,19 +499,34 @@ func (r *Roller) AddHold(h journal.Hold) error {
 			return fault.New(fault.InvalidParameterValue, "the range from %d to %d is empty", one.First, one.Last).WithHint("give the smaller one first")
 		}
 	}
-	if h.Links != nil {
-		for _, s := range r.streams {
-			if s.Link == "" && (len(h.Streams) == 0 || slices.Contains(h.Streams, s.Name)) {
-				return fault.New(fault.InvalidParameterValue, "stream %q has no link, so the hold would keep nothing of it", s.Name).
-					WithHint("name the streams that it is for, and hold rows of this one by their seqs or times")
-			}
-		}
+	if err := r.linked(h); err != nil {
+		return err
 	}
 	if len(r.holds) >= maxHoldsNumber {
 		return fault.New(fault.LimitExceeded, "there are %d holds already", len(r.holds)).WithHint("remove some, or make one of several")
 	}
 	h.Made = r.o.Now().UnixMicro()
 	return r.setHolds(append(slices.Clone(r.holds), h))
+}
+
+// linked refuses a hold by links on a stream without one, of which it would
+// keep nothing. One that names no stream is on those that have a link.
+func (r *Roller) linked(h journal.Hold) error {
+	if h.Links == nil {
+		return nil
+	}
+	some := false
+	for _, s := range r.streams {
+		some = some || s.Link != ""
+		if s.Link == "" && slices.Contains(h.Streams, s.Name) {
+			return fault.New(fault.InvalidParameterValue, "stream %q has no link, so the hold would keep nothing of it", s.Name).
+				WithHint("hold its rows by their seqs or times")
+		}
+	}
+	if !some {
+		return fault.New(fault.InvalidParameterValue, "no stream has a link, so the hold would keep nothing").WithHint("hold rows by their seqs or times")
+	}
+	return nil
 }
 
 // RemoveHold lifts a hold.
