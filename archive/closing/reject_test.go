@@ -43,18 +43,21 @@ type delivery struct {
 func (b *anyBase) delivers() *delivery {
 	b.Helper()
 	d := &delivery{anyBase: b, id: sink.ID{StreamID: "s", Stream: "main", Sink: "billing"}, rejects: map[uint64]string{}, kept: map[uint64]string{}, again: map[string]int{}, random: rand.New(rand.NewSource(1))}
-	d.open = func() (sink.Sink, error) {
-		switch b.name {
-		case "PostgreSQL":
-			return postgres.Open(postgres.Options{URL: b.url})
-		case "MariaDB":
-			return mysql.Open(mysql.Options{URL: b.url})
-		}
-		return sqlite.Open(strings.TrimPrefix(b.url, "sqlite:"), sqlite.Options{})
-	}
+	d.open = b.sinks
 	d.attach()
 	b.Cleanup(func() { d.sink.Close() })
 	return d
+}
+
+// sinks opens the sink that delivers into the database.
+func (b *anyBase) sinks() (sink.Sink, error) {
+	switch b.name {
+	case "PostgreSQL":
+		return postgres.Open(postgres.Options{URL: b.url})
+	case "MariaDB":
+		return mysql.Open(mysql.Options{URL: b.url})
+	}
+	return sqlite.Open(strings.TrimPrefix(b.url, "sqlite:"), sqlite.Options{})
 }
 
 func (d *delivery) attach() {
