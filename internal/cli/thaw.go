@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/config"
 	"holdfast/internal/daemon"
 	"holdfast/internal/disk"
+	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 	"holdfast/internal/manifests"
 )
@@ -70,7 +71,11 @@ func (t *thawing) all(env *Env, files []string) (err error) {
 	}
 	for _, file := range files {
 		if err := t.one(env, file, d); err != nil {
-			return fmt.Errorf("thaw %q: %w", file, err)
+			err = fmt.Errorf("thaw %q: %w", file, err)
+			if fault.Code(err) == fault.DataCorrupted {
+				return &exitError{code: exitDamage, err: err, hint: fault.Of(err).Hint}
+			}
+			return err
 		}
 	}
 	return nil

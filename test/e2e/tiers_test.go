@@ -82,6 +82,17 @@ func TestWarmTier(t *testing.T) {
 	} else if os.Getenv("CI") == "true" {
 		t.Error("zstd is missing")
 	}
+	spoilt, err := os.ReadFile(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoilt[len(spoilt)/2] ^= 1
+	bad := filepath.Join(dir, filepath.Base(one))
+	if err := os.WriteFile(bad, spoilt, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	holdfast(t, 0, "thaw", one, "--to", filepath.Join(dir, "thawed"))
+	holdfast(t, 3, "thaw", bad, "--to", filepath.Join(dir, "thawed too"))
 	s.delivered(time.Minute)
 	before := len(packedIn(t, warm))
 	out := holdfast(t, 0, "roll", "size", "--config", o.config, "--type", "main", "--max-size", "32MB", "--max-size-warm", "1MB", "--apply").stdout
