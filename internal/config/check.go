@@ -22,16 +22,10 @@ func (c *Config) Check() error {
 		return out // paths below it would only say the same again
 	}
 	for _, name := range c.StreamNames() {
-		key := "streams." + name + ".hot"
-		for _, p := range c.Streams[name].Places() {
-			if _, err := os.Stat(p.Path); p.Exist && errors.Is(err, fs.ErrNotExist) {
-				bad(key, "mount the volume, or make the directory; with a single = it is made at start", "directory %q is missing", p.Path)
-				continue
-			}
-			if err := directory(p.Path); err != nil {
-				bad(key, "name a directory, or a path where one can be made", "directory %q: %s", p.Path, err)
-			}
-		}
+		c.Streams[name].check(bad, "streams."+name+".")
+	}
+	if c.ManifestDir != "" {
+		checkPlace(bad, "manifest_dir", Place{Path: c.ManifestDir})
 	}
 	c.checkCold(bad)
 	c.checkAccess(bad)
@@ -45,6 +39,30 @@ func (c *Config) Check() error {
 		return out.sorted()
 	}
 	return nil
+}
+
+// check looks at the directories of the stream and of its index.
+func (s *Stream) check(bad report, key string) {
+	for _, p := range s.Hot.Places() {
+		checkPlace(bad, key+"hot", p)
+	}
+	if s.Warm.Path != "" {
+		for _, p := range s.Warm.Places() {
+			checkPlace(bad, key+"warm", p)
+		}
+	}
+	for which, p := range s.Index.places() {
+		checkPlace(bad, key+"index."+which, p)
+	}
+}
+
+// checkPlace sees that a directory is there, or can be made where it may be.
+func checkPlace(bad report, key string, p Place) {
+	if _, err := os.Stat(p.Path); p.Exist && errors.Is(err, fs.ErrNotExist) {
+		bad(key, "mount the volume, or make the directory; with a single = it is made at start", "directory %q is missing", p.Path)
+	} else if err := directory(p.Path); err != nil {
+		bad(key, "name a directory, or a path where one can be made", "directory %q: %s", p.Path, err)
+	}
 }
 
 // check looks at the paths that the sink names.

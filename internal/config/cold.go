@@ -1,11 +1,6 @@
 package config
 
-import (
-	"errors"
-	"io/fs"
-	"os"
-	"strings"
-)
+import "strings"
 
 // OnColdFull says what becomes of segments that are to leave for a cold tier
 // which does not take them.
@@ -93,11 +88,7 @@ func (c *Config) checkCold(bad report) {
 		if p.Path == "" || strings.HasPrefix(p.Path, s3) {
 			continue
 		}
-		if _, err := os.Stat(p.Path); p.Exist && errors.Is(err, fs.ErrNotExist) {
-			bad(key, "mount the volume, or make the directory; with a single = it is made at start", "directory %q is missing", p.Path)
-		} else if err := directory(p.Path); err != nil {
-			bad(key, "name a directory, or a path where one can be made", "directory %q: %s", p.Path, err)
-		}
+		checkPlace(bad, key, p)
 	}
 	c.checkBuckets(bad)
 }

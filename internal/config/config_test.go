@@ -323,11 +323,18 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	there := t.TempDir()
 	for _, test := range []struct{ name, text, want string }{
 		{"fine", "data: " + dir + "/new/deep\n", ""},
 		{"data is a file", "data: " + file, `f:1:7: data "` + file + `": "` + file + `" is not a directory`},
 		{"data below a file", "data: " + file + "/x", `f:1:7: data "` + file + `/x": "` + file + `" is not a directory`},
 		{"unmounted", "data: " + dir + "\nstreams: {main: {hot: " + dir + "/no==1TB}}", `f:2:23: directory "` + dir + `/no" is missing`},
+		{"unmounted warm tier", "data: " + dir + "/d\nstreams: {main: {warm: " + dir + "/no==1TB, hot: " + dir + "/h=1TB}}", `f:2:24: directory "` + dir + `/no" is missing`},
+		{"unmounted index", "data: " + dir + "/d\nstreams: {main: {index: {columns: [a], dir: " + dir + "/no==1TB}}}", `f:2:45: directory "` + dir + `/no" is missing`},
+		{"unmounted warm index", "data: " + dir + "/d\nstreams: {main: {index: {columns: [a], warm: " + dir + "/no==1TB}}}", `f:2:46: directory "` + dir + `/no" is missing`},
+		{"mounted index", "data: " + dir + "/d\nstreams: {main: {index: {columns: [a], dir: " + there + "==1TB}}}", ""},
+		{"index in a file", "data: " + dir + "/d\nstreams: {main: {index: {columns: [a], dir: " + file + "=1TB}}}", `f:2:45: directory "` + file + `": "` + file + `" is not a directory`},
+		{"manifests in a file", "data: " + dir + "/d\nmanifest_dir: " + file, `f:2:15: directory "` + file + `": "` + file + `" is not a directory`},
 		{"mounted", "data: " + dir + "/d\nstreams: {main: {hot: " + dir + "==1TB}}\n", ""},
 		{"made at start", "data: " + dir + "/d\nstreams: {main: {hot: " + dir + "/no=1TB}}\n", ""},
 		{"sink is a directory", "data: " + dir + "/d\nsinks: {a: {type: sqlite, path: " + dir + "}}", `f:2:33: path "` + dir + `" is not a file`},

@@ -53,7 +53,7 @@ func failing(r *httpapi.Rolling, tier string) (why string, since time.Time) {
 	return "", time.Time{}
 }
 
-// rollRows has one row for each tier of each stream that rolls.
+// rollRows has one row for each tier of each stream that rolls, and of its index.
 func rollRows(st httpapi.Status) (rows [][]any) {
 	for _, s := range st.Streams {
 		r := s.Rolling
@@ -76,6 +76,23 @@ func rollRows(st httpapi.Status) (rows [][]any) {
 			rows = append(rows, []any{s.Name, t.Tier, t.Bytes, t.LimitBytes, text(r.PinnedBy), text(r.Link), mark, s.ReplaySince,
 				last.At, text(last.Rule), text(last.By), int64(last.Serial), int64(last.Segments), text(ways), r.TrashBytes, text(why), since})
 		}
+		rows = append(rows, indexRows(s.Name, s.Index)...)
+	}
+	return rows
+}
+
+// indexRows has one row for each tier of a stream's index, of which nothing is
+// pinned: what is told of rows is told of the stream.
+func indexRows(stream string, x *httpapi.IndexStatus) (rows [][]any) {
+	if x == nil {
+		return nil
+	}
+	one := func(tier string, bytes, limit int64, failing string) {
+		rows = append(rows, []any{stream, tier, bytes, limit, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, text(failing), nil})
+	}
+	one("index", x.Bytes, x.LimitBytes, x.Trouble)
+	if x.Warm != nil {
+		one("warm index", x.Warm.Bytes, x.Warm.LimitBytes, "")
 	}
 	return rows
 }

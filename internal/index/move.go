@@ -10,15 +10,17 @@ import (
 	"holdfast/internal/disk"
 )
 
-// errSource says that the slice that was to be moved cannot be read.
+// errSource says that the slice that was to be moved cannot be read, or is not
+// what was written for its segment.
 var errSource = errors.New("the slice cannot be read")
 
 // Move moves the slice of a segment to the warm tier, where the oldest leave
-// when there is no room: copied under another name, flushed, read back, compared,
-// renamed, and only then removed from the hot one. A crash leaves it in one of
-// the two, or in both, of which a start removes the hot one. Where it cannot be
-// read it goes and is made anew, where the warm tier is too small for it, it
-// leaves. One that is not there, or warm already, is no error.
+// when there is no room: held against its checksums while it is copied under
+// another name, flushed, read back, compared, renamed, and only then removed from
+// the hot one. A crash leaves it in one of the two, or in both, of which a start
+// removes the hot one. Where it is damaged or cannot be read it goes and is made
+// anew, where the warm tier is too small for it, it leaves. One that is not there,
+// or warm already, is no error.
 func (x *Index) Move(number uint64) error {
 	x.mu.Lock()
 	s := x.slices[number]
@@ -40,6 +42,9 @@ func (x *Index) Move(number uint64) error {
 	}
 	if errors.Is(err, errSource) {
 		x.o.Log.Warn("an index slice cannot be moved, and is made anew", "stream", x.o.Name, "segment", number, "error", err)
+		x.mu.Lock()
+		x.status.bad++
+		x.mu.Unlock()
 		return x.recool(number)
 	}
 	if err != nil {
@@ -72,7 +77,7 @@ func (x *Index) moveTo(number uint64, s *slice) error {
 	tmp := fmt.Sprintf("%0*d%s", numberDigits, number, tmpSuffix)
 	err := x.warm.clear(tmp)
 	if err == nil {
-		err = x.copyTo(tmp, name, s.size)
+		err = x.copyTo(tmp, number, s.size)
 	}
 	if err == nil {
 		err = x.warm.fs.Rename(tmp, name)
@@ -112,19 +117,32 @@ func (x *Index) become(number uint64, s *slice) {
 const copyBuffer = 256 << 10
 
 // copyTo copies a slice to a file of the warm tier, flushes it, and holds what
-// the disk gives back against what was read.
-func (x *Index) copyTo(tmp, name string, size int64) error {
-	from, err := x.hot.fs.Open(name, false)
+// the disk gives back against what was read, and that against its checksums: rot
+// is not carried on.
+func (x *Index) copyTo(tmp string, number uint64, size int64) error {
+	from, err := x.hot.fs.Open(sliceName(number), false)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errSource, err)
 	}
 	defer from.Close()
+	m, _, err := readMeta(from, size)
+	if err == nil && (m.Stream != x.o.Source.ID() || m.Number != number) {
+		err = errBad
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSource, err)
+	}
 	buf := disk.Buffer(copyBuffer)
 	to, err := x.warm.fs.Create(tmp)
 	if err != nil {
 		return err
 	}
-	read, err := through(from, size, buf, func(part []byte, off int64) error { return to.WriteAt(part, off) })
+	read, err := through(from, size, buf, func(part []byte, off int64) error {
+		if err := soundPages(part, off, m.Pages); err != nil {
+			return fmt.Errorf("%w: %w", errSource, err)
+		}
+		return to.WriteAt(part, off)
+	})
 	if err == nil {
 		err = to.Sync()
 	}

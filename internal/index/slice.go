@@ -251,15 +251,33 @@ func readPage(f disk.File, number int, page []byte, entries []uint64) ([]uint64,
 	if err := readFull(f, page, int64(number)*disk.Align); err != nil {
 		return entries, err
 	}
+	n, err := checkPage(page, number)
+	for i := range n {
+		entries = append(entries, binary.LittleEndian.Uint64(page[pageHead+8*i:]))
+	}
+	return entries, err
+}
+
+// checkPage returns how many entries a page has.
+func checkPage(page []byte, number int) (int, error) {
 	le := binary.LittleEndian
 	n := int(le.Uint16(page[4:]))
 	if le.Uint32(page) != crc32.Checksum(page[4:], castagnoli) || le.Uint16(page[6:]) != uint16(number) || n > pageEntries {
-		return entries, fmt.Errorf("%w: page %d", errBad, number)
+		return 0, fmt.Errorf("%w: page %d", errBad, number)
 	}
-	for i := range n {
-		entries = append(entries, le.Uint64(page[pageHead+8*i:]))
+	return n, nil
+}
+
+// soundPages checks what of a part of a slice are pages, of which it has so many
+// in all.
+func soundPages(part []byte, off int64, pages int) error {
+	for n := int(off / disk.Align); n < pages && len(part) >= disk.Align; n++ {
+		if _, err := checkPage(part[:disk.Align], n); err != nil {
+			return err
+		}
+		part = part[disk.Align:]
 	}
-	return entries, nil
+	return nil
 }
 
 // readFull reads all of b; a file that is shorter is damaged.

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path"
@@ -229,6 +230,35 @@ func TestMoveFaults(t *testing.T) {
 			}
 			w.close()
 		}
+	}
+}
+
+// TestMoveDamaged damages a page of a slice, its description, or its end, before
+// it moves: it is not carried on, but counted, and made anew where it was to go.
+func TestMoveDamaged(t *testing.T) {
+	for _, what := range []string{"first page", "last page", "description", "end"} {
+		mem := disk.NewMem()
+		w := newWarm(t, mem, 2)
+		w.on(mem)
+		w.settle()
+		one := w.x.Slices()[0]
+		f := must(mem.Open(sliceName(one.Number), false))
+		m, _, err := readMeta(f, one.Bytes)
+		must(m, errors.Join(err, f.Close()))
+		at := map[string]int64{"last page": int64(m.Pages-1) * disk.Align, "description": int64(m.Pages) * disk.Align, "end": one.Bytes - trailerSize}[what]
+		w.toggle(mem, sliceName(one.Number), at+10)
+		if err := w.x.Move(one.Number); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		w.settle()
+		if st := w.x.Status(); st.Bad != 1 || st.Made != 1 {
+			t.Errorf("%s: %+v", what, st)
+		}
+		if at, _, _ := found(t, mem); at[one.Number] != "warm" {
+			t.Errorf("%s: found %v", what, at)
+		}
+		w.tidy(mem, what)
+		w.close()
 	}
 }
 

@@ -276,7 +276,7 @@ func (w *world) compare(when string, times int) (skipped int) {
 	return skipped
 }
 
-// flip turns one bit of a slice over, and returns whether it is one that counts.
+// flip turns one bit of a slice over.
 func (w *world) flip() {
 	w.t.Helper()
 	all := w.x.Slices()
@@ -284,9 +284,14 @@ func (w *world) flip() {
 		return
 	}
 	one := all[w.r.IntN(len(all))]
-	f := must(w.disk.Open(sliceName(one.Number), true))
+	w.toggle(w.disk, sliceName(one.Number), w.r.Int64N(one.Bytes))
+}
+
+// toggle turns one bit of a file over.
+func (w *world) toggle(d disk.FS, name string, at int64) {
+	w.t.Helper()
+	f := must(d.Open(name, true))
 	defer f.Close()
-	at := w.r.Int64N(one.Bytes)
 	page := disk.Buffer(disk.Align)
 	must(f.ReadAt(page, at&^(disk.Align-1)))
 	page[at%disk.Align] ^= 1 << w.r.IntN(8)

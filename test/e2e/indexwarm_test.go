@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,15 @@ func TestIndexWarm(t *testing.T) {
 	r.Body.Close()
 	if line := fmt.Sprintf(`holdfast_stream_index_warm_slices{stream="main"} %d`, len(warm)); err != nil || !strings.Contains(string(all), line) {
 		t.Errorf("metrics lack %s (%v)", line, err)
+	}
+	var told []string
+	for _, r := range s.rolls() {
+		if strings.HasSuffix(r["tier"], "index") && r["bytes"] > "0" && r["failing"] == "" {
+			told = append(told, r["stream"]+" "+r["tier"]+" "+r["limit_bytes"])
+		}
+	}
+	if want := []string{"main index 41943", "main warm index 41943040"}; !slices.Equal(told, want) {
+		t.Errorf("SHOW ROLLS tells of %q, want %q", told, want)
 	}
 	s.kill()
 	s = start(t, data, o)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // TestRollStatus has a roll that a hold stands in the way of told by status, on
@@ -118,4 +121,26 @@ func (s *server) metrics() string {
 		s.t.Fatal(err)
 	}
 	return string(text)
+}
+
+// rolls returns the rows of SHOW ROLLS, by column.
+func (s *server) rolls() (rows []map[string]string) {
+	s.t.Helper()
+	c, err := pgconn.Connect(s.t.Context(), "postgres://test@"+s.pg+"/holdfast?sslmode=disable")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	r, err := c.Exec(s.t.Context(), "SHOW ROLLS").ReadAll()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, values := range r[0].Rows {
+		one := map[string]string{}
+		for i, f := range r[0].FieldDescriptions {
+			one[f.Name] = string(values[i])
+		}
+		rows = append(rows, one)
+	}
+	return rows
 }
