@@ -59,35 +59,57 @@ func (r *Roller) stopMover() {
 	}
 }
 
-// moveAlong is the mover.
+// moveAlong is the mover. While something fails, writers that wait for room wake
+// it once a second and no more: a try may read and write a whole segment.
 func (r *Roller) moveAlong(m *mover) {
 	defer close(m.done)
-	pause, last, asked := lookAround, "", time.Time{}
+	pause, asked := lookAround, time.Time{}
+	var told time.Time // when what fails was logged; zero: nothing fails
+	last := ""
 	for {
-		t := time.NewTimer(pause)
-		select {
-		case <-m.wake:
-		case <-t.C:
-		case <-m.stop:
-			t.Stop()
+		if !m.rest(pause, !told.IsZero()) {
 			return
 		}
-		t.Stop()
 		switch err := r.relieve(m); {
 		case err == nil:
-			pause, last = lookAround, ""
+			pause, told, last = lookAround, time.Time{}, ""
 		case errors.Is(err, context.Canceled): // it is being closed
-		case err.Error() == last:
-			pause = min(2*pause, longestPause)
 		default:
-			last = err.Error()
-			r.o.Log.Error("segments cannot be moved to the next tier; they stay where they are, and writers wait when there is no room", "error", err)
+			pause = min(2*pause, longestPause)
+			if now := time.Now(); now.Sub(told) >= longestPause && err.Error() != last {
+				told, last = now, err.Error()
+				r.o.Log.Error("segments cannot be moved to the next tier; they stay where they are, and writers wait when there is no room", "error", err)
+			}
 		}
 		if time.Since(asked) >= askEvery {
 			r.askCold(m.stop)
 			asked = time.Now()
 		}
 	}
+}
+
+// rest waits for a while, or until somebody wants room; it is false when the mover
+// is to end.
+func (m *mover) rest(pause time.Duration, failing bool) bool {
+	if failing {
+		t := time.NewTimer(lookAround)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			pause -= lookAround
+		case <-m.stop:
+			return false
+		}
+	}
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-m.wake:
+	case <-t.C:
+	case <-m.stop:
+		return false
+	}
+	return true
 }
 
 // relieve makes room in each hot tier that lacks it. One stream's trouble does
@@ -134,10 +156,11 @@ func (r *Roller) relieveOne(m *mover, at int, lack int64) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range movesOf(plan) {
-		if step.Stream != s.Name {
-			continue
-		}
+	moves := slices.DeleteFunc(movesOf(plan), func(step roll.Step) bool { return step.Stream != s.Name })
+	if len(moves) == 0 && len(plan.Obstacles) > 0 {
+		return fault.New(fault.DiskFull, "nothing can leave the hot tier of %s: %s", s.Name, plan.Obstacles[0])
+	}
+	for _, step := range moves {
 		if err := r.roomInWarm(at, step, m.stop); err != nil {
 			return err
 		}
