@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 	"holdfast/internal/place"
 )
@@ -40,14 +41,17 @@ func (s *stream) directories(db *DB, o *journal.Options) (disk.FS, error) {
 		if eerr != nil {
 			return nil, errors.Join(err, eerr)
 		}
-		return p.FS, err
+		return p.FS, errors.Join(err, s.elsewhere(db, p.FS, ""))
 	}
 	name := s.Dir
 	if name == "" {
-		name = filepath.Join(db.dir, "streams", s.Name)
+		name = db.home(s.Name)
 	}
 	name, err := filepath.Rel(db.dir, name)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.elsewhere(db, db.disk, filepath.ToSlash(name)); err != nil {
 		return nil, err
 	}
 	if !s.Exists {
@@ -56,6 +60,31 @@ func (s *stream) directories(db *DB, o *journal.Options) (disk.FS, error) {
 		}
 	}
 	return db.disk.Sub(filepath.ToSlash(name))
+}
+
+// home is where a stream is that names no directory.
+func (db *DB) home(stream string) string { return filepath.Join(db.dir, "streams", stream) }
+
+// elsewhere refuses to begin a stream in the directory name of d when its rows
+// are in another one: with a part of its configuration it would give their seqs
+// out again.
+func (s *stream) elsewhere(db *DB, d disk.FS, name string) error {
+	if begun, err := journal.Begun(d, name); begun || err != nil {
+		return err
+	}
+	var mine []string
+	for _, p := range s.places {
+		mine = append(mine, p.ID)
+	}
+	if path, id, other := db.book.Other(s.Name, "hot", mine); other {
+		return fault.New(fault.CannotConnectNow, "stream %q is in %q (id %s), which is not named as its directory here", s.Name, path, id).
+			WithHint("give the configuration that names it, with --config; where it is lost, remove its entry from DIRECTORIES in the data directory, and the stream begins anew")
+	}
+	if begun, err := journal.Begun(db.disk, "streams/"+s.Name); begun || err != nil {
+		return errors.Join(err, fault.New(fault.CannotConnectNow, "stream %q is in %q, and is to begin anew in %q", s.Name, db.home(s.Name), s.Dir).
+			WithHint("move its files there while nothing uses them, or leave \"hot\" as it was"))
+	}
+	return nil
 }
 
 // enter opens a directory outside of the data directory.

@@ -64,6 +64,18 @@ func (j *Journal) checkDirectories(m *manifest) error {
 		WithHint("name it again; where it is lost, remove its entry from DIRECTORIES in the data directory: rows that were there are then named as missing")
 }
 
+// Begun tells whether a stream is in the directory called name of d.
+func Begun(d disk.FS, name string) (bool, error) {
+	entries, err := d.List(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return slices.ContainsFunc(entries, func(e disk.Entry) bool {
+		_, _, segment := segmentIn(e.Name)
+		return segment || e.Name == manifestName
+	}), err
+}
+
 // entry is a file, and where it is.
 type entry struct {
 	disk.Entry

@@ -100,6 +100,16 @@ func OpenBook(d disk.FS) (*Book, error) {
 // by hand is given up, with what is there.
 func (b *Book) Knows(id string) bool { return b.at(func(k known) bool { return k.ID == id }) >= 0 }
 
+// Other returns a directory of a stream's tier that has none of ids. Its path is
+// "" where another one stands there now.
+func (b *Book) Other(stream, tier string, ids []string) (path, id string, found bool) {
+	at := b.at(func(k known) bool { return k.Stream == stream && k.Tier == tier && !slices.Contains(ids, k.ID) })
+	if at < 0 {
+		return "", "", false
+	}
+	return b.f.Directories[at].Path, b.f.Directories[at].ID, true
+}
+
 func (b *Book) at(is func(known) bool) int { return slices.IndexFunc(b.f.Directories, is) }
 
 // Open opens and locks a directory, making it where it is new. It refuses one

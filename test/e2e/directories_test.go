@@ -78,4 +78,36 @@ func TestSeveralDirectories(t *testing.T) {
 	if got := rows(); got != left {
 		t.Errorf("%d rows of %d are found", got, left)
 	}
+	for _, verb := range []string{"status", "cat", "verify"} { // without the configuration it would begin anew
+		if r := holdfast(t, 1, verb, "--data", filepath.Join(dir, "data")); !strings.Contains(r.stderr, `stream "main" is in "`+dir) || !strings.Contains(r.stderr, "--config") {
+			t.Errorf("%s without the configuration: %s", verb, r.stderr)
+		}
+	}
+	elsewhere := options{config: configure(t, dir, strings.ReplaceAll(twoDirectories, "DATA/a", "DATA/c"))}
+	if r := holdfast(t, 1, "cat", "--config", elsewhere.config); !strings.Contains(r.stderr, `stream "main" is in "`+dir) {
+		t.Errorf("in another directory: %s", r.stderr)
+	}
+	o.config = configure(t, dir, twoDirectories)
+	if got := rows(); got != left {
+		t.Errorf("%d rows of %d are found in the end", got, left)
+	}
+}
+
+// TestDefaultDirectoryLeft names a directory for a stream that has rows in the
+// data directory: it must not begin anew there.
+func TestDefaultDirectoryLeft(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "all")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	start(t, data, options{config: configure(t, dir, "data: DATA/data\ntables: {auto: true}\n")}).stop()
+	feed(t, 0, strings.NewReader("1\n2\n"), "put", "--data", data, "--table", "calls", "--columns", "n", "--format", "csv")
+	moved := configure(t, dir, "data: DATA/data\nstreams: {main: {hot: DATA/a=32 MB}}\n")
+	if r := holdfast(t, 1, "cat", "--config", moved); !strings.Contains(r.stderr, "is to begin anew") {
+		t.Errorf("it begins anew: %s", r.stderr)
+	}
+	if out := holdfast(t, 0, "cat", "--data", data).stdout; strings.Count(out, "n=") != 2 {
+		t.Errorf("left in the data directory: %s", out)
+	}
 }
