@@ -149,7 +149,7 @@ func (j *Journal) makeRoom(need int64) (*directory, error) {
 		}
 		if !removed {
 			return nil, fault.New(fault.DiskFull, "stream %q has no room: %s", j.o.Name, what).
-				WithHint("nothing was stored; what is left is needed by a sink, held or kept (holdfast status says which); rows are taken again as soon as there is room; a transaction has to fit into it whole")
+				WithHint("nothing was stored; what is left is needed by a sink, held, kept, or not in the cold tier yet (holdfast status says which); rows are taken again as soon as there is room; a transaction has to fit into it whole")
 		}
 	}
 }

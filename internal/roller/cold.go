@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"holdfast/internal/cold"
+	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 	"holdfast/internal/roll"
@@ -210,6 +211,9 @@ func (r *Roller) chill(step roll.Step, waived map[string][]uint64) error {
 	r.coldAccounts.change(s.Name, func(a *ColdAccount) {
 		switch {
 		case err == nil:
+			if a.Failing != "" {
+				r.o.Log.Info("the cold tier takes segments again", "stream", s.Name, "failed_since", a.Since)
+			}
 			a.Segments, a.Bytes, a.Waiting = a.Segments+1, a.Bytes+n, a.Waiting+n
 			a.works()
 		default:
@@ -239,7 +243,19 @@ func (r *Roller) chill(step roll.Step, waived map[string][]uint64) error {
 		r.mu.Unlock()
 		return nil
 	}
-	return err
+	return notTaken(err, s.Name, step.Number)
+}
+
+// notTaken tells a user why a segment stays.
+func notTaken(err error, stream string, number uint64) error {
+	code, hint := fault.IOError, "empty the cold tier, or bring it back; on_cold_full says what else may become of segments"
+	switch {
+	case !errors.Is(err, cold.ErrAway):
+		code, hint = fault.DataCorrupted, "holdfast verify names what is damaged, and repair gives it up; with on_cold_full: hold it stays, and others leave"
+	case disk.IsFull(err):
+		code = fault.DiskFull
+	}
+	return fault.New(code, "segment %d of stream %q stays, because it could not be copied to the cold tier", number, stream).Because(err).WithHint("%s", hint)
 }
 
 // relieveCold lets so much of one stream go that lack bytes become free in its

@@ -251,6 +251,9 @@ func TestColdDamaged(t *testing.T) {
 		if (a.Failing == "") != (choice == ColdHold) || (err == nil) != (choice == ColdHold) || (a.Held == 1) != (choice == ColdHold) {
 			t.Errorf("%s: %v, %+v", choice, err, a)
 		}
+		if err != nil && (fault.Code(err) != fault.DataCorrupted || fault.Of(err).Hint == "") {
+			t.Errorf("%s: the error tells little: %v", choice, err)
+		}
 		if err := f.close(); err != nil {
 			t.Fatal(err)
 		}
