@@ -27,13 +27,11 @@ var (
 // collectDoors sends the numbers of doors.
 func collectDoors(all []DoorStatus, out chan<- prometheus.Metric) {
 	for _, d := range all {
-		send := func(what *prometheus.Desc, kind prometheus.ValueType, v float64) {
-			out <- prometheus.MustNewConstMetric(what, kind, v, d.Name)
-		}
-		send(descDoorRows, prometheus.CounterValue, float64(d.Rows))
-		send(descDoorBytes, prometheus.CounterValue, float64(d.Bytes))
-		send(descDoorRefused, prometheus.CounterValue, float64(d.Refused))
-		send(descDoorPending, prometheus.GaugeValue, float64(d.PendingBytes))
-		send(descDoorLag, prometheus.GaugeValue, d.PendingSeconds)
+		one := samples{out, []string{d.Name}}
+		one.total(descDoorRows, d.Rows)
+		one.total(descDoorBytes, uint64(d.Bytes))
+		one.total(descDoorRefused, d.Refused)
+		one.gauge(descDoorPending, float64(d.PendingBytes))
+		one.gauge(descDoorLag, d.PendingSeconds)
 	}
 }

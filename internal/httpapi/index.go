@@ -39,18 +39,16 @@ func collectIndex(st *StreamStatus, out chan<- prometheus.Metric) {
 	if x == nil {
 		return
 	}
-	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
-		out <- prometheus.MustNewConstMetric(d, kind, v, st.Name)
-	}
-	send(descSlices, prometheus.GaugeValue, float64(x.Slices))
-	send(descIndex, prometheus.GaugeValue, float64(x.Bytes))
-	send(descIndexMax, prometheus.GaugeValue, float64(x.LimitBytes))
-	send(descMade, prometheus.CounterValue, float64(x.Made))
-	send(descIndexBad, prometheus.CounterValue, float64(x.Damaged))
-	send(descIndexStuck, prometheus.GaugeValue, yes(x.Trouble != ""))
+	one := samples{out, []string{st.Name}}
+	one.gauge(descSlices, float64(x.Slices))
+	one.gauge(descIndex, float64(x.Bytes))
+	one.gauge(descIndexMax, float64(x.LimitBytes))
+	one.total(descMade, x.Made)
+	one.total(descIndexBad, x.Damaged)
+	one.gauge(descIndexStuck, yes(x.Trouble != ""))
 	if w := x.Warm; w != nil {
-		send(descWarmSlices, prometheus.GaugeValue, float64(w.Slices))
-		send(descWarm, prometheus.GaugeValue, float64(w.Bytes))
-		send(descWarmMax, prometheus.GaugeValue, float64(w.LimitBytes))
+		one.gauge(descWarmSlices, float64(w.Slices))
+		one.gauge(descWarm, float64(w.Bytes))
+		one.gauge(descWarmMax, float64(w.LimitBytes))
 	}
 }

@@ -92,30 +92,25 @@ func collectRolling(st *StreamStatus, out chan<- prometheus.Metric) {
 	if r == nil {
 		return
 	}
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{st.Name}, labels...)...)
-	}
-	total := func(d *prometheus.Desc, v uint64) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), st.Name)
-	}
-	gauge(descPinned, yes(r.Pinned != ""), r.Pinned, r.Who)
-	gauge(descOldest, unix(st.ReplaySince))
+	one := samples{out, []string{st.Name}}
+	one.gauge(descPinned, yes(r.Pinned != ""), r.Pinned, r.Who)
+	one.gauge(descOldest, unix(st.ReplaySince))
 	if r.Watermark != nil {
-		gauge(descMark, float64(*r.Watermark), r.Link)
+		one.gauge(descMark, float64(*r.Watermark), r.Link)
 	}
 	for _, t := range r.Tiers {
-		gauge(descTier, float64(t.Bytes), t.Tier)
-		gauge(descTierMax, float64(t.LimitBytes), t.Tier)
+		one.gauge(descTier, float64(t.Bytes), t.Tier)
+		one.gauge(descTierMax, float64(t.LimitBytes), t.Tier)
 	}
 	if c := r.Cold; c != nil {
-		total(descCold, uint64(c.Segments))
-		total(descColdB, uint64(c.Bytes))
-		total(descColdDrop, uint64(c.Dropped))
-		gauge(descColdHeld, float64(c.Held))
-		gauge(descColdFail, yes(c.Failing != ""))
+		one.total(descCold, uint64(c.Segments))
+		one.total(descColdB, uint64(c.Bytes))
+		one.total(descColdDrop, uint64(c.Dropped))
+		one.gauge(descColdHeld, float64(c.Held))
+		one.gauge(descColdFail, yes(c.Failing != ""))
 	}
-	gauge(descStuck, yes(r.Stuck != ""))
-	gauge(descTrash, float64(r.TrashBytes))
+	one.gauge(descStuck, yes(r.Stuck != ""))
+	one.gauge(descTrash, float64(r.TrashBytes))
 	at, ways := time.Time{}, 0
 	if r.LastRoll != nil {
 		at = r.LastRoll.At
@@ -123,8 +118,8 @@ func collectRolling(st *StreamStatus, out chan<- prometheus.Metric) {
 	if r.LastTry != nil {
 		ways = len(r.LastTry.InTheWay)
 	}
-	gauge(descLastRoll, unix(at))
-	gauge(descInTheWay, float64(ways))
-	total(descRemoved, r.RemovedSegments)
-	total(descRemovedB, r.RemovedBytes)
+	one.gauge(descLastRoll, unix(at))
+	one.gauge(descInTheWay, float64(ways))
+	one.total(descRemoved, r.RemovedSegments)
+	one.total(descRemovedB, r.RemovedBytes)
 }

@@ -55,19 +55,17 @@ var (
 // collectSources sends the numbers of sources.
 func collectSources(all []SourceStatus, out chan<- prometheus.Metric) {
 	for _, s := range all {
-		send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
-			out <- prometheus.MustNewConstMetric(d, kind, v, s.Name)
-		}
-		send(descSourceRows, prometheus.CounterValue, float64(s.Rows))
-		send(descSourceRejects, prometheus.CounterValue, float64(s.Rejects))
-		send(descSourceBytes, prometheus.CounterValue, float64(s.Bytes))
-		send(descSourcePending, prometheus.GaugeValue, float64(s.PendingBytes))
-		send(descSourceLag, prometheus.GaugeValue, s.PendingSeconds)
-		send(descSourceFiles, prometheus.GaugeValue, float64(s.Files))
-		send(descSourceOpen, prometheus.GaugeValue, float64(s.OpenFiles))
-		send(descSourceOK, prometheus.GaugeValue, yes(s.State == "following" || s.State == "listening"))
-		send(descSourceBad, prometheus.CounterValue, float64(s.BadFiles))
-		send(descSourceLost, prometheus.CounterValue, float64(s.Lost))
-		send(descSourceRefused, prometheus.CounterValue, float64(s.Refused))
+		one := samples{out, []string{s.Name}}
+		one.total(descSourceRows, s.Rows)
+		one.total(descSourceRejects, s.Rejects)
+		one.total(descSourceBytes, s.Bytes)
+		one.gauge(descSourcePending, float64(s.PendingBytes))
+		one.gauge(descSourceLag, s.PendingSeconds)
+		one.gauge(descSourceFiles, float64(s.Files))
+		one.gauge(descSourceOpen, float64(s.OpenFiles))
+		one.gauge(descSourceOK, yes(s.State == "following" || s.State == "listening"))
+		one.total(descSourceBad, s.BadFiles)
+		one.total(descSourceLost, s.Lost)
+		one.total(descSourceRefused, s.Refused)
 	}
 }
