@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // Units of a date column.
@@ -27,7 +28,7 @@ const (
 // date it takes.
 type Table struct {
 	Type      int    `json:"type"`                 // its number in the catalogue, above 0
-	Name      string `json:"name"`                 // without schema
+	Name      string `json:"name"`                 // without schema or database, those of the connection
 	Key       string `json:"key,omitempty"`        // the column that children and keyed moves go by; "id" if empty
 	Date      string `json:"date,omitempty"`       // the column that dates a row
 	Parent    string `json:"parent,omitempty"`     // the table whose row dates it, where Date is empty
@@ -120,6 +121,9 @@ func (f *Family) complete() error {
 	if err := f.Archives.Check(f.Late); err != nil {
 		return fmt.Errorf("family %q: %w", f.Name, err)
 	}
+	if err := plain(f.Catalogue); err != nil {
+		return fmt.Errorf("family %q: catalogue %q: %w", f.Name, f.Catalogue, err)
+	}
 	for i := range f.Tables {
 		if f.Tables[i].Key == "" {
 			f.Tables[i].Key = "id"
@@ -136,6 +140,20 @@ func (f *Family) complete() error {
 	return nil
 }
 
+// plain says why a table of that name cannot be archived, or list what is. One
+// with a dot would be that of a table elsewhere, whose sequences, triggers and
+// views stand elsewhere too.
+func plain(name string) error {
+	switch {
+	case name == "" || len(name) > maxName-len("_1234567890_new"):
+		return errors.New("its name is empty, or too long to carry a time")
+	case strings.Contains(name, "."):
+		schema, table, _ := strings.Cut(name, ".")
+		return fmt.Errorf("a family's tables are named without schema or database: name it %q, and connect to where it is (PostgreSQL: postgres://USER@HOST/DATABASE?search_path=%s, MariaDB: mysql://USER@HOST/%s)", table, schema, schema)
+	}
+	return nil
+}
+
 func (f *Family) member(i int) error {
 	t := f.Tables[i]
 	for _, other := range f.Tables[:i] {
@@ -146,8 +164,8 @@ func (f *Family) member(i int) error {
 	switch {
 	case t.Type < 1:
 		return fmt.Errorf("table %q: type %d is below 1", t.Name, t.Type)
-	case t.Name == "" || len(t.Name) > maxName-len("_1234567890_new"):
-		return fmt.Errorf("table %q: its name is empty, or too long to carry a time", t.Name)
+	case plain(t.Name) != nil:
+		return fmt.Errorf("table %q: %w", t.Name, plain(t.Name))
 	case (t.Date == "") == (t.Parent == ""):
 		return fmt.Errorf("table %q: it needs a date or a parent, not both", t.Name)
 	case (t.Parent == "") != (t.ParentKey == ""):
