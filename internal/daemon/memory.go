@@ -8,9 +8,9 @@ import (
 
 const (
 	// heapGoal is what the garbage collector tries to stay below, in bytes. With
-	// stacks, the binary and SQLite's pages this keeps a server under 64 MiB
-	// resident; it is a goal and not a wall, so a large message is still taken.
-	heapGoal = 36 << 20
+	// stacks, the binary (27 MiB of it) and SQLite's pages this keeps a server under
+	// 64 MiB resident; it is a goal and not a wall, so a large message is still taken.
+	heapGoal = 32 << 20
 	// fewConnections fit into heapGoal. Each beyond it is given twice of what it
 	// costs; else the collector would run all the time for a crowd that does
 	// nothing, and take the processor from those who work.
