@@ -31,6 +31,8 @@ type Querier interface {
 type Session struct {
 	*sql.Conn
 	engine
+	Where string // host and port of the server, or the path of the file
+
 	pool  *sql.DB
 	also  func() error // closes what the engine opened besides
 	watch func(statement string) error
@@ -53,16 +55,43 @@ func Open(ctx context.Context, url string) (*Session, error) {
 	return nil, fault.New(fault.FeatureNotSupported, "archiving does not speak %q", scheme).WithHint("postgres://, mysql:// or sqlite:FILE")
 }
 
+// connecting is how long a server may take until it has taken a connection and
+// answered for the first time. A port at which something else listens, which
+// waits to be spoken to, says nothing for ever.
+var connecting = 30 * time.Second // tests have no time
+
 // start opens the one connection of a session.
 func start(ctx context.Context, e engine, pool *sql.DB, where string, begin func(context.Context, *Session) error) (_ *Session, err error) {
-	s := &Session{engine: e, pool: pool}
-	if s.Conn, err = pool.Conn(ctx); err != nil {
-		return nil, errors.Join(fault.New(fault.ConnectionFailure, "connect to the database at %s", where).Because(err), pool.Close())
+	s := &Session{engine: e, pool: pool, Where: where}
+	if s.Conn, err = s.connect(ctx); err != nil {
+		return nil, errors.Join(err, pool.Close())
 	}
-	if err := begin(ctx, s); err != nil {
-		return nil, errors.Join(err, s.Close())
+	soon, cancel := context.WithTimeout(ctx, connecting)
+	defer cancel()
+	if err = begin(soon, s); err != nil {
+		return nil, errors.Join(s.unopened(ctx, soon, err), s.Close())
 	}
 	return s, nil
+}
+
+// connect opens a connection.
+func (s *Session) connect(ctx context.Context) (*sql.Conn, error) {
+	soon, cancel := context.WithTimeout(ctx, connecting)
+	defer cancel()
+	c, err := s.pool.Conn(soon)
+	return c, s.unopened(ctx, soon, err)
+}
+
+// unopened says which database err keeps from being opened.
+func (s *Session) unopened(ctx, soon context.Context, err error) error {
+	if f := (*fault.Error)(nil); err == nil || errors.As(err, &f) {
+		return err
+	}
+	failed := fault.New(fault.ConnectionFailure, "connect to the database at %s", s.Where)
+	if soon.Err() != nil && ctx.Err() == nil {
+		return failed.Because(fmt.Errorf("no answer within %v: %w", connecting, err)).WithHint("is it such a server that listens there, and not one of another kind?")
+	}
+	return failed.Because(err)
 }
 
 // Close ends the session, and with it its lock.
@@ -203,7 +232,12 @@ func (s *Session) Newest(ctx context.Context, q Querier, query string) ([][]stri
 	if !s.commits() {
 		return Rows(ctx, q, query)
 	}
-	tx, err := s.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadUncommitted, ReadOnly: true})
+	c, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close() //nolint:errcheck // it goes back to the pool
+	tx, err := c.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadUncommitted, ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}

@@ -59,6 +59,9 @@ func openSQLite(ctx context.Context, text string) (*Session, error) {
 	}
 	l := &lite{path: path}
 	s, err := start(ctx, l, pool, path, l.begin)
+	if f := (*fault.Error)(nil); errors.As(err, &f) {
+		return nil, f.WithHint("the file must be there, and an SQLite database that you may read and write; it is not made")
+	}
 	if err == nil {
 		s.also = l.unlock
 	}
@@ -72,7 +75,7 @@ func openSQLite(ctx context.Context, text string) (*Session, error) {
 func (*lite) begin(ctx context.Context, s *Session) error {
 	for _, one := range []string{"busy_timeout = 20000", "foreign_keys = ON", "legacy_alter_table = ON", "recursive_triggers = OFF"} {
 		if _, err := s.ExecContext(ctx, "PRAGMA "+one); err != nil {
-			return fault.New(fault.ConnectionFailure, "open the database").Because(err).WithHint("the file must be there; it is not made")
+			return err
 		}
 	}
 	_, err := Rows(ctx, s, "SELECT count(*) FROM sqlite_schema")

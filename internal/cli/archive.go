@@ -18,6 +18,7 @@ import (
 	"holdfast/archive/backup"
 	"holdfast/archive/closing"
 	"holdfast/archive/dialect"
+	"holdfast/internal/fault"
 )
 
 func newArchive(env *Env) *cobra.Command {
@@ -90,7 +91,15 @@ func (a *archiver) with(env *Env, do func(ctx context.Context, s *dialect.Sessio
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(env.Context, s, f), s.Close())
+	return errors.Join(at(s, do(env.Context, s, f)), s.Close())
+}
+
+// at says in which database an error was met that tells nothing but itself.
+func at(s *dialect.Session, err error) error {
+	if e, f := (*exitError)(nil), (*fault.Error)(nil); err == nil || errors.As(err, &e) || errors.As(err, &f) {
+		return err
+	}
+	return fmt.Errorf("the database at %s: %w", s.Where, err)
 }
 
 // address returns the URL of the database.
