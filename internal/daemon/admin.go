@@ -106,16 +106,16 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 	}
 	st.Dedupe = dedupeStatus(now.Dedupe)
 	for _, k := range now.Sinks {
-		st.Sinks = append(st.Sinks, sinkStatus(k, cfg))
+		st.Sinks = append(st.Sinks, sinkStatus(k, cfg, a.server != nil))
 	}
 	return st, nil
 }
 
-func sinkStatus(k holdfast.SinkStatus, cfg *config.Config) httpapi.SinkStatus {
+func sinkStatus(k holdfast.SinkStatus, cfg *config.Config, running bool) httpapi.SinkStatus {
 	one := httpapi.SinkStatus{
 		Name: k.Name, Stream: k.Stream, State: k.State, Seq: k.Seq, LagRows: k.LagRows, LagBytes: max(0, k.LagBytes),
 		LastError: k.LastError, Since: k.Since, Retries: k.Retries, Rows: k.Rows, Commits: k.Commits, GapRows: k.GapRows, SizeBytes: k.Size,
-		Reason: k.Reason, Do: advice(k), RowsPerSecond: k.RowsPerSecond, DoneSeconds: k.Left.Seconds(), RejectsOpen: k.RejectsOpen, Rejects: k.Rejects,
+		Reason: k.Reason, Do: advice(k, running), RowsPerSecond: k.RowsPerSecond, DoneSeconds: k.Left.Seconds(), RejectsOpen: k.RejectsOpen, Rejects: k.Rejects,
 	}
 	for _, name := range []string{k.Given, k.Name} {
 		if c := cfg.Sinks[name]; c != nil && one.Type == "" {

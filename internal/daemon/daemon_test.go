@@ -189,7 +189,7 @@ func TestDoors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer offline.Close()
-	if st, err := offline.Status(t.Context()); err != nil || !st.Started.IsZero() || st.Streams[0].EndSeq != 3 || st.Sinks[0].State != "detached" {
+	if st, err := offline.Status(t.Context()); err != nil || !st.Started.IsZero() || st.Streams[0].EndSeq != 3 || st.Sinks[0].State != "detached" || strings.Contains(st.Sinks[0].Do, "retire") {
 		t.Errorf("offline: %+v, %v", st, err)
 	}
 }

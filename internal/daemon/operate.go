@@ -78,10 +78,14 @@ func (a admin) Rotate(ctx context.Context, sink string) ([]string, error) {
 	return a.db.RotateSinks(sink)
 }
 
-// advice tells what there is to do about a sink; "" where that is nothing.
-func advice(k holdfast.SinkStatus) string {
+// advice tells what there is to do about a sink; "" where that is nothing. While
+// no server runs, every sink is detached.
+func advice(k holdfast.SinkStatus, running bool) string {
 	switch k.State {
 	case holdfast.Detached:
+		if !running {
+			return "start the server, holdfast serve: none runs, so nothing is delivered"
+		}
 		return "name it in the configuration again, or end it: holdfast sink retire " + k.Name
 	case "paused":
 		return "holdfast sink resume " + k.Name

@@ -138,3 +138,14 @@ func Code(err error) string {
 	}
 	return ""
 }
+
+// Unwritten says that a small file of the data directory could not be replaced,
+// so that what was asked for was not done; full is whether for want of room.
+func Unwritten(name string, full bool, cause error) *Error {
+	if full {
+		return New(DiskFull, "the disk is full, so %s cannot be written; nothing was changed", name).Because(cause).
+			WithHint("make room on the volume of the data directory")
+	}
+	return New(IOError, "%s cannot be written; nothing was changed", name).Because(cause).
+		WithHint("see that the data directory can be written")
+}

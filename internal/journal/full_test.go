@@ -35,6 +35,9 @@ func TestStartOnFullDisk(t *testing.T) {
 	for range 3 {
 		fillUp(mem)
 		j = open(t, mem, o)
+		if s := j.Status(); s.State != "full" {
+			t.Errorf("nobody has written, and its state is %q: %s", s.State, s.Error)
+		}
 		if _, err := j.Append(t.Context(), batch(t, j, "no"), true); fault.Code(err) != fault.DiskFull {
 			t.Fatalf("a row on a full disk: %v", err)
 		}

@@ -107,6 +107,7 @@ func (j *Journal) load() error {
 	}
 	err = j.saveManifest()
 	if disk.IsFull(err) && m.Version != 0 { // the one that is there will do until a row is taken
+		j.trouble = roomRefusal(err) // status says so before a writer has found out
 		j.o.Log.Warn("the disk is full; rows are read, delivered and removed, but none is taken", "stream", j.o.Name, "error", err)
 		return nil
 	}

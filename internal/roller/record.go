@@ -10,6 +10,7 @@ import (
 	"io/fs"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 )
 
@@ -204,11 +205,11 @@ func readHolds(d disk.FS) ([]journal.Hold, error) {
 // writeHolds replaces HOLDS.
 func writeHolds(d disk.FS, all []journal.Hold) error {
 	text, err := seal(holdsFile{version, all})
-	if err == nil {
-		err = disk.Replace(d, "", holdsName, text)
-	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", holdsName, err)
+	}
+	if err := disk.Replace(d, "", holdsName, text); err != nil {
+		return fault.Unwritten(holdsName, disk.IsFull(err), err)
 	}
 	return nil
 }

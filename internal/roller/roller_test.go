@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/internal/disk"
+	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 	"holdfast/internal/roll"
 )
@@ -217,6 +218,25 @@ func TestUndo(t *testing.T) {
 		t.Error("it is undone when its time is over")
 	}
 	f.whole(t)
+}
+
+// TestHoldOnFullDisk adds and removes a hold without room for HOLDS: nothing
+// changes, and the answer says why.
+func TestHoldOnFullDisk(t *testing.T) {
+	faulty := disk.NewFaulty(disk.NewMem())
+	f := opened(t, faulty, setup{})
+	must(0, f.r.AddHold(journal.Hold{Name: "one"}))
+	faulty.Fail(disk.Fault{N: 1, Err: syscall.ENOSPC, Forever: true})
+	for _, err := range []error{f.r.AddHold(journal.Hold{Name: "two"}), f.r.RemoveHold("one")} {
+		if fault.Code(err) != fault.DiskFull || fault.Of(err).Hint == "" {
+			t.Errorf("answered %v", err)
+		}
+	}
+	faulty.Fail()
+	if all := f.r.Holds(); len(all) != 1 || all[0].Name != "one" {
+		t.Errorf("the holds are %v", all)
+	}
+	must(0, f.close())
 }
 
 // aroundHold rolls sessions away on both sides of a held one: gaps tell of those

@@ -169,11 +169,8 @@ func (r *Roster) Change(f func(notes map[string]Note)) error {
 		return fault.New(fault.LimitExceeded, "%s would take %d bytes", fileName, len(text)).WithHint("use fewer sinks")
 	}
 	text = fmt.Appendf(text, "\ncrc32c %08x\n", crc32.Checksum(text, castagnoli))
-	if err := disk.Replace(r.d, "", fileName, text); disk.IsFull(err) {
-		return fault.New(fault.DiskFull, "the disk is full, so %s cannot be written; nothing was changed", fileName).Because(err).
-			WithHint("make room on the volume of the data directory")
-	} else if err != nil {
-		return fault.New(fault.IOError, "%s cannot be written; nothing was changed", fileName).Because(err)
+	if err := disk.Replace(r.d, "", fileName, text); err != nil {
+		return fault.Unwritten(fileName, disk.IsFull(err), err)
 	}
 	r.notes = next
 	return nil
