@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,28 +70,8 @@ func (s *server) listen() (l listeners, err error) {
 		return l, errors.Join(fault.New(fault.CannotConnectNow, "a door cannot be opened").Because(err).
 			WithHint("another program may have the address; choose others with --pg and --http"), l.close())
 	}
-	if l.admin, err = listenAdmin(s.cfg.AdminSocket()); err != nil {
+	if l.admin, err = openAdmin(s.cfg.AdminSocket(), s.log); err != nil {
 		return l, errors.Join(err, l.close())
-	}
-	return l, nil
-}
-
-// listenAdmin binds the admin socket. One that is there is of a run that was
-// killed: the lock of the data directory is ours.
-func listenAdmin(path string) (net.Listener, error) {
-	if len(path) > maxSocketPath {
-		return nil, fault.New(fault.InvalidParameterValue, "path %q of the admin socket has %d bytes, more than %d", path, len(path), maxSocketPath).
-			WithHint("give --data a shorter path, for example a relative one")
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("remove old admin socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("open admin socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("protect admin socket: %w", err), l.Close())
 	}
 	return l, nil
 }

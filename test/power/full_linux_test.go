@@ -2,8 +2,11 @@ package power
 
 import (
 	"fmt"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -224,4 +227,49 @@ func TestZeroBytes(t *testing.T) {
 			v.fsck()
 		})
 	}
+}
+
+// TestServeWithoutInodes starts the binary where no file can be made: it takes
+// rows as far as there is room, and is looked after as soon as the admin socket
+// can be made.
+func TestServeWithoutInodes(t *testing.T) {
+	bin, dir := program(t), tmpfs(t, "size=64m,nr_inodes=80")
+	data := filepath.Join(dir, "data")
+	elsewhere := t.TempDir()
+	config := filepath.Join(elsewhere, "holdfast.yaml")
+	ok(t, os.WriteFile(config, []byte(strings.NewReplacer("DATA/holdfast.db", filepath.Join(elsewhere, "sink.db"), "DATA", data).Replace(onFullVolume)), 0o600))
+	s := serve(t, bin, config)
+	if code, why := s.post(1); code != http.StatusOK {
+		t.Fatalf("a row: %d %s", code, why)
+	}
+	s.stop()
+	var files []string
+	for {
+		name := filepath.Join(dir, fmt.Sprint("other.", len(files)))
+		if os.WriteFile(name, nil, 0o600) != nil {
+			break
+		}
+		files = append(files, name)
+	}
+	s = serve(t, bin, config) // it is ready
+	status := func() ([]byte, error) {
+		return exec.Command(bin, "status", "--config", config).CombinedOutput()
+	}
+	if out, err := status(); err == nil {
+		t.Fatalf("there is an admin socket without an inode for it: %s", out)
+	}
+	for _, name := range files {
+		ok(t, os.Remove(name))
+	}
+	for n := 0; ; n++ {
+		out, err := status()
+		if err == nil {
+			break
+		}
+		if n > 300 {
+			t.Fatalf("there is room again, and no admin socket: %s", out)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	s.stop()
 }
