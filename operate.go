@@ -32,8 +32,11 @@ func (db *DB) registrations(name string) ([]*stream, error) {
 	}
 	if all == nil {
 		slices.Sort(known)
-		return nil, fault.New(fault.UndefinedObject, "sink %q is not registered", name).
-			WithHint("these are: %q", known)
+		f := fault.New(fault.UndefinedObject, "sink %q is not registered", name)
+		if len(known) == 0 {
+			return nil, f.WithHint("no sink is; name one under sinks in the configuration")
+		}
+		return nil, f.WithHint("these are: %q", known)
 	}
 	return all, nil
 }

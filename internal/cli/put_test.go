@@ -83,7 +83,7 @@ func TestPutSaysWhatIsStored(t *testing.T) {
 		{"csv in the second batch", "a\n1\n\"2\n\"\nbad\n", []string{"--format", "csv", "--batch", "2"}, nil, 2,
 			"holdfast: line 5: value \"bad\" is bad; lines 1 to 4 are stored, nothing after them is\nhint: use a good one\n"},
 		{"csv header", "a,a\n1,2\n", []string{"--format", "csv"}, nil, 0, "holdfast: line 1: column \"a\" stands twice in the header line; nothing is stored\n"},
-		{"csv with columns", "1\n2,3\n", []string{"--format", "csv", "--columns", "a"}, nil, 0, "holdfast: line 2: the record has 2 fields, the header line has 1; nothing is stored\n"},
+		{"csv with columns", "1\n2,3\n", []string{"--format", "csv", "--columns", "a"}, nil, 0, "holdfast: line 2: the record has 2 fields, and 1 columns are named, in the header line or with the request; nothing is stored\n"},
 		{"full", "a|b\nc|d\ne|f\n", flat, refuse(2, fault.New(fault.DiskFull, "no room").WithHint("make room")), 2,
 			"holdfast: no room; lines 1 to 2 are stored, nothing after them is\nhint: make room\n"},
 		{"unknown", "a|b\nc|d\ne|f\n", flat, refuse(2, fault.New(fault.OutcomeUnknown, "the flush failed")), 2,

@@ -297,7 +297,7 @@ func (l *loader) csv(in *input) (int, error) {
 			return line, err
 		}
 		if len(values) != len(columns) {
-			return line, fault.New(fault.BadCopyFormat, "the record has %d fields, the header line has %d", len(values), len(columns))
+			return line, fault.New(fault.BadCopyFormat, "the record has %d fields, and %d columns are named, in the header line or with the request", len(values), len(columns))
 		}
 		if err := l.tx.Insert(s, values); err != nil {
 			return line, err

@@ -73,7 +73,7 @@ func cutRecord(text []byte) (record []byte, n int) {
 func (r *reading) record(text []byte) ([]row.Column, []row.Value, error) {
 	values, err := r.s.o.Parser.Record(bytes.TrimSuffix(text, []byte("\r")))
 	if err == nil && len(values) != len(r.columns) {
-		err = fault.New(fault.BadCopyFormat, "the record has %d fields, the header line has %d", len(values), len(r.columns))
+		err = fault.New(fault.BadCopyFormat, "the record has %d fields, and %d columns are named in the header line", len(values), len(r.columns))
 	}
 	return r.columns, values, err
 }
