@@ -88,10 +88,20 @@ func (a *archiver) with(env *Env, do func(ctx context.Context, s *dialect.Sessio
 		return err
 	}
 	s, err := dialect.Open(env.Context, url)
-	if err != nil {
+	if err == nil {
+		err = errors.Join(at(s, do(env.Context, s, f)), s.Close())
+	}
+	return interrupted(env, err)
+}
+
+// interrupted says what an operator who ended a verb is left with, in place of
+// the statement that he met.
+func interrupted(env *Env, err error) error {
+	said := (*exitError)(nil)
+	if err == nil || env.Context.Err() == nil || errors.As(err, &said) || errors.As(err, new(*closing.Refusal)) {
 		return err
 	}
-	return errors.Join(at(s, do(env.Context, s, f)), s.Close())
+	return &exitError{code: exitFailed, err: errors.New("interrupted"), hint: "run it again: what was begun is finished or undone first; nothing that was archived is lost"}
 }
 
 // at says in which database an error was met that tells nothing but itself.

@@ -72,7 +72,7 @@ func TestArchive(t *testing.T) {
 	do(2, "", "no time", with("plan", "--until", "soon")...)
 	do(1, "", "does not speak", "list", "--url", "oracle://root@h/d", "--profile", "utm5")
 	do(2, "", "one of --backup and --no-backup", with("run", "--apply")...)
-	do(2, "", "one of --backup and --no-backup", with("run", "--no-backup", "--backup", family)...)
+	do(2, "", "contradict each other", with("run", "--no-backup", "--backup", family)...)
 	do(2, "", "is not there", with("run", "--backup", filepath.Join(dir, "none"))...)
 	do(2, "", "is empty", with("run", "--backup", write("empty", ""))...)
 	do(2, "", "over a day old", with("run", "--backup", old)...)

@@ -42,6 +42,9 @@ tells how many those were. docs/index.md has the rest.`,
 			if asCSV && (asJSON || q.Table == "") {
 				return usage("give --table T and --csv, or --json", "--csv prints the rows of one table, and not as JSON")
 			}
+			if err := notBelow("limit", q.Limit); err != nil {
+				return err
+			}
 			if err := filter.settle(&q, time.Now()); err != nil {
 				return err
 			}

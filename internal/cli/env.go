@@ -100,6 +100,14 @@ func usage(hint, message string, args ...any) error {
 	return &exitError{code: exitUsage, err: fmt.Errorf(message, args...), hint: hint}
 }
 
+// notBelow refuses a number below 0.
+func notBelow(flag string, n int) error {
+	if n < 0 {
+		return usage("0 is all", "--%s %d is below 0", flag, n)
+	}
+	return nil
+}
+
 // report tells of err. Configurations can have several problems at once; each
 // gets its lines.
 func report(w io.Writer, err error) {

@@ -61,8 +61,14 @@ func newHoldAdd(env *Env) *cobra.Command {
 			if h.From, err = moment("from", from); err != nil {
 				return err
 			}
-			if h.To, err = moment("to", to); err != nil {
+			if h.To, err = until("to", to); err != nil {
 				return err
+			}
+			if !h.To.IsZero() && h.To.Before(h.From) {
+				return usage("give the earlier one as --from", "--from %q is later than --to %q", from, to)
+			}
+			if cmd.Flags().Changed("archive") && of.archive < 1 {
+				return usage("archive list shows the numbers; leave it out for all archives", "--archive %d is no archive's number", of.archive)
 			}
 			if of.meant() {
 				if streams+seqs+links != "" {
@@ -77,7 +83,7 @@ func newHoldAdd(env *Env) *cobra.Command {
 				if err := able.AddHold(env.Context, h); err != nil {
 					return err
 				}
-				_, err := fmt.Fprintf(env.Stdout, "hold %s is in force\n", h.Name)
+				_, err := fmt.Fprintf(env.Stdout, "hold %s is in force%s\n", h.Name, wholly(&h))
 				return err
 			})
 		},
@@ -87,7 +93,7 @@ func newHoldAdd(env *Env) *cobra.Command {
 	f.StringVar(&seqs, "seq", "", "rows of these `seqs`, as FROM-TO")
 	f.StringVar(&links, "link", "", "rows of these `links`, as FROM-TO")
 	f.StringVar(&from, "from", "", "rows received at this `time` or later, in UTC; archives that have it, or later ones")
-	f.StringVar(&to, "to", "", "rows received up to this `time`, in UTC; archives that have it, or earlier ones")
+	f.StringVar(&to, "to", "", "rows received up to this `time`, in UTC, a day to its end; archives that have it, or earlier ones")
 	f.Int64Var(&of.archive, "archive", 0, "`number` of the archive of the family; without it all that --from and --to name")
 	of.flags(cmd)
 	f.StringVar(&h.Note, "note", "", "why, in your `words`")
@@ -111,14 +117,14 @@ func ends(flag, text string) (*[2]int64, error) {
 	if text == "" {
 		return nil, nil
 	}
-	at := strings.IndexByte(text[1:], '-') + 1
-	if at == 0 {
-		text, at = text+"-"+text, len(text)
+	from, to := text, text
+	if at := strings.IndexByte(text[1:], '-') + 1; at > 0 {
+		from, to = text[:at], text[at+1:]
 	}
-	first, ferr := strconv.ParseInt(text[:at], 10, 64)
-	last, lerr := strconv.ParseInt(text[at+1:], 10, 64)
+	first, ferr := strconv.ParseInt(from, 10, 64)
+	last, lerr := strconv.ParseInt(to, 10, 64)
 	if ferr != nil || lerr != nil || first > last {
-		return nil, usage("write it like 100-200", "--%s %q is no range", flag, text)
+		return nil, usage("write it like 4711 or 100-200", "--%s %q is no range", flag, text)
 	}
 	return &[2]int64{first, last}, nil
 }
@@ -134,6 +140,31 @@ func moment(flag, text string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, usage(`write 2026-01-31 or "2026-01-31 12:00:00"`, "--%s %q is no time", flag, text)
+}
+
+// until reads the end of a time: a day lasts to its end, a second too; zero for
+// nothing.
+func until(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	_, last, err := moments(flag, text)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.UnixMicro(last).UTC(), nil
+}
+
+// wholly says what a hold without a range is on, since nothing rolls there until
+// it is lifted.
+func wholly(h *httpapi.Hold) string {
+	if h.Seqs != nil || h.Links != nil || !h.From.IsZero() || !h.To.IsZero() {
+		return ""
+	}
+	if len(h.Streams) == 0 {
+		return ", on all rows of all streams: nothing can leave until it is removed"
+	}
+	return ", on all rows of " + strings.Join(h.Streams, ", ") + ": none of them can leave until it is removed"
 }
 
 func newHoldList(env *Env) *cobra.Command {

@@ -51,7 +51,7 @@ func TestHoldFamily(t *testing.T) {
 	do(0, "hold case-7 is in force: it is on 1 archive\n", "", of(named, "hold", "add", "case-7", "--archive", "1", "--note", "letter of 3 March")...)
 	do(0, "hold case-8 is in force: it is on 2 archives of family calls now, and on those of its time that come\n", "", of(direct, "hold", "add", "case-8", "--from", "2023-11-14", "--to", "2023-11-15")...)
 	do(0, "case-7  1        -                    -                    20", "", of(direct, "hold", "list")...)
-	do(0, "case-8  all      2023-11-14 00:00:00  2023-11-15 00:00:00  20", "", of(named, "hold", "list")...)
+	do(0, "case-8  all      2023-11-14 00:00:00  2023-11-15 23:59:59  20", "", of(named, "hold", "list")...)
 	do(0, `{"hold":"case-7","archive_id":1,"note":"letter of 3 March"`, "", of(named, "hold", "list", "--json")...)
 	do(3, `hold: archive 1 is kept from being dropped by hold "case-7" (letter of 3 March)`, "2 broken rules", "archive", "drop", "calls", "--config", config, "--archive", "1", "--no-backup", "--apply")
 	do(0, "hold case-7 on family calls is lifted\n", "", of(direct, "hold", "remove", "case-7")...)

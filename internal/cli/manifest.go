@@ -50,6 +50,9 @@ is configured. A day without a time means all of that day; times are in UTC.`,
 		Example: "  holdfast manifest search --time 2026-01-31 --stream session\n  holdfast manifest search --time \"2026-01-31 12:00:00\" --link 4711 --json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) (err error) {
+			if err := notBelow("limit", limit); err != nil {
+				return err
+			}
 			if q.Times, err = period(at); err != nil {
 				return err
 			}
@@ -91,14 +94,14 @@ func period(text string) (*[2]int64, error) {
 	}
 	span := [2]int64{math.MinInt64, math.MaxInt64}
 	if from != "" {
-		first, _, err := moments(from)
+		first, _, err := moments("time", from)
 		if err != nil {
 			return nil, err
 		}
 		span[0] = first
 	}
 	if to != "" {
-		_, last, err := moments(to)
+		_, last, err := moments("time", to)
 		if err != nil {
 			return nil, err
 		}
@@ -112,8 +115,8 @@ func period(text string) (*[2]int64, error) {
 
 // moments returns the first and the last moment of what a time, written to the
 // day or the second, means, in Unix microseconds.
-func moments(text string) (first, last int64, err error) {
-	t, err := moment("time", text)
+func moments(flag, text string) (first, last int64, err error) {
+	t, err := moment(flag, text)
 	if err != nil {
 		return 0, 0, err
 	}

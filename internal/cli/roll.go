@@ -42,7 +42,7 @@ var rollFlags = map[string][][3]string{
 		{"max-size", "maxSize", "let go until the streams take less than this `size`, all together"},
 		{"max-percent", "maxPercent", "let go until they take less than this `percentage` of their volumes"},
 		{"min-free", "minFree", "let go until each of their volumes has this `size` free"},
-		{"max-size-warm", "maxSizeWarm", "the same as --max-size for the warm tier"},
+		{"max-size-warm", "maxSizeWarm", "let the oldest leave the warm tier, until it takes less than this `size`"},
 	},
 	"time": {
 		{"days", "days", "older than so many `days`; days, hours and minutes add up"},
@@ -67,7 +67,8 @@ func newRollVerb(env *Env, what string) *cobra.Command {
 		Example: map[string]string{"size": "  holdfast roll size --type meta,session --max-size 2TB --apply", "time": "  holdfast roll time --days 7 --by row-time"}[what],
 		Args:    noArgs,
 	}
-	cmd.Flags().String("type", "", "`streams` that are counted and rolled together; without it all")
+	var types []string
+	cmd.Flags().StringArrayVar(&types, "type", nil, "`streams` that are counted and rolled together; without it all")
 	for _, f := range rollFlags[what] {
 		cmd.Flags().String(f[0], "", f[2])
 	}
@@ -77,7 +78,10 @@ func newRollVerb(env *Env, what string) *cobra.Command {
 	s.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var params []string
-		for _, f := range append([][3]string{{"type", "type"}}, rollFlags[what]...) {
+		if cmd.Flags().Changed("type") {
+			params = append(params, roll.Param("type", strings.Join(types, ",")))
+		}
+		for _, f := range rollFlags[what] {
 			if value, _ := cmd.Flags().GetString(f[0]); cmd.Flags().Changed(f[0]) {
 				params = append(params, roll.Param(f[1], value))
 			}

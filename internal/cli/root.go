@@ -57,9 +57,18 @@ HOLDFAST_CONFIG, HOLDFAST_DATA and HOLDFAST_LOG stand for --config, --data and
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("see "+cmd.CommandPath()+" --help", "%w", err)
+		return usage("see "+cmd.CommandPath()+" --help", "%s", flagWords(err))
 	})
 	return root
+}
+
+// flagWords is what was wrong with a flag, without the names of Go's functions.
+func flagWords(err error) string {
+	text := err.Error()
+	if at := strings.Index(text, " flag: strconv."); at >= 0 {
+		text = text[:at] + text[strings.LastIndex(text, ": "):]
+	}
+	return text
 }
 
 // group makes cmd one that only holds other verbs: alone it explains itself,

@@ -134,7 +134,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 			t.Fatal(err)
 		}
 		text = strings.NewReplacer("/var/lib/holdfast", dir, "/var/spool/holdfast", logs, "/var/log/acc", dir, "/var/log/kamailio/acc", logs, "/var/log/kamailio/old", old,
-			"/var/lib/xdasd/cache", dir, "/mnt/big/main", logs, "/mnt/big2/main", old, "/mnt/out", out, "/run/secrets/s3", keys, "/etc/holdfast/cert.pem", cert, "/etc/holdfast/key.pem", key).Replace(text)
+			"/var/lib/xdasd/cache", dir, "/mnt/big/main", logs, "/mnt/big2/main", old, "/mnt/out", out, "/hdd/index", logs, "/run/secrets/s3", keys, "/etc/holdfast/cert.pem", cert, "/etc/holdfast/key.pem", key).Replace(text)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
