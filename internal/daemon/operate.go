@@ -111,7 +111,8 @@ func remedy(k holdfast.SinkStatus) string {
 	case "restored":
 		return "if the copy that is there now is to be kept: holdfast sink replay " + k.Name
 	case "other journal":
-		return "it belongs to another data directory: give it another name, or another database"
+		return "if the data directory was restored from an older copy: holdfast sink seek " + k.Name + " SEQ --stream " + k.Stream +
+			" with the last row of this directory that is in the sink; else the sink is of another one, give it another database"
 	case "gap":
 		return "if no other copy of those rows is left: " + resume + " --accept-gap"
 	case "reject budget":

@@ -54,6 +54,8 @@ type Resumption struct {
 	// AcceptGap moves a cursor that is behind what the stream still holds to the
 	// oldest row kept, and notes in the sink which rows it will never get.
 	AcceptGap bool
+
+	claim bool // the cursor may be of another journal: an operator is about to say where it stands
 }
 
 // resumed is what was resumed, and from what.

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -59,6 +60,46 @@ func TestHalts(t *testing.T) {
 					t.Errorf("after Drain it attached %d times and is %q, want it still halted", w.s.attachs, d.Status().State)
 				}
 			})
+		})
+	}
+}
+
+// TestSeekClaims puts a cursor of another journal where an operator says, as
+// behind a data directory that was restored. Until then nothing is delivered, and
+// an operator who gives up leaves it as it was.
+func TestSeekClaims(t *testing.T) {
+	for _, foreign := range []row.Position{{Seq: 10, Chain: 1}, {Seq: 900}} {
+		synctest.Test(t, func(t *testing.T) {
+			st, s := newMemStream(), newMemSink()
+			for range 4 {
+				st.add(5, false)
+			}
+			s.cursors[theID] = sink.Cursor{Position: foreign}
+			d := started(t, Config{Stream: st, Sink: s, Mark: 3})
+			settle(time.Hour)
+			gone, cancel := context.WithCancel(t.Context())
+			cancel()
+			for name, give := range map[string]func() error{
+				"beyond the end": func() error { _, err := d.Seek(t.Context(), 21); return err },
+				"given up":       func() error { _, err := d.Seek(gone, 15); return err },
+				"resumed":        func() error { d.Resume(Resumption{Replay: true}); return errAway },
+			} {
+				if give() == nil {
+					t.Errorf("%s: it says that it was done", name)
+				}
+				settle(time.Hour)
+				if got := d.Status(); got.State != Halted || got.Reason != OtherJournal || len(s.rows) != 0 || s.cursors[theID].Position != foreign {
+					t.Fatalf("%s: %+v, %d rows, cursor %+v", name, got, len(s.rows), s.cursors[theID])
+				}
+			}
+			to, err := d.Seek(t.Context(), 15)
+			if err != nil || to != st.blocks[2].End {
+				t.Fatalf("at %+v: %v", to, err)
+			}
+			settle(time.Hour)
+			if got := d.Status(); got.State == Halted || got.Seq != 20 || len(s.rows) != 5 {
+				t.Errorf("in the end %+v, %d rows", got, len(s.rows))
+			}
 		})
 	}
 }

@@ -48,7 +48,8 @@ func (d *Deliverer) attempt(ctx context.Context) error {
 	d.enter(Connecting)
 	d.takeUp()
 	at, err := d.connect(ctx)
-	if err == nil && d.serve(ctx, at) {
+	if err == nil && (d.serve(ctx, at) || d.how.claim) { // behind a cursor that is only claimed nothing is delivered
+		d.how.claim = false
 		return errAgain
 	}
 	var r Reader
@@ -92,6 +93,9 @@ func (d *Deliverer) connect(ctx context.Context) (row.Position, error) {
 	c, err := d.session.Cursor(ctx)
 	if err != nil {
 		return row.Position{}, fmt.Errorf("read cursor: %w", err)
+	}
+	if d.how.claim {
+		return c.Position, nil
 	}
 	if err := d.checkCursor(ctx, c, known); err != nil {
 		return c.Position, err

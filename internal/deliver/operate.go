@@ -29,14 +29,24 @@ type command struct {
 // do has the goroutine run f, and returns its error. While the sink is away f
 // waits for it, as long as ctx.
 func (d *Deliverer) do(ctx context.Context, f func(ctx context.Context, at row.Position) error) error {
+	return d.order(ctx, f, false)
+}
+
+// order is do, but that claims: f may also be run where the cursor is of another
+// journal, since it says where it stands, without having looked at it.
+func (d *Deliverer) order(ctx context.Context, f func(ctx context.Context, at row.Position) error, claims bool) error {
 	c := &command{ctx, f, make(chan error, 1)}
 	d.mu.Lock()
-	if r := d.status.Reason; r.disowned() {
+	claims = claims && d.status.Reason == OtherJournal
+	if r := d.status.Reason; r.disowned() && !claims {
 		defer d.mu.Unlock()
 		return d.status.forbids()
 	}
 	d.commands = append(d.commands, c)
 	d.mu.Unlock()
+	if claims {
+		d.Resume(Resumption{claim: true})
+	}
 	d.nudge()
 	select {
 	case err := <-c.done:
@@ -123,20 +133,21 @@ func (d *Deliverer) attend(ctx context.Context) {
 // Seek moves the sink's cursor to the last place at or before seq where it may
 // stand, so that transactions stay whole, and returns that place. Rows that it
 // steps over forwards are noted in the sink as a gap; those behind it come
-// again, except rows that are set aside as rejects. It waits for the sink as
-// long as ctx.
+// again, except rows that are set aside as rejects. Where the cursor is of another
+// journal, as behind a data directory that was restored from an older copy, it is
+// taken over and put there. It waits for the sink as long as ctx.
 func (d *Deliverer) Seek(ctx context.Context, seq uint64) (row.Position, error) {
 	var to row.Position
-	err := d.do(ctx, func(ctx context.Context, at row.Position) (err error) {
+	err := d.order(ctx, func(ctx context.Context, at row.Position) (err error) {
 		if to, err = d.place(ctx, seq); err != nil {
 			return err
 		}
 		var gaps []row.Damage
-		if to.Seq > at.Seq {
+		if to.Seq > at.Seq && !d.how.claim { // how far another journal came tells nothing of this one
 			gaps = []row.Damage{{Stream: d.cfg.Stream.Name(), First: at.Seq + 1, Last: to.Seq, What: "an operator moved the cursor over them", Gap: true}}
 		}
 		return d.move(ctx, to, gaps)
-	})
+	}, true)
 	if err != nil {
 		return row.Position{}, fmt.Errorf("move cursor of sink %q to seq %d: %w", d.cfg.Name, seq, err)
 	}

@@ -164,4 +164,13 @@ func TestFencedSink(t *testing.T) {
 	wantFilled(t, url, "calls", 600)
 	a.stop()
 	b.stop()
+
+	// Told how far the sink has its rows, it goes on behind them.
+	a = start(t, first, o)
+	a.sinkState("pg", "halted")
+	holdfast(t, 0, "sink", "seek", "pg", "300", "--stream", "main", "--config", o.config)
+	a.delivered(30 * time.Second)
+	wantFilled(t, url, "calls", 600)
+	wantFilled(t, url, "late", 10)
+	a.stop()
 }
