@@ -57,6 +57,7 @@ type State struct {
 	Catalogue []Entry
 	Tables    map[int]Facts // by type
 	Mirrors   []Broken      // of the current tables
+	Uncounted bool          // no rows were counted, since something stands against it anyway
 }
 
 // Decision is what Decide comes to.
@@ -74,7 +75,9 @@ func Decide(f *Family, s State) Decision {
 	start, last := begin(f, s)
 	if start == nil {
 		d.Refused = append(d.Refused, missing(f, s)...)
-		d.Refused = append(d.Refused, broken(RuleWindow, "", "there is no row to archive"))
+		if !s.Uncounted {
+			d.Refused = append(d.Refused, broken(RuleWindow, "", "there is no row to archive"))
+		}
 		return d
 	}
 	d.Window.Start = *start
@@ -100,7 +103,7 @@ func Decide(f *Family, s State) Decision {
 		d.pull(t, RuleFinal, k.Unfinal, "a row of %s may still change")
 		d.pull(t, RuleComplete, k.Late, "a row of %s came when the table was already swapped")
 	}
-	if d.Back == nil && filed == 0 && len(d.Refused) == 0 {
+	if d.Back == nil && filed == 0 && len(d.Refused) == 0 && !s.Uncounted {
 		d.Refused = append(d.Refused, broken(RuleWindow, "", "no row is dated from %s", d.Window))
 	}
 	if d.Window.End < d.Window.Start && len(d.Refused) == 0 {

@@ -32,6 +32,7 @@ type Live struct {
 	Missing   bool
 	Structure Structure
 	Early     []string // keys of rows that belong in a window that is closed
+	Undated   []string // keys of rows without a date
 	Orphans   []string // keys of rows whose parent is not in the current tables
 	MinID     *int64   // smallest key; nil without rows
 }
@@ -54,6 +55,7 @@ func Verify(f *Family, found Found) []Broken {
 			continue
 		}
 		all = append(all, withKeys(RuleComplete, t.Name, early[f.Late == LateReject], l.Early)...)
+		all = append(all, withKeys(RuleDate, t.Name, "rows have no date", l.Undated)...)
 		all = append(all, withKeys(RuleParent, t.Name, "rows have no parent in the current "+t.Parent, l.Orphans)...)
 	}
 	for _, e := range found.Filed {

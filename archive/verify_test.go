@@ -43,6 +43,7 @@ func TestVerify(t *testing.T) {
 		"empty archive":    {func(f *Found) { f.Filed[0].MinID, f.Filed[0].MaxID = nil, nil }, nil},
 		"no current table": {func(f *Found) { live(f, 2, func(l *Live) { l.Missing = true }) }, []Rule{RuleTables}},
 		"late row":         {func(f *Found) { live(f, 1, func(l *Live) { l.Early = []string{"7"} }) }, []Rule{RuleComplete}},
+		"no date":          {func(f *Found) { live(f, 1, func(l *Live) { l.Undated = []string{"7"} }) }, []Rule{RuleDate}},
 		"late child":       {func(f *Found) { live(f, 2, func(l *Live) { l.Orphans = []string{"7"} }) }, []Rule{RuleParent}},
 		"id too low":       {func(f *Found) { live(f, 1, func(l *Live) { l.MinID = at(20) }) }, []Rule{RuleIDOrder}},
 		"ids back":         {func(f *Found) { f.Filed[0].MinID = at(10) }, []Rule{RuleIDOrder}},

@@ -55,7 +55,7 @@ type base struct {
 
 func newBase(t *testing.T) *base {
 	t.Helper()
-	shared.once.Do(func() { shared.server, shared.err = servers.StartPostgres("fsync=off") }) // programs are killed here, and no power is cut
+	shared.once.Do(func() { shared.server, shared.err = servers.StartPostgres(unless("fsync=off")...) })
 	if errors.Is(shared.err, servers.ErrNoPostgres) && os.Getenv("CI") != "true" {
 		t.Skipf("NOT TESTED: %v (scripts/install-deps installs it)", shared.err)
 	}
@@ -76,6 +76,15 @@ func newBase(t *testing.T) *base {
 	}
 	b.f = f
 	return b
+}
+
+// unless returns the setting of a server that flushes nothing, since programs are
+// killed here and no power is cut, unless times are measured.
+func unless(quick string) []string {
+	if os.Getenv("HOLDFAST_TEN")+os.Getenv("HOLDFAST_HELD") != "" {
+		return nil
+	}
+	return []string{quick}
 }
 
 func (b *base) dial() {

@@ -54,7 +54,9 @@ func makePostgres(t *testing.T) (string, *sql.DB) {
 }
 
 func makeMariaDB(t *testing.T) (string, *sql.DB) {
-	sharedMariaDB.once.Do(func() { sharedMariaDB.server, sharedMariaDB.err = servers.StartMariaDB("innodb-flush-method=nosync") })
+	sharedMariaDB.once.Do(func() {
+		sharedMariaDB.server, sharedMariaDB.err = servers.StartMariaDB(unless("innodb-flush-method=nosync")...)
+	})
 	if errors.Is(sharedMariaDB.err, servers.ErrNoMariaDB) && os.Getenv("CI") != "true" {
 		t.Skipf("NOT TESTED: %v (scripts/install-deps installs it)", sharedMariaDB.err)
 	}

@@ -108,8 +108,12 @@ func (l looker) live(ctx context.Context, t archive.Table, last *int64) (archive
 			return live, err
 		}
 	}
-	if t.Parent != "" {
-		live.Orphans, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s IS NULL", key, from, second))
+	undated := fmt.Sprintf("SELECT %s FROM %s WHERE %s IS NULL", key, from, second)
+	switch {
+	case t.Parent != "":
+		live.Orphans, err = l.keys(ctx, undated)
+	case slices.ContainsFunc(shape.Columns, func(c archive.Column) bool { return c.Name == t.Date }): // else the plan says that it is missing
+		live.Undated, err = l.keys(ctx, undated)
 	}
 	return live, err
 }

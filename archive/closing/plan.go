@@ -121,7 +121,7 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 	}
 	var last archive.State
 	p.Decision, err = archive.Settle(l.f, end, func(end int64) (archive.State, error) {
-		last = archive.State{End: end, Catalogue: entries, Tables: map[int]archive.Facts{}}
+		last = archive.State{End: end, Catalogue: entries, Tables: map[int]archive.Facts{}, Uncounted: !fit}
 		if !fit {
 			for _, t := range p.tables {
 				last.Tables[l.f.Table(t.Name).Type] = archive.Facts{Unfit: t.Unfit}
@@ -130,7 +130,7 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 		}
 		return last, l.state(ctx, &last, l.current, nil)
 	})
-	if err != nil || len(p.Decision.Refused) > 0 {
+	if err != nil || !fit || len(p.Decision.Refused) > 0 {
 		return err
 	}
 	if p.share(l.f, last); l.routed != nil { // they are gone by then

@@ -2,14 +2,12 @@ package closing_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"holdfast/archive"
 	"holdfast/archive/closing"
 )
 
@@ -73,45 +71,6 @@ func TestTenClosings(t *testing.T) {
 		}
 		if most := b.most(quiet != ""); held > most {
 			t.Errorf("the tables were locked for %v, and may be for %v", held, most)
-		}
-	})
-}
-
-// TestBrokenOnEach breaks, on each engine, what its own statements find out:
-// verify names the rule, and run refuses.
-func TestBrokenOnEach(t *testing.T) {
-	each(t, func(b *anyBase) {
-		t := b.T
-		if b.name == "PostgreSQL" && !long() {
-			b.Skip("TestEachRuleBroken does more of it")
-		}
-		b.fill(epoch, epoch+59)
-		r := b.must(epoch + 19)
-		at := func(table string) string { return archived(r, table) }
-		b.must(epoch + 39)
-		for _, test := range []struct {
-			name, spoil, mend string
-			want              archive.Rule
-		}{
-			{"I1", "UPDATE discount_transactions_iptraffic_all SET discount = discount + 1", "UPDATE discount_transactions_iptraffic_all SET discount = discount - 1", archive.RuleMirror},
-			{"I2: archive_id", "UPDATE archives SET archive_id = 5 WHERE table_name = '" + at("user_log") + "'", "UPDATE archives SET archive_id = 1 WHERE archive_id = 5", archive.RuleTogether},
-			{"I2: not listed", "UPDATE archives SET table_name = 'elsewhere' WHERE table_name = '" + at("user_log") + "'", "UPDATE archives SET table_name = '" + at("user_log") + "' WHERE table_name = 'elsewhere'", archive.RuleCatalogue},
-			{"I3", "ALTER TABLE user_log ADD COLUMN more integer", "ALTER TABLE user_log DROP COLUMN more", archive.RuleStructure},
-			{"I3: an index", "CREATE INDEX more ON user_log (who)", b.unindex("more", "user_log"), archive.RuleStructure},
-			{"I4", "UPDATE archives SET end_date = end_date - 1 WHERE archive_id = 1", "UPDATE archives SET end_date = end_date + 1 WHERE archive_id = 1", archive.RuleWindow},
-			{"I5", fmt.Sprintf("INSERT INTO user_log (id, date) VALUES (900001, %d)", epoch+5), "DELETE FROM user_log WHERE id = 900001", archive.RuleComplete},
-			{"I7", fmt.Sprintf("INSERT INTO payment_transactions (id, payment_enter_date, payment_absolute) VALUES (-5, %d, 1)", epoch+59), "DELETE FROM payment_transactions WHERE id = -5", archive.RuleIDOrder},
-			{"I10", "INSERT INTO dhs_sessions_detail (id, dhs_sess_id) VALUES (900001, 1)", "DELETE FROM dhs_sessions_detail WHERE id = 900001", archive.RuleParent},
-			{"no date", "INSERT INTO user_log (id, date) VALUES (900001, NULL)", "DELETE FROM user_log WHERE id = 900001", archive.RuleDate},
-			{"a row gone", b.unlock(at("user_log")) + "DELETE FROM " + at("user_log") + " WHERE id = (SELECT k FROM (SELECT min(id) AS k FROM " + at("user_log") + ") x)", "", archive.RuleDigest},
-		} {
-			b.script(test.spoil)
-			if _, err := b.run(closing.Options{End: epoch + 49}); !refuses(err, test.want) {
-				t.Errorf("%s: %s is not named: %v", test.name, test.want, err)
-			}
-			if test.mend != "" {
-				b.script(test.mend)
-			}
 		}
 	})
 }
