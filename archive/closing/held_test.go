@@ -65,6 +65,10 @@ func TestHeldByKeys(t *testing.T) {
 		if len(b.f.Tables) != 12 {
 			t.Fatalf("%d tables", len(b.f.Tables))
 		}
+		if b.name == "SQLite" { // as docs/archive.md asks; without them, it reads a child for each row of its parent that is put back
+			b.exec("CREATE INDEX ie_invoice ON invoice_entry (invoice_id)")
+			b.exec("CREATE INDEX ied_entry ON invoice_entry_details (entry_id)")
+		}
 		from, read := int64(1), []int64{}
 		for _, n := range sizes {
 			b.big(from, n)
