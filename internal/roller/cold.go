@@ -43,9 +43,10 @@ type ColdAccount struct {
 	Failing  string    // why it does not work; "": it does
 	Since    time.Time // that it is failing
 
-	away   bool // it is the tier that fails, and not a segment
-	needed bool // something is to leave
-	asked  bool // it failed when it was asked, and nothing was to leave
+	away   bool      // it is the tier that fails, and not a segment
+	needed bool      // something is to leave
+	asked  bool      // it failed when it was asked, and nothing was to leave
+	asking time.Time // since when it is being asked; zero: it is not
 }
 
 // fails notes why the tier does not work.
@@ -143,6 +144,8 @@ type departure struct {
 	by   string
 	undo time.Duration
 	stop <-chan struct{}
+
+	glances bool // it has more to do than to wait for a copy
 }
 
 // depart copies what is to leave for a cold tier, without mu, makes the plan anew,
@@ -181,7 +184,7 @@ func (r *Roller) depart(d departure) (Result, error) {
 				continue
 			}
 			before := len(waived[step.Stream])
-			if err := r.chill(step, waived); err != nil {
+			if err := r.chill(d, step, waived); err != nil {
 				return Result{Plan: plan}, err
 			}
 			away[step.Stream] = len(waived[step.Stream]) > before && r.ColdAccount(step.Stream).away
@@ -198,23 +201,32 @@ func (r *Roller) tookAway(plan *roll.Plan, waived map[string][]uint64) {
 	}
 }
 
-// chill copies one segment to its stream's cold tier. Where that fails, what was
-// chosen for it is done.
-func (r *Roller) chill(step roll.Step, waived map[string][]uint64) error {
-	r.mu.Lock()
-	s := r.streamOf(step.Stream)
-	r.mu.Unlock()
-	if s == nil {
+// chill copies one segment to its stream's cold tier, or waits for the one that is
+// on its way there. Where that fails, what was chosen for it is done.
+func (r *Roller) chill(d departure, step roll.Step, waived map[string][]uint64) error {
+	f, s := r.fly(step)
+	if f == nil {
 		return nil
 	}
-	n, err := s.Journal.Chill(step.Number)
+	err := r.wait(f, d, step)
+	switch {
+	case errors.Is(err, errUnderWay):
+		return err
+	case err == nil && !r.claim(step.Stream, f):
+		return nil // the next plan tells what came of it
+	case err == nil:
+		step.Number = f.number
+		if err = f.err; err != nil && !there(s.Journal, f.number, false) {
+			return nil // others let it go meanwhile
+		}
+	}
 	r.coldAccounts.change(s.Name, func(a *ColdAccount) {
 		switch {
 		case err == nil:
 			if a.Failing != "" {
 				r.o.Log.Info("the cold tier takes segments again", "stream", s.Name, "failed_since", a.Since)
 			}
-			a.Segments, a.Bytes, a.Waiting = a.Segments+1, a.Bytes+n, a.Waiting+n
+			a.Segments, a.Bytes, a.Waiting = a.Segments+1, a.Bytes+f.bytes, a.Waiting+f.bytes
 			a.works()
 		default:
 			a.needed, a.asked = true, false
@@ -283,7 +295,7 @@ func (r *Roller) relieveCold(m *mover, at int) error {
 		return nil
 	}
 	_, err := r.depart(departure{
-		by: limitsBy, stop: m.stop,
+		by: limitsBy, stop: m.stop, glances: true,
 		plan: func() (*roll.Plan, error) {
 			if at >= len(r.streams) {
 				return nil, nil
@@ -300,41 +312,6 @@ func (r *Roller) relieveCold(m *mover, at int) error {
 		},
 	})
 	return err
-}
-
-// askEvery is how often cold tiers are asked how they are, so that one which is
-// away is told of before something has to leave.
-const askEvery = 15 * time.Second
-
-// askCold asks the cold tiers how they are. A failure of one that was needed is
-// over when nothing waits for it any more and it answers well.
-func (r *Roller) askCold(stop <-chan struct{}) {
-	r.mu.Lock()
-	streams := slices.Clone(r.streams)
-	r.mu.Unlock()
-	for _, s := range streams {
-		select {
-		case <-stop:
-			return
-		default:
-		}
-		if s.Cold.Store == nil {
-			continue
-		}
-		used, _, err := s.Cold.Store.Used()
-		r.coldAccounts.change(s.Name, func(a *ColdAccount) {
-			switch {
-			case err == nil:
-				a.Waiting = used
-				if a.asked || a.away && !a.needed {
-					a.works()
-				}
-			case a.Failing == "":
-				a.asked = true
-				a.fails(err, r.o.Now())
-			}
-		})
-	}
 }
 
 // ColdAccount returns that of a stream.

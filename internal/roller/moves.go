@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/journal"
 	"holdfast/internal/roll"
 	"holdfast/internal/segment"
 )
@@ -57,30 +59,26 @@ func (r *Roller) stopMover() {
 		close(m.stop)
 		<-m.done
 	}
+	r.landAll()
 }
 
-// moveAlong is the mover. While something fails, writers that wait for room wake
-// it once a second and no more: a try may read and write a whole segment.
+// moveAlong is the mover. While something fails, writers that wait for room have
+// it tried once a second and no more: a try may read and write a whole segment.
 func (r *Roller) moveAlong(m *mover) {
 	defer close(m.done)
-	pause, asked := lookAround, time.Time{}
-	var told time.Time // when what fails was logged; zero: nothing fails
-	last := ""
+	tries, asked := map[string]*try{}, time.Time{}
 	for {
-		if !m.rest(pause, !told.IsZero()) {
+		woken, t := false, time.NewTimer(lookAround)
+		select {
+		case <-m.wake:
+			woken = true
+		case <-t.C:
+		case <-m.stop:
+			t.Stop()
 			return
 		}
-		switch err := r.relieve(m); {
-		case err == nil:
-			pause, told, last = lookAround, time.Time{}, ""
-		case errors.Is(err, context.Canceled): // it is being closed
-		default:
-			pause = min(2*pause, longestPause)
-			if now := time.Now(); now.Sub(told) >= longestPause && err.Error() != last {
-				told, last = now, err.Error()
-				r.o.Log.Error("segments cannot be moved to the next tier; they stay where they are, and writers wait when there is no room", "error", err)
-			}
-		}
+		t.Stop()
+		r.relieve(m, tries, woken)
 		if time.Since(asked) >= askEvery {
 			r.askCold(m.stop)
 			asked = time.Now()
@@ -88,56 +86,73 @@ func (r *Roller) moveAlong(m *mover) {
 	}
 }
 
-// rest waits for a while, or until somebody wants room; it is false when the mover
-// is to end.
-func (m *mover) rest(pause time.Duration, failing bool) bool {
-	if failing {
-		t := time.NewTimer(lookAround)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			pause -= lookAround
-		case <-m.stop:
-			return false
-		}
+// try is how it last went with a stream. One that fails is left alone for longer
+// each time, and the others are not.
+type try struct {
+	at    time.Time // when it began
+	pause time.Duration
+	told  time.Time // when the log was told last; zero: it works
+	why   string
+}
+
+// due tells whether it is time to try again.
+func (t *try) due(woken bool) bool {
+	since := time.Since(t.at)
+	return since >= t.pause || woken && since >= lookAround
+}
+
+// ended notes how it went.
+func (t *try) ended(err error, log *slog.Logger, stream string) {
+	if err == nil || errors.Is(err, errUnderWay) {
+		*t = try{at: t.at}
+		return
 	}
-	t := time.NewTimer(pause)
-	defer t.Stop()
-	select {
-	case <-m.wake:
-	case <-t.C:
-	case <-m.stop:
-		return false
+	t.pause = min(max(2*t.pause, lookAround), longestPause)
+	if why := err.Error(); why != t.why && time.Since(t.told) >= longestPause && !errors.Is(err, context.Canceled) { // Canceled: it is being closed
+		t.told, t.why = time.Now(), why
+		log.Error("segments cannot be moved to the next tier; they stay where they are, and writers wait when there is no room", "stream", stream, "error", err)
 	}
-	return true
 }
 
 // relieve makes room in each hot tier that lacks it. One stream's trouble does
 // not stop the others.
-func (r *Roller) relieve(m *mover) error {
+func (r *Roller) relieve(m *mover, tries map[string]*try, woken bool) {
 	r.mu.Lock()
 	streams := slices.Clone(r.streams)
 	r.mu.Unlock()
-	var errs []error
 	for i, s := range streams {
 		select {
 		case <-m.stop:
-			return nil
+			return
 		default:
 		}
-		if !s.Warm {
-			if cooled(streams) {
-				errs = append(errs, r.relieveCold(m, i))
-			}
+		if !s.Warm && !cooled(streams) {
 			continue
 		}
-		lack, err := s.Journal.Short(ahead * s.Journal.SegmentSize())
-		if err == nil && lack > 0 {
-			err = r.relieveOne(m, i, lack)
+		t := tries[s.Name]
+		if t == nil {
+			t = &try{}
+			tries[s.Name] = t
 		}
-		errs = append(errs, r.moved(s.Name, err))
+		if t.due(woken) {
+			t.at = time.Now()
+			t.ended(r.relieveStream(m, i, s), r.o.Log, s.Name)
+		}
 	}
-	return errors.Join(errs...)
+}
+
+func (r *Roller) relieveStream(m *mover, at int, s Stream) error {
+	if !s.Warm {
+		return r.relieveCold(m, at)
+	}
+	lack, err := s.Journal.Short(ahead * s.Journal.SegmentSize())
+	if err == nil && lack > 0 {
+		err = r.relieveOne(m, at, lack)
+	}
+	if errors.Is(err, errUnderWay) {
+		return err
+	}
+	return r.moved(s.Name, err)
 }
 
 // relieveOne moves so much of one stream that lack bytes become free in its hot
@@ -178,23 +193,16 @@ func (r *Roller) roomInWarm(at int, coming roll.Step, stop <-chan struct{}) erro
 		if at >= len(r.streams) {
 			return nil, nil
 		}
-		j := r.streams[at].Journal
-		for {
-			short, err := j.ShortWarm(segment.PackedRoom(coming.Bytes))
-			if err != nil || short == 0 {
-				return nil, err
-			}
-			if freed, err := j.FreeWarm(); err != nil {
-				return nil, err
-			} else if !freed {
-				return r.reduce(at, roll.Warm, short)
-			}
+		short, err := trashForRoom(r.streams[at].Journal, coming)
+		if err != nil || short == 0 {
+			return nil, err
 		}
+		return r.reduce(at, roll.Warm, short)
 	}
 	more := true
 	for more {
 		more = false
-		_, err := r.depart(departure{by: limitsBy, stop: stop, plan: plan, wish: func(p *roll.Plan) bool {
+		_, err := r.depart(departure{by: limitsBy, stop: stop, glances: true, plan: plan, wish: func(p *roll.Plan) bool {
 			more = slices.ContainsFunc(p.Steps, func(step roll.Step) bool { return step.Stream == coming.Stream })
 			return more
 		}})
@@ -203,6 +211,19 @@ func (r *Roller) roomInWarm(at int, coming roll.Step, stop <-chan struct{}) erro
 		}
 	}
 	return nil
+}
+
+// trashForRoom frees what waits in the trash of a warm tier, as far as a segment that
+// comes has no room, and returns what is lacking still.
+func trashForRoom(j *journal.Journal, coming roll.Step) (short int64, err error) {
+	for {
+		if short, err = j.ShortWarm(segment.PackedRoom(coming.Bytes)); err != nil || short == 0 {
+			return 0, err
+		}
+		if freed, err := j.FreeWarm(); err != nil || !freed {
+			return short, err
+		}
+	}
 }
 
 // reduce plans how a tier of one stream comes to take lack bytes less.
@@ -265,11 +286,22 @@ func (r *Roller) moveOne(step roll.Step) error {
 	if step.Index {
 		return x.Move(step.Number)
 	}
+	if _, err := trashForRoom(j, step); err != nil {
+		return err
+	}
 	c, err := j.Copy(step.Number)
+	if err != nil && !there(j, step.Number, true) {
+		return nil // it has gone, or was moved, meanwhile
+	}
 	if err != nil {
 		return err
 	}
 	return c.Commit()
+}
+
+// there tells whether a segment is there still, in the hot tier if that is asked.
+func there(j *journal.Journal, number uint64, hot bool) bool {
+	return slices.ContainsFunc(j.Files(), func(f journal.File) bool { return f.Number == number && !(hot && f.Warm) })
 }
 
 // movesOf returns the steps of a plan that move.

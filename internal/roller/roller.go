@@ -40,6 +40,8 @@ type Options struct {
 	Now  func() time.Time
 	Log  *slog.Logger
 	Done func(Event) // told of each roll that was committed
+
+	silence time.Duration // after which a copy counts as one that the cold tier does not take; 0: what is so outside of tests
 }
 
 // Event is a roll that was committed, or undone.
@@ -68,6 +70,7 @@ type Roller struct {
 
 	wants    map[string]want     // room that only the mover can make, by stream
 	stuck    map[string][]uint64 // segments that the cold tier cannot take, by stream
+	flights  map[string]*flight  // copies to a cold tier that are under way, by stream
 	accounts accountsOf[Account]
 
 	coldAccounts accountsOf[ColdAccount]
@@ -86,6 +89,7 @@ func Open(d disk.FS, o Options) (*Roller, error) {
 	if o.Done == nil {
 		o.Done = func(Event) {}
 	}
+	o.silence = cmp.Or(o.silence, silence)
 	r := &Roller{d: d, o: o}
 	var err error
 	if r.last, err = readRecord(d); err != nil {

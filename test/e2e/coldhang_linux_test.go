@@ -1,0 +1,117 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/test/mounts"
+)
+
+// freeze and thaw are FIFREEZE and FITHAW: whoever writes to the file system waits
+// in the kernel, as on a server of NFS that is away.
+const (
+	freeze = 0xc0045877
+	thaw   = 0xc0045878
+)
+
+// TestColdHangs has one stream's cold directory hang in the kernel. Writers to that
+// stream come to wait; another stream moves to its warm tier, and rolls by message,
+// as if nothing were; and all goes on when the directory answers.
+func TestColdHangs(t *testing.T) {
+	if !mounts.Alone(t, "HOLDFAST_BIN="+program) {
+		return
+	}
+	image := mounts.Make(t, mounts.WorkDir(t), 200<<20, "mkfs.ext4", "-q", "-m", "0")
+	f, err := os.OpenFile(image, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop := mounts.Attach(t, f)
+	f.Close()
+	dir := t.TempDir()
+	at := filepath.Join(dir, "volume")
+	if err := errors.Join(os.Mkdir(at, 0o700), mounts.Mount(loop, at, "ext4", "")); err != nil {
+		t.Fatal(err)
+	}
+	volume, err := os.Open(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ice := func(what uint) error { return unix.IoctlSetInt(int(volume.Fd()), what, 0) }
+	t.Cleanup(func() {
+		_ = ice(thaw) // else nothing here ends
+		if err := errors.Join(volume.Close(), mounts.Unmount(at), loop.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	o := options{config: configure(t, dir, `
+data: DATA/data
+tables: {auto: true}
+streams:
+  main: {hot: "DATA/hot=32 MB", cold: "DATA/volume/cold", min_free: 0, wait: 1s}
+  other: {tables: [other], hot: "DATA/hot2=32 MB", warm: "DATA/warm=48 MB", min_free: 0, wait: 60s}
+`)}
+	s := start(t, filepath.Join(dir, "data"), o)
+	t.Cleanup(func() { _ = ice(thaw) }) // before the server is ended
+	n := 0
+	post := func(table string) (int, string) {
+		t.Helper()
+		a, err := http.Post(s.url("/v1/tables/"+table+"/rows"), "application/x-ndjson", strings.NewReader(fmt.Sprintf(`{"n": %d, "what": %q}`, n, noise(800<<10))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		text, err := io.ReadAll(a.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		return a.StatusCode, string(text)
+	}
+	if err := ice(freeze); err != nil {
+		t.Fatal(err)
+	}
+	status, text := http.StatusOK, ""
+	for i := 0; status/100 == 2 && i < 500; i++ {
+		status, text = post("calls")
+	}
+	if status != http.StatusInsufficientStorage || !strings.Contains(text, "53100") {
+		t.Fatalf("with a cold tier that hangs a writer is answered %d %s", status, text)
+	}
+	for range 170 { // 140 MB: through both tiers
+		if status, text := post("other"); status/100 != 2 {
+			t.Fatalf("a writer to another stream is answered %d %s", status, text)
+		}
+	}
+	if warm := packedIn(t, filepath.Join(dir, "warm")); len(warm) == 0 {
+		t.Error("nothing of the other stream is warm")
+	}
+	if out := holdfast(t, 0, "roll", "size", "--type", "other", "--max-size", "20MB", "--max-size-warm", "10MB", "--apply", "--config", o.config).stdout; !strings.Contains(out, "move other") {
+		t.Errorf("a roll of the other stream says\n%s", out)
+	}
+	if status, _ := post("calls"); status != http.StatusInsufficientStorage || len(packedIn(t, filepath.Join(at, "cold"))) > 0 {
+		t.Errorf("it does not hang: a writer is answered %d", status)
+	}
+	if long() { // it takes two minutes until silence counts as a failure; TestColdSilent has them pass faster
+		coldAlarms(t, s, o.config, true)
+	}
+	if err := ice(thaw); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 2*time.Minute, "rows to be taken again", func() (bool, string) {
+		status, text := post("calls")
+		return status/100 == 2, text
+	})
+	coldAlarms(t, s, o.config, false)
+	holdfast(t, 0, "verify", "--config", o.config)
+	s.stop()
+}
