@@ -111,6 +111,14 @@ func TestCarriedOver(t *testing.T) {
 		}
 	}
 	oldest := `"` + b.first("Call log") + `"`
+	for _, change := range []string{"DELETE FROM ", "TRUNCATE "} {
+		if _, err := b.c.Exec(context.Background(), change+oldest); err == nil || !strings.Contains(err.Error(), "can only be read") && !strings.Contains(err.Error(), "truncate a table referenced") {
+			t.Errorf("%s an archive as its owner: %v", change, err)
+		}
+		if _, err := app.Exec(context.Background(), change+oldest); err == nil {
+			t.Errorf("%s an archive as another role", change)
+		}
+	}
 	b.exec("DROP TABLE " + oldest + " CASCADE") // an archive is nobody's
 	rises("without the archive")
 }
