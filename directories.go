@@ -80,11 +80,29 @@ func (s *stream) elsewhere(db *DB, d disk.FS, name string) error {
 		return fault.New(fault.CannotConnectNow, "stream %q is in %q (id %s), which is not named as its directory here", s.Name, path, id).
 			WithHint("give the configuration that names it, with --config; where it is lost, remove its entry from DIRECTORIES in the data directory, and the stream begins anew")
 	}
-	if begun, err := journal.Begun(db.disk, "streams/"+s.Name); begun || err != nil {
-		return errors.Join(err, fault.New(fault.CannotConnectNow, "stream %q is in %q, and is to begin anew in %q", s.Name, db.home(s.Name), s.Dir).
-			WithHint("move its files there while nothing uses them, or leave \"hot\" as it was"))
+	begun, err := journal.Begun(db.disk, "streams/"+s.Name)
+	if err != nil {
+		return err
+	}
+	if begun {
+		return fault.New(fault.CannotConnectNow, "stream %q is in %q, and is to begin anew in %q", s.Name, db.home(s.Name), s.Dir).
+			WithHint("move its files there while nothing uses them, or leave \"hot\" as it was")
+	}
+	for sink, note := range db.roster.Notes() {
+		if note.Retired.IsZero() && note.Streams[s.Name].Attached {
+			return fault.New(fault.CannotConnectNow, "stream %q has no files in %q, and sink %q has had rows of it", s.Name, s.where(db), sink).
+				WithHint("mount its volume, or restore it; to begin it anew, with seqs from 1, move SINKS in the data directory away")
+		}
 	}
 	return nil
+}
+
+// where is the directory of the stream's MANIFEST.
+func (s *stream) where(db *DB) string {
+	if s.Dir != "" {
+		return s.Dir
+	}
+	return db.home(s.Name)
 }
 
 // enter opens a directory outside of the data directory.

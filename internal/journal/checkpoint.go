@@ -55,6 +55,25 @@ func (j *Journal) loadCheckpoint() *segment.Checkpoint {
 	return &found
 }
 
+// hasCheckpoint tells whether there is a checkpoint, whatever it is of: rows were
+// taken here.
+func (j *Journal) hasCheckpoint() bool {
+	f, err := j.d.Open(checkpointName, false)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	page := disk.Buffer(disk.Align)
+	for i := range int64(2) {
+		if n, _ := f.ReadAt(page, i*disk.Align); n == disk.Align {
+			if _, err := segment.ParseCheckpoint(page); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // open opens the file, or makes it, with both pages written.
 func (c *checkpoints) open(d disk.FS) error {
 	f, err := d.Open(checkpointName, true)
@@ -93,6 +112,41 @@ func (j *Journal) checkpoint(s *seg) {
 		j.checks.due.Store(&c)
 		j.hashSoon()
 	}
+}
+
+// clearCheckpoint forgets what the file says, so that nobody misses a segment
+// that is about to go.
+func (j *Journal) clearCheckpoint() {
+	c := &j.checks
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file == nil {
+		return
+	}
+	empty := disk.Buffer(disk.Align)
+	for i := range int64(2) {
+		if err := c.file.WriteSyncAt(empty, i*disk.Align); err != nil {
+			j.o.Log.Warn("no more checkpoints: the next start will read the newest segment whole", "stream", j.o.Name, "error", err)
+			_ = c.file.Close() // nothing depends on it
+			c.file = nil
+			return
+		}
+	}
+}
+
+// begun notes that there is a new segment before it takes a row: a start that
+// does not find it knows that something has removed it.
+func (j *Journal) begun(w *segment.Writer) {
+	next, ok := w.Checkpoint()
+	c := &j.checks
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !ok || c.file == nil {
+		return
+	}
+	c.due.Store(nil)
+	next.Large = next.Identity == c.large
+	j.writeCheckpointLocked(next)
 }
 
 // saveCheckpoint writes what checkpoint noted.

@@ -390,6 +390,7 @@ func (j *Journal) activateOnce(n int64) error {
 	}
 	sum := w.Summary()
 	s.summary = &sum
+	j.begun(w)
 	j.active, j.tail = s, w.Tail()
 	j.mu.Lock()
 	j.segs = append(j.segs, s)

@@ -95,6 +95,8 @@ type Recovery struct {
 	Damage []row.Damage
 	Cut    int64         // bytes of a torn tail, never acked, that were voided
 	Took   time.Duration // from Open to ready
+
+	short bool // the newest segment was cut off
 }
 
 // Journal is one stream. Its methods are safe for concurrent use.

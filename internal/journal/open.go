@@ -86,6 +86,9 @@ func (j *Journal) load() error {
 		m.Tail = from.Tail()
 	}
 	j.newest = max(j.newest, m.Tail.Number, j.newestLocked())
+	if from != nil {
+		j.newest = max(j.newest, from.Number)
+	}
 	j.number = j.newest
 	if err := j.loadTail(m, from); err != nil {
 		return err
@@ -128,7 +131,7 @@ func (j *Journal) loadManifest(entries []entry) (manifest, error) {
 	switch {
 	case err != nil && !errors.Is(err, errManifest):
 		return m, err
-	case err == nil && m.Version == 0 && newest != 0:
+	case err == nil && m.Version == 0 && (newest != 0 || j.hasCheckpoint()):
 		err = errors.New("MANIFEST is missing")
 	case err == nil && m.Version != 0 && m.Stream != j.o.Name:
 		err = fmt.Errorf("MANIFEST is of stream %q: %w", m.Stream, errManifest)
@@ -144,7 +147,7 @@ func (j *Journal) loadManifest(entries []entry) (manifest, error) {
 		return m, nil
 	}
 	if newest == 0 {
-		return m, fmt.Errorf("%w, and no segment is there to make it anew from, so the seqs given are unknown; restore it, or move %q away to begin a new stream", err, manifestName)
+		return m, fmt.Errorf("%w, and no segment is there to make it anew from, so the seqs given are unknown; restore it, or move %q and %q away to begin a new stream", err, manifestName, checkpointName)
 	}
 	j.o.Log.Error("MANIFEST is not usable; it is made anew from the segments", "stream", j.o.Name, "error", err)
 	j.name(row.Damage{What: err.Error() + "; it was made anew from the segments"})
@@ -222,7 +225,7 @@ func (j *Journal) loadSegments(entries []entry, m manifest) error {
 	}
 	if n := len(j.segs); n == 0 && j.newest != 0 || n > 0 && j.segs[n-1].number < j.newest {
 		return fmt.Errorf("segment %d is the newest and neither its header nor a footer is readable, so the seqs in it are unknown; "+
-			"move %q away to go on without it, or restore it", j.newest, segmentName(j.newest))
+			"restore it, or move %q away to go on without it: the rows in it are given up then, and new ones get seqs behind all that it can have held", j.newest, segmentName(j.newest))
 	}
 	if err := j.dropUnfinished(); err != nil {
 		return err
@@ -372,7 +375,7 @@ func (j *Journal) followHeaders() error {
 		if s.sealed {
 			continue
 		}
-		if err := j.describeSeg(next); err == nil && next.header.Before.Number == s.number {
+		if err := j.describeSeg(next); err == nil && next.header.Before.Number == s.number && next.header.Before.End > 0 {
 			b := next.header.Before
 			s.end, s.chain, s.rows = b.End, b.Chain, b.LastSeq+1-s.first
 			continue
@@ -398,6 +401,10 @@ func (j *Journal) loadTail(m manifest, from *segment.Checkpoint) error {
 			j.tail = s.tail()
 		}
 		if s.rows == 0 && !s.sealed {
+			if !j.recovery.short { // it goes because it is empty, and is not missed
+				j.clearCheckpoint()
+				from = nil
+			}
 			j.segs = j.segs[:n-1]
 			j.tail = s.header.Before
 			if err := j.unlink(s); err != nil {
@@ -405,24 +412,44 @@ func (j *Journal) loadTail(m manifest, from *segment.Checkpoint) error {
 			}
 		}
 	}
-	j.nameMissing(m)
+	// One that had begun is there, unless something removed it.
+	j.nameMissing(m, from != nil && from.Epoch+1 >= j.epoch && from.Number > j.tail.Number)
 	j.end = row.Position{Seq: j.tail.LastSeq, Chain: j.tail.Chain}
 	return nil
 }
 
 // nameMissing names rows that were durable and whose segments are not there.
-// What the MANIFEST counted as durable keeps its seqs, found or not.
-func (j *Journal) nameMissing(m manifest) {
+// What the MANIFEST counted as durable keeps its seqs, found or not. newest tells
+// that the newest segment is missing.
+func (j *Journal) nameMissing(m manifest, newest bool) {
 	for i := 1; i < len(j.segs); i++ {
 		if from, to := j.segs[i-1].last()+1, j.segs[i].first; from < to {
 			j.name(row.Damage{Segment: j.segs[i].number, First: from, Last: to - 1, What: "segments are missing before this one"})
 		}
 	}
-	if m.Tail.LastSeq > j.tail.LastSeq {
-		j.name(row.Damage{Segment: m.Tail.Number, First: j.tail.LastSeq + 1, Last: m.Tail.LastSeq, What: "rows that were durable are missing at the end"})
-		j.tail = m.Tail
+	lost := m.Tail
+	for _, mark := range j.marks { // a sink has them
+		if mark > lost.LastSeq {
+			lost.LastSeq = mark
+		}
 	}
+	if lost.LastSeq <= j.tail.LastSeq && !newest && !j.recovery.short {
+		return
+	}
+	// How many there were behind what is known of is not known: no seq that may
+	// have been given is given again. A tail that was counted so has no End, and
+	// stays where it is.
+	if lost.LastSeq = max(lost.LastSeq, j.tail.LastSeq); lost.End != 0 || lost.LastSeq > m.Tail.LastSeq {
+		lost.End, lost.LastSeq = 0, lost.LastSeq+mostRows
+	}
+	lost.Number = max(lost.Number, j.tail.Number, j.newest)
+	j.name(row.Damage{Segment: lost.Number, First: j.tail.LastSeq + 1, Last: lost.LastSeq,
+		What: "rows that were durable are missing at the end; how many is not known, so this is the most that there can have been, and new ones get seqs behind it"})
+	j.tail = lost
 }
+
+// mostRows is how many rows one segment can have.
+const mostRows = maxSegment / row.RecordHead
 
 // recoverTail finds the end of a segment that was being written when the last
 // run ended. It is flushed first, so that what is found cannot go away again.
@@ -444,6 +471,18 @@ func (j *Journal) recoverTail(s *seg, from *segment.Checkpoint) error {
 	j.recovery.Damage = append(j.recovery.Damage, r.Damage...)
 	j.recovery.Cut += r.Cut
 	s.take(&r.Summary)
+	if r.Short && s.header.Parts == 0 {
+		// What is missing of the last page would be missing when it is sealed.
+		j.recovery.short = true
+		if err = f.Truncate(s.end + 2*disk.Align); err == nil {
+			err = f.Sync()
+		}
+		if err != nil {
+			return errors.Join(err, f.Close())
+		}
+		j.accountLocked(s.at, s.end+2*disk.Align-s.size)
+		s.size = s.end + 2*disk.Align
+	}
 	if r.Partial { // the rest is read when the segment is sealed, or by whom it concerns
 		s.summary = nil
 	}

@@ -14,6 +14,7 @@ type Recovered struct {
 	Summary Summary
 	Damage  []row.Damage // below what was provably flushed; none of it is cut
 	Cut     int64        // bytes behind the end that look written and are void; 0: a clean end
+	Short   bool         // the file ends where no writer lets it end: something has cut it off, and rows may be gone
 	Partial bool         // only what follows the checkpoint was read: Summary has neither all of the index nor all schemas
 }
 
@@ -33,6 +34,7 @@ func Recover(f disk.File, h Header, end int64, from *Checkpoint) (Recovered, err
 	if err != nil {
 		return Recovered{}, err
 	}
+	real := size
 	size = disk.Up(size)
 	s := scan{f: f, h: h, size: size, pos: DataStart, chain: h.chain(), last: h.Before.Chain}
 	s.win = window{f: f, end: size}
@@ -40,7 +42,7 @@ func Recover(f disk.File, h Header, end int64, from *Checkpoint) (Recovered, err
 	if end != 0 {
 		s.size, s.win.end, s.proven = end, end, end
 	}
-	if from.of(&h) && from.End >= DataStart && from.End <= s.size {
+	if from.of(&h) && from.End >= DataStart && from.End <= real {
 		s.resume(from)
 	}
 	for s.pos < s.size {
@@ -54,6 +56,7 @@ func Recover(f disk.File, h Header, end int64, from *Checkpoint) (Recovered, err
 	}
 	s.out.Summary.Tail = Tail{Number: h.Number, End: s.pos, LastSeq: h.FirstSeq + s.rows - 1, Chain: s.last}
 	s.out.Summary.Rows = s.rows
+	s.out.Short = end == 0 && (s.inside || real < s.pos+disk.Align || from.of(&h) && from.End > real)
 	return s.out, nil
 }
 
@@ -71,6 +74,7 @@ type scan struct {
 	mend   bool   // last is the claim of a damaged block; the next one knows better
 	loose  bool   // damage was stepped over: the next block need not name the one before it
 	small  bool   // no block longer than Target follows
+	inside bool   // the file ends inside a block
 	out    Recovered
 }
 
@@ -131,6 +135,7 @@ func (s *scan) read(pos int64) (info blockInfo, b []byte, why, err error) {
 		return info, nil, nil, err
 	}
 	if len(b) < info.length {
+		s.inside = true
 		return blockInfo{}, nil, fmt.Errorf("file ends inside the block"), nil
 	}
 	return info, b, info.check(b), nil

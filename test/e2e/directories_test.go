@@ -111,3 +111,37 @@ func TestDefaultDirectoryLeft(t *testing.T) {
 		t.Errorf("left in the data directory: %s", out)
 	}
 }
+
+// TestStreamGone takes away the files of a stream that has a sink: it must not
+// begin anew without a word, whatever is left.
+func TestStreamGone(t *testing.T) {
+	for name, keep := range map[string]func(file string) bool{
+		"all":            func(string) bool { return false },
+		"but CHECKPOINT": func(file string) bool { return file == "CHECKPOINT" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := dataDir(t)
+			s := start(t, data, options{})
+			s.fill("calls", 1, 10)
+			s.delivered(time.Minute)
+			s.kill()
+			streams := filepath.Join(data, "streams", "main")
+			files, err := os.ReadDir(streams)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range files {
+				if !keep(f.Name()) {
+					if err := os.RemoveAll(filepath.Join(streams, f.Name())); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for _, verb := range []string{"serve", "cat", "status"} {
+				if r := holdfast(t, 1, verb, "--data", data); !strings.Contains(r.stderr, "stream \"main\"") || !strings.Contains(r.stderr, "restore it") {
+					t.Errorf("%s: %s", verb, r.stderr)
+				}
+			}
+		})
+	}
+}
