@@ -57,7 +57,9 @@ type State struct {
 	Catalogue []Entry
 	Tables    map[int]Facts // by type
 	Mirrors   []Broken      // of the current tables
-	Uncounted bool          // no rows were counted, since something stands against it anyway
+	// Uncounted says that nobody looked at the rows, since a rule is broken anyway:
+	// Facts tell of the tables alone.
+	Uncounted bool
 }
 
 // Decision is what Decide comes to.
@@ -72,16 +74,19 @@ type Decision struct {
 // where they begin. It says all that stands against it at once.
 func Decide(f *Family, s State) Decision {
 	d := Decision{Window: Window{End: s.End}, Refused: slices.Clone(s.Mirrors)}
+	d.Refused = append(d.Refused, missing(f, s)...)
 	start, last := begin(f, s)
 	if start == nil {
-		d.Refused = append(d.Refused, missing(f, s)...)
-		if !s.Uncounted {
+		if len(d.Refused) == 0 && !s.Uncounted {
 			d.Refused = append(d.Refused, broken(RuleWindow, "", "there is no row to archive"))
 		}
 		return d
 	}
 	d.Window.Start = *start
-	d.Refused = append(d.Refused, missing(f, s)...)
+	if early := before(f, s, d.Window, last); len(early) > 0 {
+		d.Refused = append(d.Refused, early...)
+		return d
+	}
 	filed := int64(0)
 	for _, t := range f.Tables {
 		k := s.Tables[t.Type]
@@ -106,10 +111,28 @@ func Decide(f *Family, s State) Decision {
 	if d.Back == nil && filed == 0 && len(d.Refused) == 0 && !s.Uncounted {
 		d.Refused = append(d.Refused, broken(RuleWindow, "", "no row is dated from %s", d.Window))
 	}
-	if d.Window.End < d.Window.Start && len(d.Refused) == 0 {
-		d.Refused = append(d.Refused, broken(RuleWindow, "", "the end, %s, lies before the start, %s", date(d.Window.End), date(d.Window.Start)))
-	}
 	return d
+}
+
+// tooLate is the first second of the year 5138. Milliseconds lie behind it since 1973.
+const tooLate = 100_000_000_000
+
+// before says why nothing can lie between the start of a window and its end.
+func before(f *Family, s State, w Window, last *int64) (all []Broken) {
+	for _, t := range f.Tables {
+		if at := s.Tables[t.Type].Min; f.Unit == UnitUnix && t.Date != "" && at != nil && *at > tooLate {
+			all = append(all, broken(RuleDate, t.Name, "the smallest value of column %q, %d, would be %s: dates must be whole seconds since 1970 (are these milliseconds?)", t.Date, *at, date(*at)))
+		}
+	}
+	switch {
+	case len(all) > 0 || w.End >= w.Start:
+	case last == nil:
+		all = append(all, broken(RuleWindow, "", "the end, %s, lies before the first row, which is dated %s", date(w.End), date(w.Start)))
+	default:
+		at := slices.IndexFunc(s.Catalogue, func(e Entry) bool { return f.OfType(e.Type) != nil && e.End == *last })
+		all = append(all, broken(RuleWindow, "", "archive %d already ends at %s, and the end would be %s: the next period begins at %s", s.Catalogue[at].ArchiveID, date(*last), date(w.End), date(w.Start)))
+	}
+	return all
 }
 
 // begin returns the first second of the next window, and the last of those

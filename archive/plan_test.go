@@ -216,6 +216,17 @@ func TestDecideRefuses(t *testing.T) {
 		"no row at all":   {func(s *State) { s.Catalogue = nil; s.Tables = map[int]Facts{1: {}, 2: {}} }, []Rule{RuleWindow}, Window{0, 200}},
 		"none in window":  {func(s *State) { s.Tables = map[int]Facts{1: {Min: at(300)}, 2: {}} }, []Rule{RuleWindow}, Window{100, 200}},
 		"end before last": {func(s *State) { s.End = 99; set(s, 1, func(k *Facts) { k.Filed = 1 }) }, []Rule{RuleWindow}, Window{100, 99}},
+		"end before all":  {func(s *State) { s.End, s.Catalogue = 99, nil; set(s, 1, func(k *Facts) { k.Filed = 0 }) }, []Rule{RuleWindow}, Window{100, 99}},
+		"closed already":  {func(s *State) { s.End = 40; set(s, 1, func(k *Facts) { k.Disorder = at(30) }) }, []Rule{RuleWindow}, Window{100, 40}},
+		"milliseconds":    {func(s *State) { set(s, 1, func(k *Facts) { k.Min, k.Filed = at(1_700_000_000_000), 0 }) }, []Rule{RuleDate}, Window{100, 200}},
+		"all of them":     {func(s *State) { s.Catalogue = nil; s.Tables = map[int]Facts{1: {Min: at(1_700_000_000_000)}, 2: {}} }, []Rule{RuleDate}, Window{1_700_000_000_000, 200}},
+		"unseen": {func(s *State) {
+			s.Uncounted, s.Tables = true, map[int]Facts{1: {Unfit: []string{"x"}}, 2: {}}
+		}, []Rule{RuleTables}, Window{100, 200}},
+		"unseen, the first": {func(s *State) {
+			s.Uncounted, s.Catalogue, s.Tables = true, nil, map[int]Facts{1: {Unfit: []string{"x"}}, 2: {}}
+		}, []Rule{RuleTables}, Window{0, 200}},
+		"unseen, and fit": {func(s *State) { s.Uncounted, s.Catalogue, s.Tables = true, nil, map[int]Facts{1: {}, 2: {}} }, nil, Window{0, 200}},
 	} {
 		s := good()
 		test.spoil(&s)
@@ -229,6 +240,11 @@ func TestDecideRefuses(t *testing.T) {
 		}
 	}
 	s := good()
+	s.End = 99
+	if d := Decide(f, s); len(d.Refused) != 1 || d.Refused[0].What != "archive 1 already ends at 1970-01-01 00:01:39, and the end would be 1970-01-01 00:01:39: the next period begins at 1970-01-01 00:01:40" {
+		t.Errorf("got %v", d.Refused)
+	}
+	s = good()
 	set(&s, 1, func(k *Facts) { k.Disorder = at(150) })
 	set(&s, 2, func(k *Facts) { k.Unfinal = at(140) })
 	if d := Decide(f, s); d.Back == nil || *d.Back != 139 || len(d.Refused) > 0 || len(d.Why) != 2 {

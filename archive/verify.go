@@ -31,8 +31,10 @@ type Kept struct {
 type Live struct {
 	Missing   bool
 	Structure Structure
+	Unfit     []string // why it cannot be asked, or swapped
+	Keyless   int64    // rows whose key is NULL, or no whole number
+	Undated   []string // keys of rows that have no date
 	Early     []string // keys of rows that belong in a window that is closed
-	Undated   []string // keys of rows without a date
 	Orphans   []string // keys of rows whose parent is not in the current tables
 	MinID     *int64   // smallest key; nil without rows
 }
@@ -54,8 +56,14 @@ func Verify(f *Family, found Found) []Broken {
 			all = append(all, broken(RuleTables, t.Name, "there is no such table"))
 			continue
 		}
+		for _, why := range l.Unfit {
+			all = append(all, broken(RuleTables, t.Name, "%s", why))
+		}
+		if l.Keyless > 0 {
+			all = append(all, broken(RuleTables, t.Name, "%d rows have no key: column %q is NULL in them, or no whole number", l.Keyless, t.Key))
+		}
+		all = append(all, withKeys(RuleDate, t.Name, undated[f.Unit == UnitTime], l.Undated)...)
 		all = append(all, withKeys(RuleComplete, t.Name, early[f.Late == LateReject], l.Early)...)
-		all = append(all, withKeys(RuleDate, t.Name, "rows have no date", l.Undated)...)
 		all = append(all, withKeys(RuleParent, t.Name, "rows have no parent in the current "+t.Parent, l.Orphans)...)
 	}
 	for _, e := range found.Filed {
@@ -74,6 +82,13 @@ func Verify(f *Family, found Found) []Broken {
 var early = map[bool]string{
 	false: "rows are dated within a window that is closed",
 	true:  "rows are dated within a window that is closed, and no sink of Holdfast brought them, or one that could not read their dates: take them out, or have the family say late: current or route",
+}
+
+// undated is what is said of rows without a date, where dates are seconds and
+// where they are timestamps.
+var undated = map[bool]string{
+	false: "rows have no date: it is NULL, or no whole number of seconds",
+	true:  "rows have no date: it is NULL, or no moment",
 }
 
 func withKeys(rule Rule, table, what string, keys []string) []Broken {

@@ -42,6 +42,8 @@ func TestVerify(t *testing.T) {
 		"closed elsewhere": {func(f *Found) { f.Filed[0].Kept = nil }, nil},
 		"empty archive":    {func(f *Found) { f.Filed[0].MinID, f.Filed[0].MaxID = nil, nil }, nil},
 		"no current table": {func(f *Found) { live(f, 2, func(l *Live) { l.Missing = true }) }, []Rule{RuleTables}},
+		"unfit":            {func(f *Found) { live(f, 2, func(l *Live) { l.Unfit = []string{"x", "y"} }) }, []Rule{RuleTables, RuleTables}},
+		"no keys":          {func(f *Found) { live(f, 1, func(l *Live) { l.Keyless = 2 }) }, []Rule{RuleTables}},
 		"late row":         {func(f *Found) { live(f, 1, func(l *Live) { l.Early = []string{"7"} }) }, []Rule{RuleComplete}},
 		"no date":          {func(f *Found) { live(f, 1, func(l *Live) { l.Undated = []string{"7"} }) }, []Rule{RuleDate}},
 		"late child":       {func(f *Found) { live(f, 2, func(l *Live) { l.Orphans = []string{"7"} }) }, []Rule{RuleParent}},

@@ -45,8 +45,8 @@ func TestRefusesBeforehand(t *testing.T) {
 	} {
 		b.exec(test.spoil)
 		_, err := closing.Make(context.Background(), b.session(), b.f, epoch+50)
-		if !refuses(err, test.want) || !strings.Contains(err.Error(), test.word) {
-			t.Errorf("%s: got %v, want %s with %q", test.spoil, err, test.want, test.word)
+		if !refuses(err, test.want) || !strings.Contains(err.Error(), test.word) || refuses(err, archive.RuleWindow) {
+			t.Errorf("%s: got %v, want %s with %q, and no word of the window", test.spoil, err, test.want, test.word)
 		}
 		b.exec(test.mend)
 	}

@@ -12,6 +12,10 @@ import (
 
 // Verify holds the family and its archives in the database against every rule.
 func Verify(ctx context.Context, s *dialect.Session, f *archive.Family) (all []archive.Broken, entries []archive.Entry, err error) {
+	f, not, err := conditions(ctx, s, f)
+	if err != nil {
+		return nil, nil, err
+	}
 	err = snapshot(ctx, s, f, func(l looker) error {
 		if entries, err = l.catalogue(ctx); err != nil {
 			return err
@@ -20,7 +24,10 @@ func Verify(ctx context.Context, s *dialect.Session, f *archive.Family) (all []a
 		if err != nil {
 			return err
 		}
-		all = archive.Verify(f, found)
+		if err := l.unfit(ctx, found.Live); err != nil {
+			return err
+		}
+		all = append(not, archive.Verify(f, found)...)
 		return nil
 	})
 	return all, entries, err
@@ -37,17 +44,16 @@ func (l looker) found(ctx context.Context, entries []archive.Entry, shallow map[
 			last = &end
 		}
 	}
-	whole := true
+	if err := l.shapes(ctx, found.Live); err != nil {
+		return found, err
+	}
 	for _, t := range l.f.Tables {
-		live, err := l.live(ctx, t, last)
-		if err != nil {
-			return found, err
+		if err := l.live(ctx, t, last, found.Live); err != nil {
+			return found, fmt.Errorf("look at table %q: %w", t.Name, err)
 		}
-		found.Live[t.Type] = live
-		whole = whole && !live.Missing
 	}
 	var err error
-	if whole {
+	if whole(l.f, func(t archive.Table) bool { return askable(found.Live[t.Type]) }) {
 		if found.Mirrors, err = l.mirrors(ctx, l.current, ""); err != nil {
 			return found, err
 		}
@@ -63,7 +69,7 @@ func (l looker) found(ctx context.Context, entries []archive.Entry, shallow map[
 			return found, err
 		}
 		found.Filed = append(found.Filed, archive.Filed{Entry: e, Missing: !there, Structure: shape})
-		if there && l.f.OfType(e.Type) != nil {
+		if t := l.f.OfType(e.Type); there && t != nil && len(l.s.Misfits(l.f, *t, shape)) == 0 { // else RuleStructure or RuleTables names it
 			if sets[e.ArchiveID] == nil {
 				sets[e.ArchiveID] = map[int]string{}
 			}
@@ -74,7 +80,7 @@ func (l looker) found(ctx context.Context, entries []archive.Entry, shallow map[
 		e := &found.Filed[i]
 		if set := sets[e.ArchiveID]; set[e.Type] == e.Name {
 			if err := l.filed(ctx, e, set, shallow[e.ArchiveID]); err != nil {
-				return found, err
+				return found, fmt.Errorf("look at archived table %q: %w", e.Name, err)
 			}
 			if k, ok := kept[e.Name]; ok {
 				if err := l.against(ctx, e, k, shallow[e.ArchiveID]); err != nil {
@@ -90,32 +96,91 @@ func (l looker) found(ctx context.Context, entries []archive.Entry, shallow map[
 	return found, err
 }
 
-func (l looker) live(ctx context.Context, t archive.Table, last *int64) (archive.Live, error) {
-	shape, there, err := l.s.Shape(ctx, l.q, t.Name)
-	if err != nil || !there {
-		return archive.Live{Missing: true}, err
+// shapes reads what the current tables look like.
+func (l looker) shapes(ctx context.Context, into map[int]archive.Live) error {
+	for _, t := range l.f.Tables {
+		shape, there, err := l.s.Shape(ctx, l.q, t.Name)
+		if err != nil {
+			return err
+		}
+		live := archive.Live{Missing: !there, Structure: shape}
+		if there {
+			live.Unfit = l.s.Misfits(l.f, t, shape)
+		}
+		into[t.Type] = live
 	}
-	live := archive.Live{Structure: shape}
-	n, err := l.numbers(ctx, fmt.Sprintf("SELECT MIN(%s) FROM %s", l.s.Column(t.Key), l.s.Quote(t.Name)))
-	if err != nil {
-		return live, err
+	return nil
+}
+
+// unfit adds why current tables cannot be swapped.
+func (l looker) unfit(ctx context.Context, live map[int]archive.Live) error {
+	tables, err := fitting(ctx, l)
+	for _, t := range tables {
+		kind := l.f.Table(t.Name).Type
+		one := live[kind]
+		one.Missing, one.Unfit = false, t.Unfit
+		live[kind] = one
 	}
-	live.MinID = n[0]
+	return err
+}
+
+// askable reports whether keys and dates of a current table can be asked for, as
+// far as that is known.
+func askable(l archive.Live) bool { return !l.Missing && len(l.Unfit) == 0 && l.Keyless == 0 }
+
+// whole reports whether something holds for all tables of the family.
+func whole(f *archive.Family, holds func(t archive.Table) bool) bool {
+	return !slices.ContainsFunc(f.Tables, func(t archive.Table) bool { return !holds(t) })
+}
+
+// live reads one current table, as far as it can be asked.
+func (l looker) live(ctx context.Context, t archive.Table, last *int64, found map[int]archive.Live) (err error) {
+	live := found[t.Type]
+	if !askable(live) {
+		return nil
+	}
+	defer func() { found[t.Type] = live }()
 	from, second := l.dated(t, l.current)
 	key := "c0." + l.s.Column(t.Key)
-	if last != nil && t.Parent == "" && !l.accepts(t) {
-		if live.Early, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s <= %d", key, from, second, *last)); err != nil {
-			return live, err
+	alone := l.current(t) + " c0"
+	keyless, odd := l.s.Odd(l.f, t, live.Structure)
+	if keyless != "" {
+		n, err := l.numbers(ctx, fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", alone, keyless))
+		if err != nil {
+			return err
+		}
+		live.Keyless = value(n[0])
+	}
+	if t.Parent == "" {
+		none := second + " IS NULL"
+		if odd != "" {
+			none += " OR " + odd
+		}
+		if live.Undated, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s", key, alone, none)); err != nil {
+			return err
 		}
 	}
-	undated := fmt.Sprintf("SELECT %s FROM %s WHERE %s IS NULL", key, from, second)
-	switch {
-	case t.Parent != "":
-		live.Orphans, err = l.keys(ctx, undated)
-	case slices.ContainsFunc(shape.Columns, func(c archive.Column) bool { return c.Name == t.Date }): // else the plan says that it is missing
-		live.Undated, err = l.keys(ctx, undated)
+	if live.Keyless == 0 {
+		n, err := l.numbers(ctx, fmt.Sprintf("SELECT MIN(%s) FROM %s", l.s.Column(t.Key), l.s.Quote(t.Name)))
+		if err != nil {
+			return err
+		}
+		live.MinID = n[0]
 	}
-	return live, err
+	if last != nil && t.Parent == "" && !l.accepts(t) {
+		if live.Early, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s <= %d", key, from, second, *last)); err != nil {
+			return err
+		}
+	}
+	for _, up := range l.f.Line(t)[1:] {
+		if !askable(found[up.Type]) {
+			return nil
+		}
+	}
+	if t.Parent != "" {
+		live.Orphans, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE c1.%s IS NULL", key, from, l.s.Column(l.f.Table(t.Parent).Key)))
+	}
+	return err
 }
 
 // filed reads one archived table; set holds those of its archive, by type.
@@ -173,11 +238,11 @@ func digest(ctx context.Context, s *dialect.Session, q dialect.Querier, table st
 // mirrored holds the mirrors within each archive.
 func (l looker) mirrored(ctx context.Context, found *archive.Found, sets map[int64]map[int]string, shallow map[int64]bool) error {
 	for id, set := range sets {
-		whole := !shallow[id]
+		all := !shallow[id]
 		for _, m := range l.f.Mirrors {
-			whole = whole && set[l.f.Table(m.Table).Type] != "" && set[l.f.Table(m.Twin).Type] != ""
+			all = all && set[l.f.Table(m.Table).Type] != "" && set[l.f.Table(m.Twin).Type] != ""
 		}
-		if !whole {
+		if !all {
 			continue
 		}
 		broken, err := l.mirrors(ctx, func(t archive.Table) string { return l.s.Quote(set[t.Type]) }, fmt.Sprintf("archive %d: ", id))

@@ -187,7 +187,7 @@ func (f filler) judge(ctx context.Context, entries []archive.Entry, shallow map[
 	var all []archive.Broken
 	for _, t := range f.f.Tables {
 		live := found.Live[t.Type]
-		if live.Missing {
+		if slices.ContainsFunc(f.f.Line(t), func(up archive.Table) bool { return !askable(found.Live[up.Type]) }) {
 			continue
 		}
 		for i, g := range f.all {
@@ -246,6 +246,13 @@ func Gaps(ctx context.Context, s *dialect.Session, f *archive.Family) ([]Gap, er
 	if err != nil {
 		return nil, err
 	}
+	_, not, err := conditions(ctx, s, f)
+	if err != nil {
+		return nil, err
+	}
+	if len(not) > 0 {
+		return nil, &Refusal{not}
+	}
 	var all []Gap
 	err = snapshot(ctx, s, f, func(l looker) error {
 		all, err = l.gaps(ctx, begun, stamp)
@@ -285,7 +292,7 @@ func (l looker) gaps(ctx context.Context, begun *run, stamp int64) ([]Gap, error
 	} else {
 		broken = append(broken, archive.Verify(l.f, archive.Found{Live: presence(l.f, tables)})...)
 	}
-	if len(broken) > 0 {
+	if broken = once(broken); len(broken) > 0 {
 		return f.all, &Refusal{broken}
 	}
 	return f.all, nil

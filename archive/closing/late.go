@@ -24,6 +24,9 @@ func route(ctx context.Context, s *dialect.Session, f *archive.Family, step func
 	if f.Late != archive.LateRoute {
 		return nil, nil
 	}
+	if ok, err := answers(ctx, s, f); err != nil || !ok {
+		return nil, err
+	}
 	l := looker{s: s, q: s, f: f}
 	all, tables, err := lates(ctx, l)
 	if err != nil {

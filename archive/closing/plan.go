@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"holdfast/archive"
 	"holdfast/archive/dialect"
@@ -73,8 +74,8 @@ func plan(ctx context.Context, s *dialect.Session, f *archive.Family, end int64,
 		end = latest
 	}
 	if end > latest {
-		return nil, fault.New(fault.InvalidParameterValue, "the end lies %d seconds ahead of what can be closed", end-latest).
-			WithHint("rows may arrive %d seconds late", f.Settle)
+		return nil, fault.New(fault.InvalidParameterValue, "the end, %s, lies behind the last second that can be closed now, %s", moment(end), moment(latest)).
+			WithHint("name that one or an earlier, or none; rows may arrive %d seconds late", f.Settle)
 	}
 	if err := fits(ctx, s, f); err != nil {
 		return nil, err
@@ -88,20 +89,35 @@ func plan(ctx context.Context, s *dialect.Session, f *archive.Family, end int64,
 		return nil, err
 	}
 	err = snapshot(ctx, s, f, func(l looker) error {
-		if preview {
+		if preview && !names(broken, archive.RuleTables) {
 			if broken, err = p.foresee(ctx, &l, broken); err != nil {
 				return err
 			}
 		}
 		return p.make(ctx, l, end, len(broken) == 0)
 	})
-	if err == nil && len(broken) > 0 {
-		p.Decision.Refused = append(broken, p.Decision.Refused...)
+	if err == nil {
+		p.Decision.Refused = once(append(broken, p.Decision.Refused...))
 	}
 	if err == nil && len(p.Decision.Refused) > 0 {
 		err = &Refusal{p.Decision.Refused}
 	}
 	return p, err
+}
+
+// moment writes a second as people read it.
+func moment(second int64) string { return time.Unix(second, 0).UTC().Format(time.DateTime) }
+
+// once leaves out what was said before.
+func once(all []archive.Broken) (kept []archive.Broken) {
+	said := map[string]bool{}
+	for _, b := range all {
+		if !said[b.String()] {
+			kept = append(kept, b)
+		}
+		said[b.String()] = true
+	}
+	return kept
 }
 
 func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error {
@@ -130,7 +146,7 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 		}
 		return last, l.state(ctx, &last, l.current, nil)
 	})
-	if err != nil || !fit || len(p.Decision.Refused) > 0 {
+	if err != nil || len(p.Decision.Refused) > 0 || !fit {
 		return err
 	}
 	if p.share(l.f, last); l.routed != nil { // they are gone by then
@@ -158,6 +174,14 @@ func (p *Plan) make(ctx context.Context, l looker, end int64, sound bool) error 
 // describe reads the family's tables, parents first; those that are not there
 // are left out.
 func describe(ctx context.Context, l looker) (all []*dialect.Table, err error) {
+	if all, err = fitting(ctx, l); err != nil {
+		return nil, err
+	}
+	return all, l.s.CheckViews(ctx, l.q, all)
+}
+
+// fitting reads them without a look at the views over them.
+func fitting(ctx context.Context, l looker) (all []*dialect.Table, err error) {
 	for _, t := range l.f.Tables {
 		one, err := l.s.Table(ctx, l.q, t.Name)
 		if err != nil {
@@ -167,8 +191,8 @@ func describe(ctx context.Context, l looker) (all []*dialect.Table, err error) {
 			all = append(all, one)
 		}
 	}
-	dialect.Judge(l.f, all)
-	return all, l.s.CheckViews(ctx, l.q, all)
+	l.s.Judge(l.f, all)
+	return all, nil
 }
 
 // state fills in what the tables look like for s.End. late, where set, finds
@@ -180,7 +204,7 @@ func (l looker) state(ctx context.Context, s *archive.State, in scope, late func
 			k.Late, err = late(t, s.End)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("look at the rows of table %q: %w", t.Name, err)
 		}
 		s.Tables[t.Type] = k
 	}

@@ -50,10 +50,11 @@ func Reached(ctx context.Context, s *dialect.Session, f *archive.Family, m Limit
 
 // full reports whether a table has so many rows.
 func (l looker) full(ctx context.Context, t archive.Table, rows int64) (bool, error) {
-	if made, err := l.s.Table(ctx, l.q, t.Name); err != nil || made == nil || made.Numbers(t.Key) {
-		if err != nil || made == nil {
-			return false, err
-		}
+	made, err := l.s.Table(ctx, l.q, t.Name)
+	if err != nil || made == nil {
+		return false, err
+	}
+	if made.Numbers(t.Key) && len(l.s.Misfits(l.f, t, made.Structure)) == 0 {
 		n, err := l.numbers(ctx, fmt.Sprintf("SELECT MIN(%[1]s), MAX(%[1]s) FROM %[2]s", l.s.Column(t.Key), l.s.Quote(t.Name)))
 		if err != nil || n[0] == nil || *n[1]-*n[0] < rows-1 { // each key is there once
 			return false, err

@@ -30,7 +30,8 @@ type words interface {
 	// Readable returns the statement that lets every role read a table; "" where
 	// nobody needs to be let.
 	Readable(table string) string
-	// Second returns an expression for the whole second of a timestamp.
+	// Second returns an expression for the whole second of a timestamp; NULL where
+	// it is none, as infinity is.
 	Second(column string) string
 }
 
@@ -58,11 +59,16 @@ type writer interface {
 	former
 }
 
-// measurer knows how large tables are.
+// measurer knows how large tables are, and what fits into their columns.
 type measurer interface {
 	// Bytes returns a query for about how many bytes a table takes, its indexes
 	// included.
 	Bytes(table string) string
+	// holds returns what columns of a type hold.
+	holds(kind string) holding
+	// beyond returns a condition on values that are neither NULL nor a whole number
+	// of 64 bits, for a column of a type that is wide.
+	beyond(column string) string
 }
 
 // filler makes the statements that complete an archive which lacks tables, and

@@ -86,7 +86,7 @@ func (s *postgres) Text(text string) string {
 
 // Second returns an expression for the whole second of a timestamp.
 func (s *postgres) Second(column string) string {
-	return "floor(extract(epoch FROM " + column + "))::bigint"
+	return "floor(extract(epoch FROM CASE WHEN isfinite(" + column + ") THEN " + column + " END))::bigint"
 }
 
 // Readable lets everybody who may use the schema read a table.

@@ -225,6 +225,9 @@ func (s *Session) Again(ctx context.Context, what func() error) error {
 	}
 }
 
+// Busy reports whether err says that somebody else held a lock.
+func (s *Session) Busy(err error) bool { return s.busy(err) }
+
 // Newest runs a query that sees what others have committed up to now, and, in
 // an engine whose transactions may be in front of a lock that q holds, what they
 // have not committed yet.

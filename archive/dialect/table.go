@@ -3,7 +3,6 @@ package dialect
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"holdfast/archive"
@@ -68,8 +67,9 @@ func (t *Table) Portrait(suffix string) []string {
 }
 
 // Judge adds to each table what its place in the family speaks against: a
-// foreign key that ties it to another than its parent.
-func Judge(f *archive.Family, tables []*Table) {
+// foreign key that ties it to another than its parent, and columns that cannot be
+// what the family takes them for.
+func (s *Session) Judge(f *archive.Family, tables []*Table) {
 	names := map[string]string{}
 	for _, t := range tables {
 		names[t.regclass] = t.Name
@@ -85,11 +85,8 @@ func Judge(f *archive.Family, tables []*Table) {
 			}
 			return incoming
 		})
-		member := f.Table(t.Name)
-		for _, need := range []string{member.Key, member.Date, member.ParentKey} {
-			if need != "" && !slices.ContainsFunc(t.columns, func(c column) bool { return c.name == need }) {
-				t.Unfit = append(t.Unfit, "it has no column "+strconv.Quote(need))
-			}
+		if len(t.Unfit) == 0 || len(t.columns) > 0 {
+			t.Unfit = append(t.Unfit, s.Misfits(f, *f.Table(t.Name), t.Structure)...)
 		}
 	}
 }

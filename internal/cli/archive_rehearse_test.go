@@ -47,7 +47,7 @@ func TestArchiveRehearse(t *testing.T) {
 	do(2, "", "names the database itself", "rehearse", "--on", "sqlite:"+file, "--url", "sqlite:"+file, "--profile", family)
 	do(0, "rehearsed: 2 archived tables, every rule holds\n", "", "rehearse", "--on", "sqlite:"+copied, "--url", "sqlite:"+file, "--profile", family, "--until", "1700000004")
 	do(0, "no archives\n", "", "list", "--url", "sqlite:"+file, "--profile", family)
-	do(3, "window: no row is dated from", "1 broken rule", "rehearse", "--on", "sqlite:"+copied, "--profile", family, "--until", "1700000004")
+	do(3, "window: archive 1 already ends at ", "1 broken rule", "rehearse", "--on", "sqlite:"+copied, "--profile", family, "--until", "1700000004")
 	do(0, "archive 1: 2023-11-14 22:13:20 to 2023-11-14 22:13:24 UTC, 2 tables, 10 rows; ", "", "run", "--url", "sqlite:"+file, "--profile", family, "--until", "1700000004", "--no-backup", "--apply")
 	do(0, "2 archived tables: every rule holds\n", "", "verify", "--url", "sqlite:"+file, "--profile", family)
 	do(0, "no archive lacks a table\n", "", "backfill", "--url", "sqlite:"+file, "--profile", family, "--no-backup", "--apply")
