@@ -278,6 +278,9 @@ func (db *DB) open() (err error) {
 	if bad := db.catalog.Damaged(); bad != nil {
 		db.o.Log.Error("the catalog was set aside and begins empty; declare tables again where unknown ones are refused", "error", bad)
 	}
+	if err := disk.KeepReserve(db.disk); err != nil {
+		db.o.Log.Warn("no room is kept for what operators ask for on a full disk", "error", err)
+	}
 	if db.roster, err = roster.Open(db.disk); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}

@@ -208,7 +208,7 @@ func writeHolds(d disk.FS, all []journal.Hold) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", holdsName, err)
 	}
-	if err := disk.Replace(d, "", holdsName, text); err != nil {
+	if err := disk.ReplaceOnFull(d, "", holdsName, text); err != nil {
 		return fault.Unwritten(holdsName, disk.IsFull(err), err)
 	}
 	return nil

@@ -169,7 +169,7 @@ func (r *Roster) Change(f func(notes map[string]Note)) error {
 		return fault.New(fault.LimitExceeded, "%s would take %d bytes", fileName, len(text)).WithHint("use fewer sinks")
 	}
 	text = fmt.Appendf(text, "\ncrc32c %08x\n", crc32.Checksum(text, castagnoli))
-	if err := disk.Replace(r.d, "", fileName, text); err != nil {
+	if err := disk.ReplaceOnFull(r.d, "", fileName, text); err != nil {
 		return fault.Unwritten(fileName, disk.IsFull(err), err)
 	}
 	r.notes = next

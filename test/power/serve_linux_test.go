@@ -178,6 +178,9 @@ func TestServeOnFullVolume(t *testing.T) {
 	if out := verb(t, 1, "-1,x\n", bin, "put", "--config", config, "--table", "calls", "--format", "csv", "--columns", "n,pad"); !strings.Contains(out, "nothing was stored") {
 		t.Errorf("put on a full volume says:\n%s", out)
 	}
+	for _, order := range [][]string{{"sink", "pause", "default"}, {"sink", "resume", "default"}, {"hold", "add", "case", "--seq", "1-1"}} { // who looks after it can
+		verb(t, 0, "", bin, append(order, "--config", config)...)
+	}
 	s.stop()
 
 	fill(t, v.at) // what the stop gave back
