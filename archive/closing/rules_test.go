@@ -165,7 +165,7 @@ func (s spoilt) tells(b archive.Broken) bool {
 // read-only.
 func (b *anyBase) inside(table, change string) {
 	b.Helper()
-	statements := []string{change}
+	var statements []string
 	switch b.name {
 	case "PostgreSQL":
 		statements = []string{"SET session_replication_role = replica", "ALTER TABLE " + table + " DISABLE TRIGGER holdfast_archive_read_only", change,

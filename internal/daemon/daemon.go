@@ -17,6 +17,7 @@ import (
 	"holdfast"
 	"holdfast/internal/config"
 	"holdfast/internal/fault"
+	"holdfast/internal/volume"
 )
 
 // Config is what a server is started with. Config must be set; the zero value
@@ -103,6 +104,7 @@ func (s *server) open() error {
 	if s.db, err = open(s.cfg, s.log, sinks); err != nil {
 		return errors.Join(err, closeSinks(sinks))
 	}
+	s.warnOfMemory()
 	if s.unfollow, err = follow(s.db, s.cfg, sinks); err != nil {
 		s.unfollow()
 		return errors.Join(err, s.db.Close())
@@ -112,6 +114,23 @@ func (s *server) open() error {
 		s.closings = s.startClosings()
 	}
 	return err
+}
+
+// warnOfMemory says where rows are acknowledged that no disk has.
+func (s *server) warnOfMemory() {
+	dirs := []string{s.cfg.Data}
+	for _, name := range s.cfg.StreamNames() {
+		for _, p := range s.cfg.Streams[name].Places() {
+			if p.Path != "" {
+				dirs = append(dirs, p.Path)
+			}
+		}
+	}
+	for _, dir := range dirs {
+		if m, known := volume.Of(dir); known && m.InMemory() {
+			s.log.Warn("this directory is in memory: a power cut takes every row in it, acknowledged ones too; holdfast doctor tells more", "directory", dir, "file_system", m.Kind)
+		}
+	}
 }
 
 // close closes what open has opened.
@@ -171,12 +190,14 @@ func limits(s *config.Stream) holdfast.Limits {
 
 // stop closes the doors, drains, and closes the database.
 func (s *server) stop() error {
+	hurried, rest := hurry()
+	defer rest()
 	s.notify(systemd.SdNotifyStopping)
 	s.log.Info("stopping", "drain", s.cfg.Drain.String())
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.Drain))
+	ctx, cancel := context.WithTimeout(hurried, time.Duration(s.cfg.Drain))
 	defer cancel()
 	s.closeSources()
-	s.closeDoors()
+	s.closeDoors(hurried)
 	// What is left is told below, sink by sink.
 	_ = s.db.Drain(ctx)
 	left := uint64(0)
@@ -195,8 +216,8 @@ func (s *server) stop() error {
 
 // closeDoors lets what is under way end for half of the drain, so that as much
 // is left for delivering it.
-func (s *server) closeDoors() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.cfg.Drain)/2)
+func (s *server) closeDoors(hurried context.Context) {
+	ctx, cancel := context.WithTimeout(hurried, time.Duration(s.cfg.Drain)/2)
 	defer cancel()
 	s.doors.close(ctx)
 }

@@ -21,6 +21,24 @@ func listenToSignals() chan os.Signal {
 	return signals
 }
 
+// hurry returns a context that ends with the next TERM or INT: who asks for a stop a
+// second time does not want to wait for what can be delivered later. A third one
+// ends the process.
+func hurry() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		defer signal.Stop(asked)
+		select {
+		case <-asked:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // live does what signals ask until ctx ends or a door breaks down, and returns
 // why it did.
 func (s *server) live(ctx context.Context, signals <-chan os.Signal) error {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -88,6 +89,24 @@ func TestStopWithSinkAway(t *testing.T) {
 	if n := count(t, db, "calls"); n != 78 {
 		t.Errorf("%d rows are in the sink, want 78", n)
 	}
+}
+
+// TestSecondStop asks for a stop twice: the second one cuts the drain short, and
+// what is left is told and kept all the same.
+func TestSecondStop(t *testing.T) {
+	data := dataDir(t)
+	s := start(t, data, options{config: configure(t, data, strings.Replace(keepDelivered, "drain: 1s", "drain: 10m", 1))})
+	c := s.client()
+	execute(t, c, "INSERT INTO calls (n) VALUES (0)")
+	s.delivered(20 * time.Second)
+	release := holdExclusive(t, data)
+	execute(t, c, "INSERT INTO calls (n) VALUES (1)")
+	c.Close(t.Context())
+	s.signal(syscall.SIGTERM)
+	s.logged(20*time.Second, "stopping")
+	s.stop()
+	s.logged(time.Second, "stopped with rows left")
+	release()
 }
 
 // TestDrain stops a server right after a burst; what the sink can take within
