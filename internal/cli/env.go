@@ -59,7 +59,7 @@ type Env struct {
 }
 
 // Main runs the program and returns its exit code. TERM and INT end the run's
-// context; a second one ends the process.
+// context; a second one ends the process, where a server does not take it.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
