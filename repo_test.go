@@ -302,6 +302,7 @@ var removers = map[string]string{
 	"loadGaps":       "takes a GAPS away that was not renamed",
 	"copyAside":      "takes a copy away that did not come to its end, and names one that did",
 	"setAside":       "moves a file that is of no use to the quarantine",
+	"giveName":       "gives a misplaced segment's file its own name, where no file has that",
 	"loadBeside":     "takes manifests away that were not written to their end",
 	"clearBeside":    "takes manifests away whose segments are gone",
 	"open":           "of checkpoints: CHECKPOINT holds no row",

@@ -23,7 +23,8 @@ func newRepair(env *Env) *cobra.Command {
 there is to do: which rows are lost, where they stood, and where their bytes are
 kept. With --apply it does that: it copies the damaged bytes to the directory
 quarantine of the stream, and then makes the rows a gap. Readers and sinks pass
-over a gap, and log which rows are missing. A gap is for ever: look for another
+over a gap, and log which rows are missing. A segment's file that has the name of
+another is given its own one, and nothing in it is given up. A gap is for ever: look for another
 copy of the rows first. Nothing is changed without --apply, and no segment is
 ever rewritten. Beside a running server, sinks that were halted go on at once.
 
@@ -62,8 +63,11 @@ func repair(env *Env, db Database, o repairOptions) error {
 	}
 	started := time.Now()
 	bar := startProgress(env, func() string { return "reading for " + ago(time.Since(started)) })
-	left, done, rows := 0, 0, uint64(0)
+	left, done, misplaced, rows := 0, 0, 0, uint64(0)
 	v, err := able.Repair(env.Context, o.stream, o.apply, func(r httpapi.Repair) error {
+		if r.Do == "rename" && !r.Done {
+			misplaced++
+		}
 		switch {
 		case r.Done:
 			done++
@@ -89,7 +93,11 @@ func repair(env *Env, db Database, o repairOptions) error {
 		}
 	}
 	if left > 0 {
-		return &exitError{code: exitDamage, err: fmt.Errorf("%s found", plural(left, "damaged place")), hint: "repair --apply does what is listed"}
+		hint := "repair --apply does what is listed"
+		if o.apply && misplaced > 0 {
+			hint = "stop the server and give the misplaced files their names by hand; nothing in them is lost"
+		}
+		return &exitError{code: exitDamage, err: fmt.Errorf("%s found", plural(left, "damaged place")), hint: hint}
 	}
 	return nil
 }
@@ -100,6 +108,9 @@ func outcome(left, done int, rows uint64) string {
 		return "nothing to do"
 	case left == 0:
 		return fmt.Sprintf("%s repaired, %s given up", plural(done, "place"), plural(int(rows), "row"))
+	}
+	if done > 0 {
+		return fmt.Sprintf("%s repaired, %s given up, %s left to do", plural(done, "place"), plural(int(rows), "row"), plural(left, "place"))
 	}
 	return fmt.Sprintf("%s to repair, %s to give up; nothing was changed", plural(left, "place"), plural(int(rows), "row"))
 }
@@ -118,6 +129,12 @@ func remedy(r httpapi.Repair) string {
 		return would + "keep the bytes in " + r.Quarantine + ", and make the rows a gap"
 	case "set aside":
 		return would + "move the file to " + r.Quarantine
+	case "rename":
+		if r.To == "" {
+			return "to do by hand, with the server stopped: move " + r.From + " back to its stream's directory, and this stream's file here; nothing is lost. " +
+				"Where that file is nowhere, move only the first away: the next repair gives its rows up"
+		}
+		return would + "rename " + r.From + " to " + r.To + "; nothing is lost"
 	case "renew":
 		return would + "write the MANIFEST anew"
 	}

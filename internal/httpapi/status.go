@@ -105,8 +105,10 @@ type Verified struct {
 // Repair is one damage, and what is, or would be, done about it.
 type Repair struct {
 	row.Damage
-	Do         string `json:"do"`                   // "gap" (the rows are given up), "set aside" (a file that is of no use), "renew" (the MANIFEST) or "leave" (no row is lost)
+	Do         string `json:"do"`                   // "gap" (the rows are given up), "set aside" (a file that is of no use), "renew" (the MANIFEST), "rename" (a misplaced file; nothing is lost) or "leave" (no row is lost)
 	Quarantine string `json:"quarantine,omitempty"` // file in the stream's directory that the bytes go to
+	From       string `json:"from,omitempty"`       // name of a misplaced file
+	To         string `json:"to,omitempty"`         // the one that it has to have; "": it is of another stream
 	Done       bool   `json:"done"`
 }
 

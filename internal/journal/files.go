@@ -15,6 +15,7 @@ const (
 	trashSuffix    = ".trash"   // <number, 16 digits>.trash: a segment that was rolled, and can be brought back
 	copySuffix     = ".copy"    // <epoch>-<serial>.copy: a copy that is being made for another tier
 	packedSuffix   = ".seg.zst" // <number, 16 digits>.seg.zst: a packed segment of the warm tier
+	movedSuffix    = ".moved"   // <epoch>-<serial>.moved: a misplaced segment that steps aside while repair renames others
 	manifestName   = "MANIFEST"
 	gapsName       = "GAPS"       // what repair has given up
 	lostDir        = "lost+found" // packed files that are no segments of the stream
@@ -37,6 +38,14 @@ func packedName(number uint64) string {
 // segmentNumber returns the number in a segment's name.
 func segmentNumber(name string) (uint64, bool) {
 	return numberIn(name, segmentSuffix)
+}
+
+// movedPackedSuffix is movedSuffix of a packed segment.
+const movedPackedSuffix = movedSuffix + ".zst"
+
+// waits tells whether a file steps aside until its own name is free.
+func waits(name string) bool {
+	return strings.HasSuffix(name, movedSuffix) || strings.HasSuffix(name, movedPackedSuffix)
 }
 
 // numberIn returns the number in a name with the given suffix.

@@ -23,6 +23,8 @@ const (
 	SetAside = "set aside"
 	// Renew writes the MANIFEST anew from memory.
 	Renew = "renew"
+	// Rename gives a misplaced segment's file, which is whole, its own name.
+	Rename = "rename"
 	// Leave does nothing: no row is lost, and what is acked is never rewritten.
 	Leave = "leave"
 )
@@ -32,6 +34,8 @@ type Repair struct {
 	row.Damage
 	Do         string `json:"do"`
 	Quarantine string `json:"quarantine,omitempty"` // file in the stream's directory that the bytes go to
+	From       string `json:"from,omitempty"`       // name of a misplaced file
+	To         string `json:"to,omitempty"`         // the one that it has to have; "": it is of another stream
 	Done       bool   `json:"done"`
 }
 
@@ -41,14 +45,23 @@ const quarantineChunk = 1 << 20
 // Repair reads everything as Verify does and hands each damage to report, with
 // what there is to do. With apply set it is done first: the bytes are copied
 // aside and durable, then the rows are a gap and that is durable, then readers
-// pass over them. Nothing that is in a gap already is reported. The stream
+// pass over them. Before all else misplaced files get their own names: rows that
+// are in one are never a gap. Nothing that is in a gap already is reported. The stream
 // goes on meanwhile. An error is the disk's, or report's.
 func (j *Journal) Repair(ctx context.Context, apply bool, report func(Repair) error) (Verified, error) {
 	j.mending.Lock()
 	defer j.mending.Unlock()
 	e := examination{j: j, whole: true}
-	err := e.all(ctx, func(s *seg, found []row.Damage) error {
-		todo := j.plan(s, found)
+	told, left, err := j.replace(apply)
+	for _, r := range told {
+		err = errors.Join(err, report(r))
+	}
+	if err != nil {
+		return e.v, fmt.Errorf("repair stream %q: %w", j.o.Name, err)
+	}
+	astray := misplaced{left, j.ranges(left)}
+	err = e.all(ctx, func(s *seg, found []row.Damage) error {
+		todo := j.plan(s, astray.beyond(found))
 		if apply && len(todo) > 0 {
 			if err := j.mend(s, todo); err != nil {
 				return fmt.Errorf("repair stream %q: %w", j.o.Name, err)

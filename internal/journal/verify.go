@@ -23,12 +23,21 @@ type Verified struct {
 // The stream goes on meanwhile. An error is the disk's.
 func (j *Journal) Verify(ctx context.Context, report func(row.Damage)) (Verified, error) {
 	e := examination{j: j, whole: true}
+	var astray *misplaced // nil: not looked for yet
 	err := e.all(ctx, func(_ *seg, found []row.Damage) error {
 		for _, d := range found {
-			report(d)
+			if !d.Gap && astray == nil {
+				files, _, err := j.strays()
+				if err != nil {
+					return err
+				}
+				astray = &misplaced{files, j.ranges(files)}
+			}
 			if !d.Gap {
+				d = astray.named(d)
 				j.notice(d)
 			}
+			report(d)
 		}
 		return nil
 	})

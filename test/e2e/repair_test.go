@@ -322,3 +322,30 @@ func TestScrubber(t *testing.T) {
 	execute(t, c, "INSERT INTO calls (caller) VALUES ('after the damage')")
 	s.delivered(20 * time.Second)
 }
+
+// TestRepairExchangedFiles gives two segments' files each other's names: the plan
+// says what to rename, --apply does it, and the sink has every row.
+func TestRepairExchangedFiles(t *testing.T) {
+	data := backlog(t)
+	files := segments(t, data, "main")
+	for _, move := range [][2]string{{files[0], files[0] + ".x"}, {files[1], files[0]}, {files[0] + ".x", files[1]}} {
+		if err := os.Rename(move[0], move[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := start(t, data, options{config: configure(t, data, quick)})
+	first, second := filepath.Base(files[0]), filepath.Base(files[1])
+	if r := holdfast(t, 3, "verify", "--data", data); !strings.Contains(r.stdout, "it is in the file "+second+", and has to be "+first) {
+		t.Errorf("verify says %s", r.stdout)
+	}
+	want := "rename " + second + " to " + first + "; nothing is lost"
+	if r := holdfast(t, 3, "repair", "--data", data); !strings.Contains(r.stdout, "to do: "+want) || strings.Contains(r.stdout, "gap") {
+		t.Errorf("the plan is %s", r.stdout)
+	}
+	if r := holdfast(t, 0, "repair", "--apply", "--data", data); !strings.Contains(r.stdout, "done: "+want) || strings.Contains(r.stdout, "gap") {
+		t.Errorf("repair says %s", r.stdout)
+	}
+	holdfast(t, 0, "verify", "--data", data)
+	s.delivered(time.Minute)
+	delivers(t, data, nil)
+}
