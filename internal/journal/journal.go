@@ -396,11 +396,18 @@ func (j *Journal) stallLocked() error {
 // fill the memory.
 const mostDamage = 100
 
-func (j *Journal) damagedLocked(d ...row.Damage) {
-	j.damage = append(j.damage, d...)
+// damagedLocked puts damage into Status, and tells whether any of it is new.
+// Journal.mu is held.
+func (j *Journal) damagedLocked(found ...row.Damage) (fresh bool) {
+	for _, d := range found {
+		if all, is := once(j.damage, d); is {
+			j.damage, fresh = all, true
+		}
+	}
 	if n := len(j.damage) - mostDamage; n > 0 {
 		j.damage = append(j.damage[:0], j.damage[n:]...)
 	}
+	return fresh
 }
 
 // BytesAfter returns about how many bytes the rows behind seq take.

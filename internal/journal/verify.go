@@ -157,16 +157,44 @@ func (j *Journal) notice(d row.Damage) bool {
 		j.mu.Unlock()
 		return false
 	}
-	for _, have := range j.damage {
-		if have == d {
-			j.mu.Unlock()
-			return false
-		}
-	}
-	j.damagedLocked(d)
+	fresh := j.damagedLocked(d)
 	j.mu.Unlock()
+	if !fresh {
+		return false
+	}
 	j.o.Log.Error("damage found", "stream", d.Stream, "segment", d.Segment, "offset", d.Offset, "length", d.Length, "first", d.First, "last", d.Last, "what", d.What)
 	return true
+}
+
+// once adds d to all, and tells whether it is new. A row is lost once, however
+// many met it: a start and each reader may name other parts of one range, each
+// with its own words.
+func once(all []row.Damage, d row.Damage) ([]row.Damage, bool) {
+	left := make([]row.Damage, 0, len(all)+1)
+	for _, have := range all {
+		lost := d.First != 0 && have.First != 0
+		switch {
+		case have == d, lost && have.First <= d.First && d.Last <= have.Last:
+			return all, false
+		case !lost || have.Last < d.First || d.Last < have.First:
+			left = append(left, have)
+		case d.First <= have.First && have.Last <= d.Last: // the part goes with the whole
+		default:
+			d = joined(have, d)
+		}
+	}
+	return append(left, d), true
+}
+
+// joined returns two damages with rows in common as one.
+func joined(a, b row.Damage) row.Damage {
+	a.First, a.Last = min(a.First, b.First), max(a.Last, b.Last)
+	if a.Segment == b.Segment && a.Length > 0 && b.Length > 0 {
+		end := max(a.Offset+a.Length, b.Offset+b.Length)
+		a.Offset = min(a.Offset, b.Offset)
+		a.Length = end - a.Offset
+	}
+	return a
 }
 
 // hold keeps a segment's file from being used again until leaveSeg. It returns
