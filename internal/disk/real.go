@@ -94,13 +94,26 @@ func (r *Real) open(name string, flag int) (File, error) {
 	if f, err := r.root.OpenFile(name, flag|r.flag, 0o600); err == nil {
 		return &realFile{f: f, direct: r.flag != 0}, nil
 	} else if !refusesDirect(err) {
-		return nil, err
+		return nil, r.linked(name, err)
 	}
 	f, err := r.root.OpenFile(name, flag&^os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	return &realFile{f: f}, nil
+}
+
+// linked says of a file that could not be opened when it is a symbolic link out
+// of the directory, which the error alone does not tell.
+func (r *Real) linked(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if i, lerr := r.root.Lstat(name); lerr != nil || i.Mode()&fs.ModeSymlink == 0 {
+		return err
+	}
+	return fmt.Errorf("%q is a symbolic link, and none is followed out of its directory: move the file itself back to that name; "+
+		"to keep old segments on another disk name a directory there with warm: in the stream's configuration: %w", path.Join(r.path, name), err)
 }
 
 // Rename implements FS.
