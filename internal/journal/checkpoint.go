@@ -134,6 +134,16 @@ func (j *Journal) clearCheckpoint() {
 	}
 }
 
+// unbegun forgets a segment that is about to go, if the file is of it.
+func (j *Journal) unbegun(s *seg) {
+	j.checks.mu.Lock()
+	mine := j.checks.last.Number == s.number
+	j.checks.mu.Unlock()
+	if mine {
+		j.clearCheckpoint()
+	}
+}
+
 // begun notes that there is a new segment before it takes a row: a start that
 // does not find it knows that something has removed it.
 func (j *Journal) begun(w *segment.Writer) {

@@ -39,6 +39,7 @@ func (j *Journal) destroy(s *seg, to fate, dropped bool) (gone bool, err error) 
 	if why != "" {
 		return false, fmt.Errorf("segment %d of stream %q: %w: %s", s.number, j.o.Name, errKept, why)
 	}
+	j.unbegun(s)
 	if to == trashed && !s.trashed {
 		if err := s.at.FS.Rename(s.name(), trashName(s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, err

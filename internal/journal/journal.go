@@ -168,6 +168,7 @@ type Journal struct {
 	undo     []undoable
 
 	unfinished *Prepared    // an undo that is committed, and could not be carried out
+	counted    uint64       // up to which seq rows were counted as missing at the end
 	regained   []row.Damage // by an undo that a start carries out; Open's
 
 	savedRoll uint64 // the last roll that the MANIFEST on the disk knows of

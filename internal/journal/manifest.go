@@ -23,9 +23,10 @@ type manifest struct {
 	ID       string            `json:"id"`
 	Stream   string            `json:"stream"`
 	Epoch    uint64            `json:"epoch"`
-	Tail     segment.Tail      `json:"tail"`            // where the stream ended when this was written
-	Marks    map[string]uint64 `json:"marks"`           // registered sinks
-	Ended    map[string]uint64 `json:"ended,omitempty"` // sinks registered before, and the epoch in which that was ended
+	Tail     segment.Tail      `json:"tail"`              // where the stream ended when this was written
+	Counted  uint64            `json:"counted,omitempty"` // up to which seq rows were counted as missing at the end, because nobody knows how many there were
+	Marks    map[string]uint64 `json:"marks"`             // registered sinks
+	Ended    map[string]uint64 `json:"ended,omitempty"`   // sinks registered before, and the epoch in which that was ended
 	Segments []manifestSegment `json:"segments"`
 
 	Cut    segment.Watermark `json:"cut,omitzero"`     // what rolls have cut off
@@ -128,6 +129,7 @@ func (j *Journal) saveManifest() error {
 	m := manifest{Version: manifestVersion, ID: j.id, Stream: j.o.Name, Epoch: j.epoch, Marks: maps.Clone(j.marks), Ended: maps.Clone(j.departed)}
 	delete(m.Marks, j.leaving)
 	m.Segments = make([]manifestSegment, 0, len(j.segs)) // writers wait for the lock
+	m.Counted = j.counted
 	m.Tail = segment.Tail{LastSeq: j.end.Seq, Chain: j.end.Chain, Number: j.newestLocked()}
 	for _, s := range j.segs {
 		if s.sealed {

@@ -141,7 +141,7 @@ func (j *Journal) loadManifest(entries []entry) (manifest, error) {
 		}
 	}
 	if err == nil {
-		j.id, j.epoch = m.ID, m.Epoch
+		j.id, j.epoch, j.counted = m.ID, m.Epoch, m.Counted
 		maps.Copy(j.marks, m.Marks)
 		maps.Copy(j.departed, m.Ended)
 		return m, nil
@@ -402,7 +402,6 @@ func (j *Journal) loadTail(m manifest, from *segment.Checkpoint) error {
 		}
 		if s.rows == 0 && !s.sealed {
 			if !j.recovery.short { // it goes because it is empty, and is not missed
-				j.clearCheckpoint()
 				from = nil
 			}
 			j.segs = j.segs[:n-1]
@@ -413,7 +412,10 @@ func (j *Journal) loadTail(m manifest, from *segment.Checkpoint) error {
 		}
 	}
 	// One that had begun is there, unless something removed it.
-	j.nameMissing(m, from != nil && from.Epoch+1 >= j.epoch && from.Number > j.tail.Number)
+	listed := func(number uint64) bool { // it was sealed, and the MANIFEST knows how far it came
+		return slices.ContainsFunc(m.Segments, func(k manifestSegment) bool { return k.Number == number })
+	}
+	j.nameMissing(m, from != nil && from.Epoch+1 >= j.epoch && from.Number > j.tail.Number && !listed(from.Number))
 	j.end = row.Position{Seq: j.tail.LastSeq, Chain: j.tail.Chain}
 	return nil
 }
@@ -436,15 +438,18 @@ func (j *Journal) nameMissing(m manifest, newest bool) {
 	if lost.LastSeq <= j.tail.LastSeq && !newest && !j.recovery.short {
 		return
 	}
-	// How many there were behind what is known of is not known: no seq that may
-	// have been given is given again. A tail that was counted so has no End, and
-	// stays where it is.
-	if lost.LastSeq = max(lost.LastSeq, j.tail.LastSeq); lost.End != 0 || lost.LastSeq > m.Tail.LastSeq {
-		lost.End, lost.LastSeq = 0, lost.LastSeq+mostRows
+	lost.End, lost.LastSeq = 0, max(lost.LastSeq, j.tail.LastSeq)
+	what := "rows that were durable are missing at the end"
+	sealed := slices.ContainsFunc(m.Segments, func(k manifestSegment) bool { return k.Number == m.Tail.Number && k.LastSeq == lost.LastSeq })
+	if exact := sealed && !newest && !j.recovery.short || lost.LastSeq == m.Counted; !exact {
+		// How many there were is not known: no seq that may have been given is given
+		// again. What was counted so is not counted anew by the next start.
+		lost.LastSeq += mostRows
+		what += "; how many is not known, so this is the most that there can have been, and new ones get seqs behind it"
 	}
+	j.counted = lost.LastSeq
 	lost.Number = max(lost.Number, j.tail.Number, j.newest)
-	j.name(row.Damage{Segment: lost.Number, First: j.tail.LastSeq + 1, Last: lost.LastSeq,
-		What: "rows that were durable are missing at the end; how many is not known, so this is the most that there can have been, and new ones get seqs behind it"})
+	j.name(row.Damage{Segment: lost.Number, First: j.tail.LastSeq + 1, Last: lost.LastSeq, What: what})
 	j.tail = lost
 }
 

@@ -274,6 +274,7 @@ func (j *Journal) detachLocked(s *seg) {
 
 // unlink removes the file of a segment without rows.
 func (j *Journal) unlink(s *seg) error {
+	j.unbegun(s)
 	if err := s.at.FS.Remove(s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
