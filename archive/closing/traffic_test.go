@@ -94,7 +94,7 @@ func (f *traffic) direct(ctx context.Context, w int) {
 	last := map[string]int64{}
 	for ctx.Err() == nil {
 		if !long() {
-			time.Sleep(3 * time.Millisecond) // what is written has to be read again and again
+			time.Sleep(25 * time.Millisecond) // what is written has to be read again and again
 		}
 		f.mu.RLock()
 		keys, err := event(f.db, w+1, f.written[w]+1, f.now)
@@ -178,6 +178,9 @@ func (f *traffic) delivered(ctx context.Context) {
 		ahead = 3000
 	}
 	for ctx.Err() == nil {
+		if !long() {
+			time.Sleep(10 * time.Millisecond)
+		}
 		if f.hold.Status().Sinks[0].LagRows > ahead {
 			time.Sleep(3 * time.Millisecond)
 			continue

@@ -18,7 +18,7 @@ import (
 // by Holdfast, is in the views exactly once; keys go on rising in each table; and
 // the tables are locked for no longer than most says.
 //
-// Where HOLDFAST_LONG is 1, the clients insert at full speed; else one waits 3 ms
+// Where HOLDFAST_LONG is 1, the clients insert at full speed; else one waits 25 ms
 // behind each event, because all that is written is read again by each closing.
 // HOLDFAST_TEN gives another number of events, and holds the lock to what is
 // promised, which takes a quiet machine.
