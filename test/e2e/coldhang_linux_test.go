@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,18 +32,9 @@ func TestColdHangs(t *testing.T) {
 	if !mounts.Alone(t, "HOLDFAST_BIN="+program) {
 		return
 	}
-	image := mounts.Make(t, mounts.WorkDir(t), 200<<20, "mkfs.ext4", "-q", "-m", "0")
-	f, err := os.OpenFile(image, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	loop := mounts.Attach(t, f)
-	f.Close()
 	dir := t.TempDir()
 	at := filepath.Join(dir, "volume")
-	if err := errors.Join(os.Mkdir(at, 0o700), mounts.Mount(loop, at, "ext4", "")); err != nil {
-		t.Fatal(err)
-	}
+	mounts.Ext4(t, 200<<20, at)
 	volume, err := os.Open(at)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +44,7 @@ func TestColdHangs(t *testing.T) {
 	t.Cleanup(func() {
 		dog.Stop()
 		_ = ice(thaw) // else nothing here ends
-		if err := errors.Join(volume.Close(), mounts.Unmount(at), loop.Close()); err != nil {
+		if err := volume.Close(); err != nil {
 			t.Error(err)
 		}
 	})

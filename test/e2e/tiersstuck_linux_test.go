@@ -33,23 +33,9 @@ func TestStuckMover(t *testing.T) {
 	if !mounts.Alone(t, "HOLDFAST_BIN="+program) {
 		return
 	}
-	image := mounts.Make(t, mounts.WorkDir(t), 160<<20, "mkfs.ext4", "-q", "-m", "0")
-	f, err := os.OpenFile(image, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	loop := mounts.Attach(t, f)
-	f.Close()
 	dir := t.TempDir()
 	at := filepath.Join(dir, "volume")
-	if err := errors.Join(os.Mkdir(at, 0o700), mounts.Mount(loop, at, "ext4", "")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(mounts.Unmount(at), loop.Close()); err != nil {
-			t.Error(err)
-		}
-	})
+	mounts.Ext4(t, 160<<20, at)
 	m := &stuckMover{t: t, o: options{config: configure(t, dir, `
 data: DATA/data
 tables: {auto: true}

@@ -90,6 +90,26 @@ func Mount(loop *os.File, at, kind, options string) error {
 	return nil
 }
 
+// Ext4 makes a file system of size bytes, and mounts it at a new directory until
+// the test ends.
+func Ext4(t testing.TB, size int64, at string) {
+	t.Helper()
+	f, err := os.OpenFile(Make(t, WorkDir(t), size, "mkfs.ext4", "-q", "-m", "0"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop := Attach(t, f)
+	f.Close()
+	if err := errors.Join(os.Mkdir(at, 0o700), Mount(loop, at, "ext4", "")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(Unmount(at), loop.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Unmount waits for those who still have the volume open: a fork may hold a
 // descriptor until its exec.
 func Unmount(at string) error {
