@@ -67,6 +67,7 @@ type faults struct {
 	plan   []Fault
 	base   map[Kind]int // counts when the plan was made
 	hook   func(Call)
+	asked  sync.WaitGroup // calls that hook is called for
 }
 
 var _ FS = (*Faulty)(nil)
@@ -107,11 +108,15 @@ func (f *Faulty) Failed() map[Kind]int {
 }
 
 // OnCall has hook called before each call goes on, by the goroutine that makes
-// it: what hook waits for, the call waits for. nil ends it.
+// it: what hook waits for, the call waits for. nil ends it, and waits until no
+// hook is being called any more: what the hooks gathered may be read then.
 func (f *Faulty) OnCall(hook func(Call)) {
 	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
 	f.s.hook = hook
+	f.s.mu.Unlock()
+	if hook == nil {
+		f.s.asked.Wait()
+	}
 }
 
 // arrive counts a call and returns the fault that it meets, or nil.
@@ -137,8 +142,12 @@ func (s *faults) arrive(k Kind, name string) *Fault {
 			break
 		}
 	}
+	if hook != nil {
+		s.asked.Add(1)
+	}
 	s.mu.Unlock()
 	if hook != nil {
+		defer s.asked.Done()
 		hook(Call{Kind: k, Name: name})
 	}
 	return hit

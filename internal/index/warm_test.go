@@ -178,7 +178,7 @@ func TestMoveCrash(t *testing.T) {
 			}
 		})
 		must(0, w.x.Move(1))
-		faulty.OnCall(func(disk.Call) {})
+		faulty.OnCall(nil)
 		w.close()
 		after := crashed.Load()
 		if after == nil {

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -22,11 +23,11 @@ func TestShownAfterStartIsDurable(t *testing.T) {
 		closeJournal(t, j)
 		f := disk.NewFaulty(killed)
 		opened := make(chan struct{})
-		started := false // the MANIFEST has its name: what follows is the keeper's
+		var started atomic.Bool // the MANIFEST has its name: what follows is the keeper's
 		f.OnCall(func(c disk.Call) {
 			if c.Kind == disk.CallRename {
-				started = true
-			} else if started && c.Name == segmentName(1) && c.Kind == disk.CallSync {
+				started.Store(true)
+			} else if started.Load() && c.Name == segmentName(1) && c.Kind == disk.CallSync {
 				<-opened
 			}
 		})
@@ -80,12 +81,12 @@ func TestFooterIsFlushedBeforeItCounts(t *testing.T) {
 	f := disk.NewFaulty(mem)
 	j := open(t, f, Options{SegmentSize: 64 << 10})
 	mustAppend(t, j, "row")
-	var killed *disk.Mem
+	var killed atomic.Pointer[disk.Mem]
 	f.OnCall(func(c disk.Call) { // the first flush of the file behind its cut is the footer's
 		if c.Kind == disk.CallTruncate && c.Name != manifestName+".tmp" {
 			f.OnCall(func(c disk.Call) {
-				if c.Kind == disk.CallSync && killed == nil {
-					killed = mem.Kill()
+				if c.Kind == disk.CallSync {
+					killed.CompareAndSwap(nil, mem.Kill())
 				}
 			})
 		}
@@ -93,12 +94,13 @@ func TestFooterIsFlushedBeforeItCounts(t *testing.T) {
 	ok(t, j.Seal(t.Context()))
 	f.OnCall(nil)
 	closeJournal(t, j)
-	if killed == nil {
+	dead := killed.Load()
+	if dead == nil {
 		t.Fatal("no footer was flushed")
 	}
-	j = open(t, killed, Options{SegmentSize: 64 << 10})
+	j = open(t, dead, Options{SegmentSize: 64 << 10})
 	for seed := range uint64(20) {
-		k := open(t, killed.Crash(seed), Options{SegmentSize: 64 << 10})
+		k := open(t, dead.Crash(seed), Options{SegmentSize: 64 << 10})
 		if d := k.Recovery().Damage; len(d) > 0 {
 			t.Errorf("seed %d: %+v", seed, d)
 		}

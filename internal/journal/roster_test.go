@@ -132,7 +132,7 @@ func TestRenameAtEveryCrash(t *testing.T) {
 		crashed = append(crashed, mem.Crash(seed), mem.Kill())
 	})
 	must(0, j.Rename("old", "new"))
-	f.OnCall(func(disk.Call) {})
+	f.OnCall(nil)
 	closeJournal(t, j)
 	mu.Lock()
 	defer mu.Unlock()
