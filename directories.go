@@ -2,6 +2,7 @@ package holdfast
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -88,13 +89,26 @@ func (s *stream) elsewhere(db *DB, d disk.FS, name string) error {
 		return fault.New(fault.CannotConnectNow, "stream %q is in %q, and is to begin anew in %q", s.Name, db.home(s.Name), s.Dir).
 			WithHint("move its files there while nothing uses them, or leave \"hot\" as it was")
 	}
+	return s.lost(db)
+}
+
+// lost refuses a stream without files that had some.
+func (s *stream) lost(db *DB) error {
+	why, remedy := []string{}, []string{}
+	if db.book.Begun(s.Name) {
+		why, remedy = append(why, "it was begun before"), append(remedy, fmt.Sprintf("remove %q from \"streams\" in DIRECTORIES", s.Name))
+	}
 	for sink, note := range db.roster.Notes() {
 		if note.Retired.IsZero() && note.Streams[s.Name].Attached {
-			return fault.New(fault.CannotConnectNow, "stream %q has no files in %q, and sink %q has had rows of it", s.Name, s.where(db), sink).
-				WithHint("mount its volume, or restore it; to begin it anew, with seqs from 1, move SINKS in the data directory away")
+			why, remedy = append(why, fmt.Sprintf("sink %q has had rows of it", sink)), append(remedy, "move SINKS away")
+			break
 		}
 	}
-	return nil
+	if len(why) == 0 {
+		return nil
+	}
+	return fault.New(fault.CannotConnectNow, "stream %q has no files in %q, and %s", s.Name, s.where(db), strings.Join(why, ", and ")).
+		WithHint("mount its volume, or restore it; to begin it anew, with seqs from 1: in the data directory, %s", strings.Join(remedy, ", and "))
 }
 
 // where is the directory of the stream's MANIFEST.

@@ -293,10 +293,8 @@ func (db *DB) open() (err error) {
 	if err = db.openManifests(); err != nil {
 		return err
 	}
-	for _, s := range db.o.Streams {
-		if err := db.openStream(s); err != nil {
-			return err
-		}
+	if err = db.openStreams(); err != nil {
+		return err
 	}
 	db.attachRoller()
 	db.openLedger()
@@ -308,32 +306,6 @@ func (db *DB) open() (err error) {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
 	return nil
-}
-
-func (db *DB) openStream(o Stream) error {
-	s := &stream{Stream: o, changed: make(chan struct{}, 1)}
-	jo := db.journalOptions(o)
-	jo.Changed = s.tellIndex
-	d, err := s.directories(db, &jo)
-	if err != nil {
-		return errors.Join(fmt.Errorf("open directories of stream %q: %w", o.Name, err), s.closePlaces())
-	}
-	if err = db.keepManifests(s, &jo); err == nil {
-		s.journal, err = journal.Open(d, jo)
-	}
-	if err != nil {
-		return errors.Join(err, s.closePlaces())
-	}
-	db.streams = append(db.streams, s)
-	db.byName[o.Name] = s
-	r := s.journal.Recovery()
-	for _, d := range r.Damage {
-		db.o.Log.Error("damage found at start", "stream", d.Stream, "segment", d.Segment, "offset", d.Offset, "first", d.First, "last", d.Last, "what", d.What)
-	}
-	if r.Cut > 0 {
-		db.o.Log.Warn("what the last run had not flushed was cut", "stream", o.Name, "bytes", r.Cut)
-	}
-	return db.openIndex(s, d)
 }
 
 // Drain waits until every sink has committed what is durable now, or until ctx

@@ -1,5 +1,6 @@
 // Package place keeps directories apart that a data directory has outside of
-// itself: several volumes of one tier, and the other tiers.
+// itself: several volumes of one tier, and the other tiers. It knows which
+// streams were begun, wherever their files are.
 //
 // Each has a lock, so that no two servers use it, and a file that says whose it
 // is and which. The data directory has a book of them. So a volume that is not
@@ -58,9 +59,10 @@ type known struct {
 type Book struct {
 	d disk.FS
 	f struct {
-		Version     int     `json:"version"`
-		ID          string  `json:"id"`
-		Directories []known `json:"directories"`
+		Version     int      `json:"version"`
+		ID          string   `json:"id"`
+		Directories []known  `json:"directories"`
+		Streams     []string `json:"streams,omitempty"` // that were begun
 	}
 }
 
@@ -108,6 +110,28 @@ func (b *Book) Other(stream, tier string, ids []string) (path, id string, found 
 		return "", "", false
 	}
 	return b.f.Directories[at].Path, b.f.Directories[at].ID, true
+}
+
+// Begun tells whether a stream was begun: it has files somewhere, or had.
+func (b *Book) Begun(stream string) bool { return slices.Contains(b.f.Streams, stream) }
+
+// Begin notes streams that have their first files. It writes nothing where all
+// of them are noted.
+func (b *Book) Begin(streams []string) error {
+	before := b.f.Streams
+	for _, s := range streams {
+		if !b.Begun(s) {
+			b.f.Streams = append(b.f.Streams, s)
+		}
+	}
+	if len(b.f.Streams) == len(before) {
+		return nil
+	}
+	if err := b.save(); err != nil {
+		b.f.Streams = before
+		return err
+	}
+	return nil
 }
 
 func (b *Book) at(is func(known) bool) int { return slices.IndexFunc(b.f.Directories, is) }
