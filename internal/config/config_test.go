@@ -256,6 +256,9 @@ func TestSecretsStayHidden(t *testing.T) {
 	if !strings.Contains(b.String(), "mysql://u:xxxxx@h/x?password=xxxxx") {
 		t.Errorf("the url is not printed:\n%s", &b)
 	}
+	if shown := URL("https://u:geheim@h/x?token=geheim&level=3").String(); shown != "https://u:xxxxx@h/x?level=xxxxx&token=xxxxx" {
+		t.Errorf("a receiver's token is shown: %s", shown)
+	}
 	changes := Diff(with("geheim"), with("anders"))
 	if len(changes) != 1 || changes[0].Key != "sinks.a.url" {
 		t.Errorf("a changed password makes the changes %v", changes)

@@ -408,14 +408,21 @@ func (*Glob) shape() map[string]any { return map[string]any{"type": "string", "p
 // URL says where a sink is. It may hold a password, so it is printed without.
 type URL string
 
-// String returns the URL with its password hidden.
+// String returns the URL with its password hidden, and for HTTP all that a
+// query says, where receivers have their tokens.
 func (u URL) String() string {
 	p, err := url.Parse(string(u))
 	if err != nil {
 		return "(hidden)"
 	}
-	if q := p.Query(); q.Has("password") {
-		q.Set("password", "xxxxx")
+	web := p.Scheme == "http" || p.Scheme == "https"
+	q := p.Query()
+	for name := range q {
+		if web || name == "password" {
+			q.Set(name, "xxxxx")
+		}
+	}
+	if web || q.Has("password") {
 		p.RawQuery = q.Encode()
 	}
 	return p.Redacted()

@@ -88,10 +88,10 @@ type Sink struct {
 func Open(address string, opts Options) (*Sink, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, fmt.Errorf("open HTTP sink: %w", err)
+		return nil, fmt.Errorf("open HTTP sink: %w", unread(address, err))
 	}
 	bad := func(format string, args ...any) (*Sink, error) {
-		return nil, fmt.Errorf("open HTTP sink %q: "+format, append([]any{u.Redacted()}, args...)...)
+		return nil, fmt.Errorf("open HTTP sink %q: "+format, append([]any{shown(u)}, args...)...)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return bad("the URL must begin with http:// or https:// and a host")
@@ -118,11 +118,30 @@ func Open(address string, opts Options) (*Sink, error) {
 		return bad("%w", err)
 	}
 	s := &Sink{url: u, opts: opts, turn: make(chan struct{}, 1)}
-	s.cursors = local.Keeper[*book]{Name: fmt.Sprintf("HTTP sink %q", u.Redacted()), Use: s.use, State: func(b *book) *local.State { return b.state }, Write: s.write}
+	s.cursors = local.Keeper[*book]{Name: fmt.Sprintf("HTTP sink %q", shown(u)), Use: s.use, State: func(b *book) *local.State { return b.state }, Write: s.write}
 	s.client = &nethttp.Client{Transport: transport, CheckRedirect: sameHost}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.turn <- struct{}{}
 	return s, nil
+}
+
+// unread is why an address is no URL, without the address: a password or a token
+// may be in there.
+func unread(address string, err error) error {
+	if e := new(url.Error); errors.As(err, &e) && !strings.Contains(address, "@") {
+		return e.Err // with one, net/url may take half of a password for a port
+	}
+	return errors.New("the URL cannot be read; a character like / @ : # ? % in user or password is to be written as %XX")
+}
+
+// shown is a URL as errors have it: without the password, and without what is
+// behind the question mark, where receivers have their tokens.
+func shown(u *url.URL) string {
+	v := *u
+	if v.RawQuery != "" {
+		v.RawQuery = "..."
+	}
+	return v.Redacted()
 }
 
 func (o *Options) settle() {
