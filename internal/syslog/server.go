@@ -77,6 +77,8 @@ const (
 	// lastWords is how long sockets are still read at a stop: what has arrived by
 	// then is in the system's buffers, and nobody would send it again.
 	lastWords = 250 * time.Millisecond
+	// tellEvery is how often the log has a line about a connection that was closed.
+	tellEvery = time.Second
 	// Pauses before rows that could not be stored are tried again.
 	firstPause, lastPause = 50 * time.Millisecond, 5 * time.Second
 )
@@ -93,6 +95,8 @@ type Server struct {
 	open    map[io.Closer]func() // sockets and connections, with what makes each stop reading
 	storing map[*writer]waiting  // what is being stored
 	queues  map[*pending]bool    // datagrams that wait for it
+	told    time.Time            // the last line about a closed connection
+	untold  int                  // closed since without one
 	wg      sync.WaitGroup       // connections and the readers of datagrams
 
 	rows, bytes, malformed, refused, lost atomic.Int64

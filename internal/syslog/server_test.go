@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -268,6 +269,23 @@ func TestAllow(t *testing.T) {
 	eventually(t, "both are refused", func() bool { return s.Stats().Refused == 2 })
 	if st.count() != 0 {
 		t.Errorf("stored %q", st.messages)
+	}
+}
+
+// TestQuietRefusals holds that whoever is refused over and over does not fill the
+// log, which tells how many it leaves out.
+func TestQuietRefusals(t *testing.T) {
+	const many = 50
+	var log bytes.Buffer // of a handler that writes one line at a time
+	begun := time.Now()
+	s, stream, _ := start(t, Options{Store: &store{}, Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	for range many {
+		closed(t, dial(t, "tcp", stream))
+	}
+	eventually(t, "all are refused", func() bool { return s.Stats().Refused == many })
+	s.Shutdown(t.Context())
+	if lines, most := strings.Count(log.String(), "connection closed"), 2+int(time.Since(begun)/tellEvery); lines == 0 || lines > most {
+		t.Errorf("the log has %d lines about %d connections, at most %d are due", lines, many, most)
 	}
 }
 

@@ -73,11 +73,27 @@ func (s *Server) welcome(c net.Conn) {
 	}()
 }
 
-// refuse closes a connection. Syslog has no words for why.
+// refuse closes a connection. Syslog has no words for why, so the log has them.
 func (s *Server) refuse(c net.Conn, why string) {
 	s.refused.Add(1)
-	s.o.Log.Warn("syslog: connection closed", "peer", c.RemoteAddr().String(), "reason", why)
+	if untold, tell := s.mayTell(time.Now()); tell {
+		s.o.Log.Warn("syslog: connection closed", "peer", c.RemoteAddr().String(), "reason", why, "untold_before", untold)
+	}
 	_ = c.Close()
+}
+
+// mayTell reports whether the log may have a line about a closed connection, and
+// how many have none since the last one. Anybody can connect as often as they
+// like, and must not fill the disk so.
+func (s *Server) mayTell(now time.Time) (untold int, tell bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.told) < tellEvery {
+		s.untold++
+		return 0, false
+	}
+	untold, s.told, s.untold = s.untold, now, 0
+	return untold, true
 }
 
 // greet lets a connection in, once its TLS handshake is over where it has one.
