@@ -125,13 +125,28 @@ func Size(values []Value) int {
 // where that length cannot be. It looks at nothing else.
 func Length(b []byte) (int, error) {
 	if len(b) < RecordHead {
-		return 0, fmt.Errorf("record is cut off after %d bytes", len(b))
+		return 0, badLength{RecordHead, len(b)}
 	}
 	n := binary.LittleEndian.Uint32(b)
 	if n < RecordHead || (n > MaxBytes || int(n) > len(b)) && !mutant.On(10) {
-		return 0, fmt.Errorf("record length %d does not fit into the %d bytes left", n, len(b))
+		return 0, badLength{n, len(b)}
 	}
 	return int(n), nil
+}
+
+// badLength says why a record cannot be so long. Whoever looks for records in
+// a damaged block asks at each of its bytes, so no text is made before it is
+// wanted.
+type badLength struct {
+	length uint32
+	left   int // bytes
+}
+
+func (e badLength) Error() string {
+	if e.left < RecordHead {
+		return fmt.Sprintf("record is cut off after %d bytes", e.left)
+	}
+	return fmt.Sprintf("record length %d does not fit into the %d bytes left", e.length, e.left)
 }
 
 // Stamp writes the record's index in its block, and the checksum that goes

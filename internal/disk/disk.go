@@ -99,13 +99,16 @@ type File interface {
 // rounded up to a multiple of Align.
 func Buffer(n int) []byte {
 	n = Up(n)
-	raw := make([]byte, n+Align)
-	skip := 0
-	if rest := int(uintptr(unsafe.Pointer(&raw[0])) % Align); rest != 0 {
-		skip = Align - rest
+	if raw := make([]byte, n); past(raw) == 0 { // as Go's allocator lays out whole pages, though it promises nothing
+		return raw
 	}
+	raw := make([]byte, n+Align)
+	skip := Up(past(raw)) - past(raw)
 	return raw[skip : skip+n : skip+n]
 }
+
+// past returns by how many bytes b begins behind a multiple of Align.
+func past(b []byte) int { return int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % Align) }
 
 // Up returns n rounded up to a multiple of Align.
 func Up[T int | int64](n T) T { return (n + Align - 1) &^ (Align - 1) }
