@@ -5,12 +5,14 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"holdfast/internal/cold"
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
 	"holdfast/internal/journal"
+	"holdfast/internal/place"
 	"holdfast/internal/roller"
 )
 
@@ -54,24 +56,40 @@ func (s *stream) openCold(o *journal.Options) error {
 	if err != nil {
 		return err
 	}
+	later, late, err := cold.OpenLater(strings.TrimSuffix(path, "/")+"/", coldPatience, func() (cold.Store, error) { return s.openColdDir(path) })
+	if err != nil {
+		return err
+	}
+	if late {
+		o.Log.Error("the cold directory does not answer; the start does not wait for it, and status tells how it is", "stream", s.Name, "directory", path)
+	}
+	s.cold, o.Cold = later, later
+	return nil
+}
+
+// coldPatience is for how long a start waits for a cold directory: nothing that
+// it needs is there.
+const coldPatience = 3 * time.Second
+
+// openColdDir opens a cold directory, which may hang.
+func (s *stream) openColdDir(path string) (cold.Store, error) {
 	open := disk.OpenReal
 	if s.Cold.Exists {
 		open = disk.OpenExisting
 	}
 	d, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.CannotConnectNow, "the cold directory %q of stream %q is missing", path, s.Name).
+		return nil, fault.New(fault.CannotConnectNow, "the cold directory %q of stream %q is missing", path, s.Name).
 			WithHint("mount the volume, or make the directory; with a single = it is made at start")
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	dir := cold.OpenDirectory(d, path, s.Cold.Size)
+	dir := cold.OpenDirectory(place.Watch(d, path), path, s.Cold.Size)
 	if err := dir.Clean(journal.ColdPrefix(s.Name)); err != nil {
-		return errors.Join(err, d.Close())
+		return nil, errors.Join(err, dir.Close())
 	}
-	s.cold, o.Cold = dir, dir
-	return nil
+	return dir, nil
 }
 
 // coldTier tells how a stream's cold tier is doing.

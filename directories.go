@@ -24,7 +24,7 @@ func (s *stream) directories(db *DB, o *journal.Options) (disk.FS, error) {
 		o.More = append(o.More, journal.Directory{ID: p.ID, FS: p.FS, Size: db.size(s.Name, m.Dir, m.Size)})
 	}
 	for _, w := range s.Warm {
-		p, err := s.enter(db, place.Want{Path: w.Dir, Tier: "warm", Exist: w.Exists})
+		p, err := s.enter(db, place.Want{Path: w.Dir, Tier: "warm", Exist: w.Exists, Watch: true})
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +100,7 @@ func (s *stream) lost(db *DB) error {
 	}
 	for sink, note := range db.roster.Notes() {
 		if note.Retired.IsZero() && note.Streams[s.Name].Attached {
-			why, remedy = append(why, fmt.Sprintf("sink %q has had rows of it", sink)), append(remedy, "move SINKS away, which pauses every sink")
+			why, remedy = append(why, fmt.Sprintf("sink %q has had rows of it", sink)), append(remedy, "move SINKS away")
 			break
 		}
 	}

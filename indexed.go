@@ -86,7 +86,7 @@ func (s *stream) openIndexWarm(db *DB) error {
 	if w.Dir == "" {
 		return nil
 	}
-	p, err := s.enter(db, place.Want{Path: w.Dir, Tier: "warm index", Exist: w.Exists})
+	p, err := s.enter(db, place.Want{Path: w.Dir, Tier: "warm index", Exist: w.Exists, Watch: true})
 	switch {
 	case err != nil && w.Exists:
 		return fmt.Errorf("open the warm directory of the index of stream %q: %w", s.Name, err)

@@ -21,6 +21,7 @@ type Rolling struct {
 	Ignored    []string  // sizes that were given and are not in use, because they are more than a tenth smaller
 	Stuck      string    // why nothing can be moved out of the hot tier; "": it can, or need not
 	StuckSince time.Time // since when
+	Silent     []Silent  // directories of the warm tiers that do not answer
 
 	At       time.Time // when something went last; zero: not known
 	Rule     string    // by which rule
@@ -35,6 +36,22 @@ type Rolling struct {
 
 	Removed      uint64 // segments since the start
 	RemovedBytes uint64
+}
+
+// Silent is a directory that does not answer, as one on NFS whose server is away.
+type Silent struct {
+	Dir   string
+	Since time.Time
+}
+
+// silent returns which of the stream's directories do not answer.
+func (s *stream) silent() (all []Silent) {
+	for _, p := range s.places {
+		if since := p.Silent(); !since.IsZero() {
+			all = append(all, Silent{p.Path(), since})
+		}
+	}
+	return all
 }
 
 // TierRoom is what one tier of a stream takes.
@@ -91,7 +108,7 @@ func (db *DB) rolling(s *stream, pin roll.Pin) *Rolling {
 	r.Ignored = db.ignored[s.Name]
 	db.resizing.Unlock()
 	stuck := db.roller.Stuck(s.Name)
-	r.Stuck, r.StuckSince = stuck.Why, stuck.Since
+	r.Stuck, r.StuckSince, r.Silent = stuck.Why, stuck.Since, s.silent()
 	if s.cold != nil {
 		r.Cold = db.coldTier(s)
 		r.Tiers = append(r.Tiers, TierRoom{Tier: string(roll.Cold), Bytes: r.Cold.Waiting, Limit: s.Cold.Size})

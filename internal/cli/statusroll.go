@@ -56,6 +56,9 @@ func printRolling(w io.Writer, all []httpapi.StreamStatus, now time.Time) error 
 		if r.Stuck != "" {
 			fmt.Fprintf(w, "ALARM: segments of %s cannot be moved to the warm tier since %s: %s\n", s.Name, ago(now.Sub(r.StuckSince)), oneLine(r.Stuck))
 		}
+		for _, d := range r.Silent {
+			fmt.Fprintf(w, "ALARM: the directory %q of %s does not answer since %s; what is in it cannot be read, and nothing moves there\n", oneLine(d.Directory), s.Name, ago(now.Sub(d.Since)))
+		}
 		printCold(w, &s, now)
 		if l := r.LastRoll; l != nil {
 			fmt.Fprintf(w, "last roll of %s: %s ago by %s (%s)\n", s.Name, ago(now.Sub(l.At)), oneLine(l.Rule), oneLine(l.By))

@@ -58,6 +58,11 @@ func (s *Stream) check(bad report, key string) {
 
 // checkPlace sees that a directory is there, or can be made where it may be.
 func checkPlace(bad report, key string, p Place) {
+	inTime(bad, func(bad report) { placeNow(bad, key, p) })
+}
+
+// placeNow is checkPlace, however long that takes.
+func placeNow(bad report, key string, p Place) {
 	if _, err := os.Stat(p.Path); p.Exist && errors.Is(err, fs.ErrNotExist) {
 		bad(key, "mount the volume, or make the directory; with a single = it is made at start", "directory %q is missing", p.Path)
 	} else if err := directory(p.Path); err != nil {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ func rolling(r *holdfast.Rolling) *httpapi.Rolling {
 	}
 	if r.Watermark != nil && r.Link == "time" {
 		one.WatermarkTime = time.UnixMicro(*r.Watermark).UTC()
+	}
+	for _, d := range r.Silent {
+		one.Silent = append(one.Silent, httpapi.Silent{Directory: d.Dir, Since: d.Since.UTC()})
 	}
 	for _, t := range r.Tiers {
 		one.Tiers = append(one.Tiers, httpapi.TierRoom{Tier: t.Tier, Bytes: t.Bytes, LimitBytes: t.Limit})
@@ -47,6 +51,8 @@ func failing(r *httpapi.Rolling, tier string) (why string, since time.Time) {
 	switch {
 	case tier == string(roll.Hot):
 		return r.Stuck, r.StuckSince
+	case tier == string(roll.Warm) && len(r.Silent) > 0:
+		return fmt.Sprintf("the directory %q does not answer", r.Silent[0].Directory), r.Silent[0].Since
 	case tier == string(roll.Cold) && r.Cold != nil:
 		return r.Cold.Failing, r.Cold.Since
 	}

@@ -21,12 +21,19 @@ type Rolling struct {
 	IgnoredSizes  []string   `json:"ignored_sizes,omitempty"` // that are more than a tenth smaller than those in use
 	Stuck         string     `json:"stuck,omitempty"`         // why segments cannot be moved out of the hot tier
 	StuckSince    time.Time  `json:"stuck_since,omitzero"`
+	Silent        []Silent   `json:"silent,omitempty"` // directories of the warm tiers that do not answer
 
 	LastRoll *LastRoll `json:"last_roll,omitempty"` // missing: nothing went, as far as is known
 	LastTry  *LastTry  `json:"last_try,omitempty"`  // missing: nothing was to go since the start
 
 	RemovedSegments uint64 `json:"removed_segments"` // since the start
 	RemovedBytes    uint64 `json:"removed_bytes"`
+}
+
+// Silent is a directory that does not answer.
+type Silent struct {
+	Directory string    `json:"directory"`
+	Since     time.Time `json:"since"`
 }
 
 // TierRoom is what one tier of a stream takes.
@@ -79,6 +86,7 @@ var (
 	descColdHeld = desc("stream_cold_held_segments", "Segments that stay because they cannot be copied to the cold tier, as on_cold_full: hold asks.", perStream)
 	descColdFail = desc("stream_cold_failing", "1 while the cold tier does not take what is to leave.", perStream)
 	descStuck    = desc("stream_move_failing", "1 while segments that should move to the warm tier cannot.", perStream)
+	descSilent   = desc("stream_warm_silent", "How many directories of the warm tiers, of the stream and of its index, do not answer; holdfast status names them.", perStream)
 	descTrash    = desc("stream_trash_bytes", "Bytes of the hot tier that wait until their roll can no longer be undone.", perStream)
 	descLastRoll = desc("stream_last_roll_time_seconds", "When something of the stream was rolled or removed last, Unix time; 0 where that is not known.", perStream)
 	descInTheWay = desc("stream_roll_in_the_way", "How many obstacles stood in the way when something was to go last; 0: none.", perStream)
@@ -110,6 +118,7 @@ func collectRolling(st *StreamStatus, out chan<- prometheus.Metric) {
 		one.gauge(descColdFail, yes(c.Failing != ""))
 	}
 	one.gauge(descStuck, yes(r.Stuck != ""))
+	one.gauge(descSilent, float64(len(r.Silent)))
 	one.gauge(descTrash, float64(r.TrashBytes))
 	at, ways := time.Time{}, 0
 	if r.LastRoll != nil {

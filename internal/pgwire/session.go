@@ -57,7 +57,7 @@ type session struct {
 	text    []byte
 
 	prepared map[string]*prepared // named ones
-	held     int                  // bytes that they take
+	held     int                  // bytes of their texts
 	unnamed  *prepared
 	portals  map[string]*portal // named ones
 	portal   portal             // the unnamed one

@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"holdfast/internal/disk"
 	"holdfast/internal/fault"
@@ -35,6 +36,7 @@ type Want struct {
 	Stream string
 	Tier   string // "hot" or "warm"
 	Exist  bool   // it is never made
+	Watch  bool   // nobody waits for it without end while it is in use
 }
 
 // identity is the file in a directory.
@@ -69,12 +71,20 @@ type Book struct {
 // Place is a directory that is open and locked.
 type Place struct {
 	ID   string
-	FS   *disk.Real
+	FS   disk.FS
 	lock io.Closer
+	all  *Watched // FS, or what watched it while it was opened
 }
 
 // Close gives the directory up.
-func (p *Place) Close() error { return errors.Join(p.lock.Close(), p.FS.Close()) }
+func (p *Place) Close() error { return errors.Join(p.all.w.leave(p.lock.Close), p.all.Close()) }
+
+// Silent returns since when a directory of a lower tier does not answer; zero: it
+// does, or is not watched.
+func (p *Place) Silent() time.Time { return p.all.Silent() }
+
+// Path is where the directory is.
+func (p *Place) Path() string { return p.all.w.path }
 
 // OpenBook reads the book of the data directory d. One that is not there is
 // empty; people may remove entries from it by hand.
@@ -145,7 +155,7 @@ func (b *Book) Open(w Want) (*Place, error) {
 	if w.Exist || before >= 0 {
 		open = disk.OpenExisting
 	}
-	d, err := open(w.Path)
+	d, err := b.enter(w, open)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, b.away(w, before, "is missing")
 	}
@@ -157,13 +167,36 @@ func (b *Book) Open(w Want) (*Place, error) {
 		err = fault.New(fault.CannotConnectNow, "directory %q %s", w.Path, disk.ErrLocked).WithHint("another holdfast uses it; give this one a directory of its own")
 	}
 	if err != nil {
-		return nil, errors.Join(err, d.Close())
+		return nil, errors.Join(silence(w, err), d.Close())
 	}
-	p := &Place{FS: d, lock: lock}
+	p := &Place{FS: d, lock: lock, all: d}
+	if !w.Watch {
+		p.FS = d.d
+	}
 	if p.ID, err = b.identify(d, w, before); err != nil {
-		return nil, errors.Join(err, p.Close())
+		return nil, errors.Join(silence(w, err), p.Close())
 	}
 	return p, nil
+}
+
+// enter opens a directory, but does not wait for one that hangs.
+func (b *Book) enter(w Want, open func(string) (*disk.Real, error)) (*Watched, error) {
+	at := watched(nil, w.Path, usual)
+	d, err := call(at.w, reading, at.w.bytes, func() (*disk.Real, error) { return open(w.Path) }, func(d *disk.Real) { _ = d.Close() })
+	if err != nil {
+		return nil, silence(w, err)
+	}
+	at.d = d
+	return at, nil
+}
+
+// silence says what to do about a directory that does not answer.
+func silence(w Want, err error) error {
+	if !errors.Is(err, ErrSilent) {
+		return err
+	}
+	return fault.New(fault.CannotConnectNow, "the %s directory %q of stream %q does not answer", w.Tier, w.Path, w.Stream).Because(err).
+		WithHint("bring back what it is mounted from, and start again; its rows cannot be read without it")
 }
 
 // away refuses a directory that is not what it was.

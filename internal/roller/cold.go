@@ -204,15 +204,15 @@ func (r *Roller) tookAway(plan *roll.Plan, waived map[string][]uint64) {
 // chill copies one segment to its stream's cold tier, or waits for the one that is
 // on its way there. Where that fails, what was chosen for it is done.
 func (r *Roller) chill(d departure, step roll.Step, waived map[string][]uint64) error {
-	f, s := r.fly(step)
+	f, s := r.flyCold(step)
 	if f == nil {
 		return nil
 	}
-	err := r.wait(f, d, step)
+	err := r.wait(f, d)
 	switch {
 	case errors.Is(err, errUnderWay):
 		return err
-	case err == nil && !r.claim(step.Stream, f):
+	case err == nil && !r.claim(f):
 		return nil // the next plan tells what came of it
 	case err == nil:
 		step.Number = f.number
@@ -348,7 +348,7 @@ func (r *Roller) rollTiers(m roll.Message, by string) (Result, error) {
 	if err != nil {
 		return res, err
 	}
-	if err := r.move(movesOf(res.Plan), nil); err != nil {
+	if err := r.move(movesOf(res.Plan), departure{}); err != nil {
 		return res, fmt.Errorf("not every segment was moved to the warm tier: %w", err)
 	}
 	return res, nil

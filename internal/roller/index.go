@@ -22,7 +22,10 @@ func (r *Roller) addIndexes(st *roll.State) error {
 			return err
 		}
 		if s.IndexWarm != nil {
-			if store.WarmVolume, err = addVolume(st, s.IndexWarm); err != nil {
+			if store.WarmVolume, err = addVolume(st, s.IndexWarm); err != nil { // as with streams, that is told when something moves
+				store.WarmVolume, err = addVolume(st, nowhere{"that of the warm index of " + s.Name})
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -47,7 +50,7 @@ func (r *Roller) addIndexes(st *roll.State) error {
 }
 
 // addVolume adds the volume of a directory to a state, and returns its name.
-func addVolume(st *roll.State, d disk.FS) (string, error) {
+func addVolume(st *roll.State, d interface{ Space() (disk.Space, error) }) (string, error) {
 	space, err := d.Space()
 	if err != nil {
 		return "", err
@@ -57,6 +60,12 @@ func addVolume(st *roll.State, d disk.FS) (string, error) {
 	}
 	return space.Volume, nil
 }
+
+// nowhere is a directory that cannot be asked for its room.
+type nowhere struct{ volume string }
+
+// Space returns none.
+func (n nowhere) Space() (disk.Space, error) { return disk.Space{Volume: n.volume}, nil }
 
 // warmIndexed tells whether the index of any stream has a warm tier.
 func warmIndexed(streams []Stream) bool {

@@ -179,7 +179,7 @@ func (r *Roller) relieveOne(m *mover, at int, lack int64) error {
 		if err := r.roomInWarm(at, step, m.stop); err != nil {
 			return err
 		}
-		if err := r.move([]roll.Step{step}, m.stop); err != nil {
+		if err := r.move([]roll.Step{step}, departure{stop: m.stop, glances: true}); err != nil {
 			return err
 		}
 	}
@@ -256,15 +256,19 @@ func (r *Roller) reduceBy(at int, tier roll.Tier, w want) (*roll.Plan, error) {
 
 // move carries out the moves of a plan, one after the other. moving is held, and
 // mu is not: a roll or a hold need not wait for what is copied.
-func (r *Roller) move(steps []roll.Step, stop <-chan struct{}) error {
+func (r *Roller) move(steps []roll.Step, d departure) error {
 	var errs []error
 	for _, step := range steps {
 		select {
-		case <-stop:
+		case <-d.stop:
 			return errors.Join(errs...)
 		default:
 		}
-		if err := r.moveOne(step); err != nil {
+		err := r.moveOne(step, d)
+		if errors.Is(err, errUnderWay) {
+			return err
+		}
+		if err != nil {
 			errs = append(errs, err)
 			if fault.Code(err) == fault.DiskFull {
 				break // the next ones find no room either
@@ -274,18 +278,36 @@ func (r *Roller) move(steps []roll.Step, stop <-chan struct{}) error {
 	return errors.Join(errs...)
 }
 
-func (r *Roller) moveOne(step roll.Step) error {
-	r.mu.Lock()
-	i := slices.IndexFunc(r.streams, func(s Stream) bool { return s.Name == step.Stream })
-	if i < 0 {
+// moveOne moves one segment, or slice, apart: its tier may hang. What is on the
+// same way already comes first.
+func (r *Roller) moveOne(step roll.Step, d departure) error {
+	for {
+		r.mu.Lock()
+		s := r.streamOf(step.Stream)
+		if s == nil { // they are being closed
+			r.mu.Unlock()
+			return nil
+		}
+		j, x := s.Journal, s.Index
+		f := r.flyLocked(step, func(f *flight) (int64, error) {
+			if step.Index {
+				return 0, x.Move(step.Number)
+			}
+			return 0, carryOver(j, step, f)
+		})
 		r.mu.Unlock()
-		return nil
+		if err := r.wait(f, d); err != nil {
+			return err
+		}
+		mine := r.claim(f)
+		if f.number == step.Number || mine && f.err != nil {
+			return f.err
+		}
 	}
-	j, x := r.streams[i].Journal, r.streams[i].Index
-	r.mu.Unlock()
-	if step.Index {
-		return x.Move(step.Number)
-	}
+}
+
+// carryOver moves one segment to the warm tier.
+func carryOver(j *journal.Journal, step roll.Step, f *flight) error {
 	if _, err := trashForRoom(j, step); err != nil {
 		return err
 	}
@@ -295,6 +317,9 @@ func (r *Roller) moveOne(step roll.Step) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !f.state.CompareAndSwap(flying, committing) {
+		return errLeft
 	}
 	return c.Commit()
 }

@@ -4,22 +4,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"holdfast/test/mounts"
-)
-
-// freeze and thaw are FIFREEZE and FITHAW: whoever writes to the file system waits
-// in the kernel, as on a server of NFS that is away.
-const (
-	freeze = 0xc0045877
-	thaw   = 0xc0045878
 )
 
 // TestColdHangs has one stream's cold directory hang in the kernel. Writers to that
@@ -35,19 +25,7 @@ func TestColdHangs(t *testing.T) {
 	dir := t.TempDir()
 	at := filepath.Join(dir, "volume")
 	mounts.Ext4(t, 200<<20, at)
-	volume, err := os.Open(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ice := func(what uint) error { return unix.IoctlSetInt(int(volume.Fd()), what, 0) }
-	dog := time.AfterFunc(8*time.Minute, func() { _ = ice(thaw) }) // what is frozen outlives a test that is killed
-	t.Cleanup(func() {
-		dog.Stop()
-		_ = ice(thaw) // else nothing here ends
-		if err := volume.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	ice := ices(t, at, 8*time.Minute)
 	o := options{config: configure(t, dir, `
 data: DATA/data
 tables: {auto: true}
