@@ -35,6 +35,9 @@ const moving = "@holdfast_archive_move"
 // and a key of 0 stays 0.
 const ownMode = "STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
 
+// ownCollation is what literals of ours are compared by.
+const ownCollation = "utf8mb4_bin"
+
 func openMariaDB(ctx context.Context, text string) (*Session, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || u.User == nil || strings.Trim(u.Path, "/") == "" || strings.Contains(strings.Trim(u.Path, "/"), "/") {
@@ -54,7 +57,7 @@ func openMariaDB(ctx context.Context, text string) (*Session, error) {
 		c.TLSConfig = values[0]
 	}
 	c.InterpolateParams, c.MultiStatements, c.MaxAllowedPacket, c.Logger = true, true, 0, &driver.NopLogger{}
-	if err := c.Apply(driver.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
+	if err := c.Apply(driver.Charset("utf8mb4", ownCollation)); err != nil {
 		return nil, err
 	}
 	connector, err := driver.NewConnector(c)
@@ -137,7 +140,7 @@ func (m *mariadb) exclusive(ctx context.Context, s *Session, _ []string, what fu
 			time.Sleep(time.Duration(n+1) * time.Millisecond) // whoever is there is soon gone
 		}
 	}
-	if _, again := s.Conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d, sql_mode = '%s'", patient, ownMode)); err == nil {
+	if _, again := s.Conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d, sql_mode = '%s', collation_connection = '%s'", patient, ownMode, ownCollation)); err == nil {
 		err = again
 	}
 	return held, err

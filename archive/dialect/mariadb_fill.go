@@ -9,7 +9,7 @@ import (
 func (m *mariadb) Blank(t *Table, name string, _ map[string]string) []string {
 	all := []string{"CREATE TABLE IF NOT EXISTS " + m.Quote(name) + " LIKE " + m.Quote(t.Name)}
 	for _, g := range t.grants {
-		all = append(all, "GRANT SELECT ON "+m.Quote(name)+" TO "+g.grantee)
+		all = append(all, "GRANT "+g.privilege+" ON "+m.Quote(name)+" TO "+g.grantee)
 	}
 	return all
 }
@@ -26,8 +26,10 @@ func (m *mariadb) View(t *Table, archived []string) []string {
 		text += " UNION ALL SELECT " + list + " FROM " + m.Quote(a)
 	}
 	all := []string{text}
-	for _, g := range t.grants {
-		all = append(all, "GRANT SELECT ON "+name+" TO "+g.grantee)
+	for _, g := range t.grants { // who may read single columns may not read a view of all of them
+		if g.column == "" {
+			all = append(all, "GRANT SELECT ON "+name+" TO "+g.grantee)
+		}
 	}
 	return all
 }

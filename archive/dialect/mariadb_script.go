@@ -71,6 +71,7 @@ func (m *mariadb) Script(tables []*Table, stamp int64, before map[string][]strin
 	}
 	marked, swapped := mark(names, stamp)
 	all.Prepare = append(all.Prepare, "CREATE TABLE "+m.Quote(marked)+" (swapped integer) ENGINE=InnoDB")
+	all.Prepare = append(all.Prepare, m.may(marked, keepers(Archived(names[0], stamp))[0])...)
 	for _, t := range tables {
 		all.Views = append(all.Views, m.View(t, append(slices.Clone(before[t.Name]), Archived(t.Name, stamp)))...)
 	}
@@ -87,6 +88,17 @@ func (m *mariadb) Script(tables []*Table, stamp int64, before map[string][]strin
 	return all
 }
 
+// may runs what is first needed behind the swap, on a table that is empty: a
+// role without the right to it fails here, where nothing was swapped yet.
+func (m *mariadb) may(table, trigger string) []string {
+	return []string{
+		"UPDATE " + m.Quote(table) + " SET swapped = 0",
+		"DELETE FROM " + m.Quote(table),
+		"CREATE TRIGGER " + m.Quote(trigger) + " BEFORE INSERT ON " + m.Quote(table) + " FOR EACH ROW BEGIN END",
+		"DROP TRIGGER " + m.Quote(trigger),
+	}
+}
+
 // attached makes what may name other tables of the family, or acts on rows.
 func (m *mariadb) attached(t *Table, stamp int64, twins map[string]string) (all []string) {
 	twin := m.Quote(m.Twin(t.Name, stamp))
@@ -101,6 +113,7 @@ func (m *mariadb) attached(t *Table, stamp int64, twins map[string]string) (all 
 			name = "CONSTRAINT " + m.Column(renamed(k.name, stamp)) + " "
 		}
 		keys = append(keys, "ADD "+name+text)
+		all = append(all, m.asked(t, twin, k)...)
 	}
 	if len(keys) > 0 {
 		all = append(all, "ALTER TABLE "+twin+" "+strings.Join(keys, ", "))
@@ -109,16 +122,31 @@ func (m *mariadb) attached(t *Table, stamp int64, twins map[string]string) (all 
 		all = append(all, m.inMode(g, "CREATE", renamed(g.name, stamp), twin, guarded(g.text)))
 	}
 	for _, g := range t.grants { // rights stay with a name
-		all = append(all, "GRANT SELECT ON "+twin+" TO "+g.grantee)
+		all = append(all, "GRANT "+g.privilege+" ON "+twin+" TO "+g.grantee)
 	}
 	return all
 }
 
-// inMode makes a trigger as it was made: a body is read with the mode that it
-// was written in.
+// asked makes an index one that was asked for, in a twin, which is empty. What
+// the server made for a foreign key by itself it would make anew, at another
+// place, and call it as the key of the twin is called.
+func (m *mariadb) asked(t *Table, twin string, k definition) (all []string) {
+	columns, _, _ := strings.Cut(strings.TrimPrefix(k.text, "FOREIGN KEY "), " REFERENCES ")
+	for _, i := range t.indexes {
+		if i.unique != "INDEX" || strings.ReplaceAll(i.rest, "`, `", "`,`") != strings.ReplaceAll(columns, "`, `", "`,`") {
+			continue
+		}
+		other := m.Column(suffixed(i.name, "_new"))
+		all = append(all, "ALTER TABLE "+twin+" RENAME INDEX "+m.Column(i.name)+" TO "+other, "ALTER TABLE "+twin+" RENAME INDEX "+other+" TO "+m.Column(i.name))
+	}
+	return all
+}
+
+// inMode makes a trigger as it was made: a body is read with the mode and the
+// collation of literals that it was written in.
 func (m *mariadb) inMode(g trigger, create, name, table, body string) string {
-	return fmt.Sprintf("SET SESSION sql_mode = '%s'; %s DEFINER=%s TRIGGER %s.%s %s ON %s FOR EACH ROW %s\n; SET SESSION sql_mode = '%s'",
-		g.mode, create, g.definer, m.Column(m.schema), m.Column(name), g.enabled, table, body, ownMode)
+	return fmt.Sprintf("SET SESSION sql_mode = '%s', collation_connection = '%s'; %s DEFINER=%s TRIGGER %s.%s %s ON %s FOR EACH ROW %s\n; SET SESSION sql_mode = '%s', collation_connection = '%s'",
+		g.mode, g.collation, create, g.definer, m.Column(m.schema), m.Column(name), g.enabled, table, body, ownMode, ownCollation)
 }
 
 // Undo drops the mark and the twins, children first. Views must not name them any
@@ -141,7 +169,7 @@ func (m *mariadb) Behind(ctx context.Context, q Querier, tables []*Table, stamp 
 		}
 		for _, g := range old.triggers {
 			if !slices.Contains(keepers(old.Name), g.name) {
-				first = append(first, "DROP TRIGGER IF EXISTS "+m.Quote(g.name))
+				first = append(first, "DROP TRIGGER IF EXISTS "+m.Column(m.schema)+"."+m.Column(g.name))
 			}
 		}
 		for _, g := range t.triggers {

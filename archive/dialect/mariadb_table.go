@@ -158,24 +158,31 @@ func (m *mariadb) readKeys(ctx context.Context, q Querier, t *Table) error {
 
 func (m *mariadb) readTriggers(ctx context.Context, q Querier, t *Table) error {
 	schema, table := m.split(t.Name)
-	rows, err := Rows(ctx, q, `SELECT TRIGGER_NAME, CONCAT(ACTION_TIMING, ' ', EVENT_MANIPULATION), ACTION_STATEMENT, DEFINER, SQL_MODE FROM information_schema.TRIGGERS
+	rows, err := Rows(ctx, q, `SELECT TRIGGER_NAME, CONCAT(ACTION_TIMING, ' ', EVENT_MANIPULATION), ACTION_STATEMENT, DEFINER, SQL_MODE, COLLATION_CONNECTION FROM information_schema.TRIGGERS
 		WHERE EVENT_OBJECT_SCHEMA = ? AND EVENT_OBJECT_TABLE = ? ORDER BY ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER`, schema, table)
 	for _, r := range rows {
 		user, host := r[3], ""
 		if at := strings.LastIndex(user, "@"); at >= 0 {
 			user, host = user[:at], "@"+m.Column(user[at+1:])
 		}
-		t.triggers = append(t.triggers, trigger{name: r[0], enabled: r[1], text: r[2], definer: m.Column(user) + host, mode: r[4]})
+		t.triggers = append(t.triggers, trigger{name: r[0], enabled: r[1], text: r[2], definer: m.Column(user) + host, mode: r[4], collation: r[5]})
 	}
 	return err
 }
 
-// readGrants reads who may read the table, and it alone: whoever may read the
-// whole database may read its archives too. Other rights go by the name.
+// readGrants reads who may read the table, or columns of it, and it alone: whoever
+// may read the whole database may read its archives too. Other rights go by the
+// name.
 func (m *mariadb) readGrants(ctx context.Context, q Querier, t *Table) error {
-	rows, err := Rows(ctx, q, "SELECT GRANTEE, IS_GRANTABLE FROM information_schema.TABLE_PRIVILEGES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND PRIVILEGE_TYPE = 'SELECT' ORDER BY 1", m.schema, t.Name)
+	rows, err := Rows(ctx, q, `SELECT GRANTEE, '' FROM information_schema.TABLE_PRIVILEGES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND PRIVILEGE_TYPE = 'SELECT'
+		UNION ALL SELECT GRANTEE, COLUMN_NAME FROM information_schema.COLUMN_PRIVILEGES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND PRIVILEGE_TYPE = 'SELECT' ORDER BY 1, 2`,
+		m.schema, t.Name, m.schema, t.Name)
 	for _, r := range rows {
-		t.grants = append(t.grants, grant{grantee: r[0], privilege: "SELECT"})
+		one := grant{column: r[1], grantee: r[0], privilege: "SELECT"}
+		if one.column != "" {
+			one.privilege += " (" + m.Column(one.column) + ")"
+		}
+		t.grants = append(t.grants, one)
 	}
 	return err
 }
@@ -198,7 +205,7 @@ func (t *Table) mariadbPortrait(suffix string) (all []string) {
 		}
 	}
 	for _, g := range t.triggers {
-		all = append(all, fmt.Sprintf("trigger %s by %s in %s: %s", g.enabled, g.definer, g.mode, unguarded(g.text)))
+		all = append(all, fmt.Sprintf("trigger %s by %s in %s, %s: %s", g.enabled, g.definer, g.mode, g.collation, unguarded(g.text)))
 	}
 	return all
 }

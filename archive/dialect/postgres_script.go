@@ -79,16 +79,25 @@ func (s *postgres) twin(t *Table, stamp int64) []string {
 	if t.unlogged {
 		kind = "UNLOGGED "
 	}
-	all := []string{"CREATE " + kind + "TABLE " + name + " (LIKE " + old + " INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)" + t.create}
+	all := []string{ // what its maker is granted while it is his would go to its owner with it
+		"CREATE " + kind + "TABLE " + name + " (LIKE " + old + " INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)" + t.create,
+		"ALTER TABLE " + name + " OWNER TO " + t.owner,
+	}
 	for _, q := range t.sequence {
 		if q.identity {
 			how := "BY DEFAULT"
 			if t.identity(q.column) == "a" {
 				how = "ALWAYS"
 			}
-			all = append(all, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %s %s)", name, ident(q.column), how,
-				s.Quote(suffixed(q.name, soon)), options(q.options)))
-			all = append(all, granted("SEQUENCE "+s.Quote(suffixed(q.name, soon)), q.grants)...)
+			next := s.Quote(suffixed(q.name, soon))
+			kind, options, _ := strings.Cut(q.options, " INCREMENT")
+			add := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %s", name, ident(q.column), how, next)
+			if kind == "AS "+t.kind(q.column) {
+				all = append(all, add+" INCREMENT"+options+")")
+			} else { // the syntax takes the type of the column; LIKE made one of bigint, whatever the column
+				all = append(all, add+")", "ALTER SEQUENCE "+next+" "+q.options)
+			}
+			all = append(all, granted("SEQUENCE "+next, q.grants)...)
 		}
 	}
 	for _, i := range t.indexes {
@@ -107,15 +116,17 @@ func (s *postgres) twin(t *Table, stamp int64) []string {
 	if t.replica != "" {
 		all = append(all, "ALTER TABLE "+name+" REPLICA IDENTITY "+t.replica)
 	}
-	all = append(all, granted(name, t.grants)...)
-	return append(all, "ALTER TABLE "+name+" OWNER TO "+t.owner)
+	return append(all, granted(name, t.grants)...)
 }
 
-// options are those that the syntax of an identity takes: its type is that of
-// the column.
-func options(sequence string) string {
-	_, rest, _ := strings.Cut(sequence, " INCREMENT")
-	return "INCREMENT" + rest
+// kind returns the type of a column.
+func (t *Table) kind(name string) string {
+	for _, c := range t.Structure.Columns {
+		if c.Name == name {
+			return c.Type
+		}
+	}
+	return ""
 }
 
 func (t *Table) identity(name string) string {
@@ -335,7 +346,8 @@ func (t *Table) postgresPortrait(suffix string) []string {
 	}
 	for _, k := range t.keys {
 		if !strings.HasPrefix(k.target, "<") {
-			all = append(all, "foreign key "+k.name+" "+strings.ReplaceAll(k.text, suffix, ""))
+			to := strings.TrimSuffix(strings.ReplaceAll(k.target, `"`, ""), suffix) // a name may need quotes, and with the suffix none
+			all = append(all, "foreign key "+k.name+" "+strings.Replace(k.text, " REFERENCES "+k.target+"(", " REFERENCES "+to+"(", 1))
 		}
 	}
 	for _, g := range t.triggers {

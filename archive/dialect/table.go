@@ -43,7 +43,7 @@ type index struct{ name, constraint, unique, rest, comment string }
 
 type definition struct{ name, text, target string }
 
-type trigger struct{ name, text, enabled, definer, mode string }
+type trigger struct{ name, text, enabled, definer, mode, collation string }
 
 type grant struct{ column, grantee, privilege, option string }
 

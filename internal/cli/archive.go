@@ -109,7 +109,7 @@ func at(s *dialect.Session, err error) error {
 	if e, f := (*exitError)(nil), (*fault.Error)(nil); err == nil || errors.As(err, &e) || errors.As(err, &f) {
 		return err
 	}
-	return fmt.Errorf("the database at %s: %w", s.Where, err)
+	return &exitError{code: exitFailed, err: fmt.Errorf("the database at %s: %w", s.Where, err), hint: dialect.Hint(err)}
 }
 
 // address returns the URL of the database.
@@ -163,7 +163,7 @@ func second(text string) (int64, error) {
 	if t, err := time.Parse(time.DateOnly, text); err == nil {
 		return t.Unix() + 24*60*60 - 1, nil
 	}
-	t, err := time.Parse(time.DateTime, text)
+	t, err := time.Parse(time.DateTime, strings.TrimSuffix(strings.Replace(text, "T", " ", 1), "Z"))
 	if err != nil || t.Unix() <= 0 {
 		return 0, usage("2026-10-31, \"2026-10-31 12:00:00\" or seconds since 1970", "--until %q is no time", text)
 	}
@@ -229,18 +229,6 @@ func planArchive(ctx context.Context, env *Env, s *dialect.Session, p planFlags)
 		}
 	}
 	return nil
-}
-
-// refuse prints each broken rule, and ends with the exit code for them.
-func refuse(env *Env, broken []archive.Broken, print bool) error {
-	for _, b := range broken {
-		if print {
-			if _, err := fmt.Fprintln(env.Stdout, oneLine(b.String())); err != nil {
-				return err
-			}
-		}
-	}
-	return &exitError{code: exitDamage, err: fmt.Errorf("%s found", plural(len(broken), "broken rule"))}
 }
 
 func newArchiveRun(env *Env) *cobra.Command {

@@ -65,6 +65,9 @@ func (a *archiver) proof(env *Env, p prover) error {
 	if p.backup != "" && p.none {
 		return usage("name the file, or say that there is none", "--backup %q and --no-backup contradict each other", p.backup)
 	}
+	if !proof.Given() && !p.apply { // a plan changes nothing
+		return nil
+	}
 	if !proof.Given() {
 		return usage("a full backup, which was seen to restore, comes before every archive", "one of --backup and --no-backup must be given")
 	}

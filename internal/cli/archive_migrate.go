@@ -51,7 +51,7 @@ func migrateArchives(ctx context.Context, env *Env, s *dialect.Session, p backfi
 	}
 	m, err := do(ctx, s, p.f)
 	if refused := (&closing.Refusal{}); errors.As(err, &refused) {
-		return refuse(env, refused.Broken, true)
+		return unmigrated(env, refused.Broken, true)
 	}
 	if err != nil {
 		return err
