@@ -4,10 +4,8 @@ import (
 	"errors"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,35 +91,6 @@ func bareServer(t *testing.T, dir string) (shell func(string) result) {
 	}
 }
 
-// TestReadmeCommands runs the README's examples of writing and looking.
-func TestReadmeCommands(t *testing.T) {
-	need(t, "curl")
-	dir := t.TempDir()
-	shell := bareServer(t, dir)
-	if err := os.WriteFile(filepath.Join(dir, "calls.csv"), []byte("caller,callee,seconds\nerin,frank,3\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ran := 0
-	for _, block := range fence.FindAllStringSubmatch(documents(t)["README.md"], -1) {
-		if block[1] != "sh" || !strings.Contains(block[2], "curl") {
-			continue
-		}
-		for line := range strings.Lines(block[2]) {
-			if r := shell(line); r.code != 0 || strings.Contains(r.stdout, `"error"`) {
-				t.Errorf("%s: exit code %d\n%s%s", strings.TrimSpace(line), r.code, r.stdout, r.stderr)
-			}
-			ran++
-		}
-	}
-	if ran < 4 {
-		t.Fatalf("ran %d commands: the README has lost its examples", ran)
-	}
-	rows := shell("bin/holdfast cat --table calls").stdout
-	if !strings.Contains(rows, "carol") || !strings.Contains(rows, "erin") {
-		t.Errorf("the rows that the examples write are not there:\n%s", rows)
-	}
-}
-
 // TestDocumentedConfigurations checks each YAML example of the documents.
 func TestDocumentedConfigurations(t *testing.T) {
 	seen := 0
@@ -155,51 +124,5 @@ func TestDocumentedConfigurations(t *testing.T) {
 	t.Run("contrib/holdfast.yaml", func(t *testing.T) { check(t, string(packaged)) })
 	if seen < 2 {
 		t.Errorf("checked %d examples: the README has lost its own", seen)
-	}
-}
-
-var (
-	verbUse = regexp.MustCompile(`(?:^|[ (])(?:bin/)?holdfast ((?:[a-z]+ ?)+)((?: ?--?[a-z][a-z-]*(?:[ =][A-Za-z0-9/_.:*-]+)?)*)`)
-	flagUse = regexp.MustCompile(`--[a-z][a-z-]+`)
-)
-
-// TestDocumentedVerbs holds that each verb and each flag that the documents
-// show in commands exists.
-func TestDocumentedVerbs(t *testing.T) {
-	help := map[string]string{}
-	ask := func(verb string) string {
-		if _, asked := help[verb]; !asked {
-			out, err := exec.Command(program, append(strings.Fields(verb), "--help")...).CombinedOutput()
-			if err != nil {
-				out = nil
-			}
-			help[verb] = string(out)
-		}
-		return help[verb]
-	}
-	for name, text := range documents(t) {
-		for _, block := range fence.FindAllStringSubmatch(text, -1) {
-			if block[1] != "sh" {
-				continue
-			}
-			for _, use := range verbUse.FindAllStringSubmatch(block[2], -1) {
-				words := strings.Fields(use[1])
-				verb := words[0]
-				if slices.Contains([]string{"config", "sink", "rejects", "profile", "archive", "import", "doctor"}, verb) && len(words) > 1 {
-					verb += " " + words[1]
-				}
-				if ask(verb) == "" {
-					t.Errorf("%s: %q: there is no verb %q", name, strings.TrimSpace(use[0]), verb)
-				}
-				for _, flag := range flagUse.FindAllString(use[2], -1) {
-					if !strings.Contains(ask(verb), flag) {
-						t.Errorf("%s: %q: %s has no %s", name, strings.TrimSpace(use[0]), verb, flag)
-					}
-				}
-			}
-		}
-	}
-	if len(help) < 3 {
-		t.Errorf("the documents show %d verbs: the pattern that finds them is wrong", len(help))
 	}
 }
