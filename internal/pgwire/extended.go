@@ -30,11 +30,29 @@ type portal struct {
 
 const (
 	statementsKept = 10_000
-	textKept       = 16 << 20 // bytes of named statements' texts per session
+	preparedKept   = 64 << 20 // bytes of named statements per session
 	portalsKept    = 1_000
-	boundKept      = 16 << 20 // bytes of named portals' parameters per session
+	boundKept      = 16 << 20 // bytes of named portals per session
 	itemsKept      = 1 << 17  // values in one prepared INSERT: twice what parameters can be
+	itemSize       = 80       // bytes of an item, about
+	valueSize      = 32       // bytes of a row.Value, about
 )
+
+// size returns about how many bytes a statement takes under its name. Its text
+// is not all of that: parameters are four bytes each where they are declared,
+// and values two where they are written.
+func (ps *prepared) size(name string) int {
+	n := len(name) + len(ps.src) + 4*(len(ps.oids)+len(ps.sent))
+	if in, ok := ps.st.(*insertStatement); ok {
+		n += len(in.items) * itemSize
+	}
+	return n
+}
+
+// size returns about how many bytes a portal takes under its name.
+func (p *portal) size(name string) int {
+	return len(name) + len(p.arena) + len(p.params)*valueSize + 2*len(p.formats)
+}
 
 // wire reads the fields of one message.
 type wire struct {
@@ -121,10 +139,6 @@ func (s *session) onParse(w *wire) error {
 		s.bare('1') // the same statement again, as drivers that prepare nothing send it
 		return nil
 	}
-	if len(name) > 0 && (len(s.prepared) >= statementsKept || s.held+len(src) > textKept) {
-		return fault.New(fault.OutOfMemory, "too many prepared statements: %d of %d bytes", len(s.prepared), s.held).
-			WithHint("close those that are not used any more")
-	}
 	ps := &prepared{src: bytes.Clone(src), sent: make([]uint32, n)}
 	for i := range ps.sent {
 		ps.sent[i] = binary.BigEndian.Uint32(raw[4*i:])
@@ -137,14 +151,24 @@ func (s *session) onParse(w *wire) error {
 	}
 	if len(name) == 0 {
 		s.unnamed = ps
-	} else {
-		if s.prepared == nil {
-			s.prepared = make(map[string]*prepared)
-		}
-		s.prepared[string(name)] = ps
-		s.held += len(src)
+	} else if err := s.keep(string(name), ps); err != nil {
+		return err
 	}
 	s.bare('1')
+	return nil
+}
+
+// keep keeps a statement under its name.
+func (s *session) keep(name string, ps *prepared) error {
+	if len(s.prepared) >= statementsKept || s.held+ps.size(name) > preparedKept {
+		return fault.New(fault.OutOfMemory, "too many prepared statements: %d of %d bytes", len(s.prepared), s.held).
+			WithHint("close those that are not used any more")
+	}
+	if s.prepared == nil {
+		s.prepared = make(map[string]*prepared)
+	}
+	s.prepared[name] = ps
+	s.held += ps.size(name)
 	return nil
 }
 
@@ -230,9 +254,9 @@ func (s *session) onBind(w *wire) error {
 	}
 	p.open = true
 	if len(portalName) > 0 {
-		held := len(p.arena)
-		for _, o := range s.portals {
-			held += len(o.arena)
+		held := p.size(string(portalName))
+		for name, o := range s.portals {
+			held += o.size(name)
 		}
 		if held > boundKept {
 			return fault.New(fault.OutOfMemory, "open portals hold more than %d bytes", boundKept).WithHint("use the unnamed portal, or send Sync")
@@ -336,7 +360,7 @@ func (s *session) closeStatement(name string) {
 		return
 	}
 	if ps := s.prepared[name]; ps != nil {
-		s.held -= len(ps.src)
+		s.held -= ps.size(name)
 		delete(s.prepared, name)
 	}
 }

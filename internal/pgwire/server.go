@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -280,12 +281,22 @@ func (s *Server) admit(sn *session) error {
 		s.stats.refused.Add(1)
 		return err
 	}
-	for s.lastPID++; s.lastPID == 0 || s.byPID[s.lastPID] != nil; s.lastPID++ {
-		continue
-	}
-	sn.pid, sn.key = s.lastPID&0x7fffffff, binary.BigEndian.Uint32(key[:])
+	sn.pid, sn.key = s.freePID(), binary.BigEndian.Uint32(key[:])
 	s.byPID[sn.pid] = sn
 	return nil
+}
+
+// freePID returns a number that no session has. Clients read it as a signed one,
+// and it begins anew before it would be negative. s.mu is held.
+func (s *Server) freePID() uint32 {
+	for {
+		if s.lastPID++; s.lastPID > math.MaxInt32 {
+			s.lastPID = 1
+		}
+		if s.byPID[s.lastPID] == nil {
+			return s.lastPID
+		}
+	}
 }
 
 // cancel ends what the session pid waits for, if the key is right.

@@ -57,7 +57,7 @@ type session struct {
 	text    []byte
 
 	prepared map[string]*prepared // named ones
-	held     int                  // bytes of their texts
+	held     int                  // bytes that they take
 	unnamed  *prepared
 	portals  map[string]*portal // named ones
 	portal   portal             // the unnamed one
