@@ -35,7 +35,7 @@ const (
 const (
 	native    = "mysql_native_password"
 	sha2      = "caching_sha2_password"
-	cleartext = "mysql_cleartextpassword"
+	cleartext = "mysql_clear_password"
 )
 
 const (

@@ -75,18 +75,15 @@ func (p *packets) header() (int, error) {
 
 // body reads n bytes, which are valid until the next read.
 func (p *packets) body(n int) ([]byte, error) {
-	if n > bufferKept {
-		if !p.mem.take(2 * n) { // a buffer and the one that it grows out of
-			if _, err := io.CopyN(io.Discard, p.r, int64(n)); err != nil {
+	b := p.buf[:0]
+	for len(b) < n {
+		step := min(n-len(b), max(len(b), readBuffer))
+		if !p.hold(len(b) + step) {
+			if _, err := io.CopyN(io.Discard, p.r, int64(n-len(b))); err != nil {
 				return nil, err
 			}
 			return nil, errNoMemory
 		}
-		p.taken += 2 * n
-	}
-	b := p.buf[:0]
-	for len(b) < n {
-		step := min(n-len(b), max(len(b), readBuffer))
 		b = slices.Grow(b, step)
 		at := len(b)
 		b = b[:at+step]
@@ -99,6 +96,21 @@ func (p *packets) body(n int) ([]byte, error) {
 	}
 	p.buf = b
 	return b, nil
+}
+
+// hold takes memory for n bytes of a packet, twice: for a buffer and for the one
+// that it grows out of. It is taken as they come, not as the length says, lest
+// who only announces takes it from those who send.
+func (p *packets) hold(n int) bool {
+	more := 2*n - p.taken
+	if n <= bufferKept || more <= 0 {
+		return true
+	}
+	if !p.mem.take(more) {
+		return false
+	}
+	p.taken += more
+	return true
 }
 
 // shrink gives back what a large packet took.
