@@ -100,7 +100,7 @@ func (s *stream) lost(db *DB) error {
 	}
 	for sink, note := range db.roster.Notes() {
 		if note.Retired.IsZero() && note.Streams[s.Name].Attached {
-			why, remedy = append(why, fmt.Sprintf("sink %q has had rows of it", sink)), append(remedy, "move SINKS away")
+			why, remedy = append(why, fmt.Sprintf("sink %q has had rows of it", sink)), append(remedy, "move SINKS away, which pauses every sink")
 			break
 		}
 	}

@@ -159,6 +159,7 @@ type DB struct {
 	cached    *index.Cache // descriptions of index slices
 	rejects   *rejects.Store
 	sources   *sources.Book
+	lost      lost
 	instance  string // this run's token in the sinks
 	auto      atomic.Bool
 	memory    atomic.Int64 // bytes that transactions may still take
@@ -297,6 +298,9 @@ func (db *DB) open() (err error) {
 		return err
 	}
 	db.attachRoller()
+	if err := db.settleLost(); err != nil {
+		return fmt.Errorf("open data directory %q: %w", db.dir, err)
+	}
 	db.openLedger()
 	if db.rejects, err = rejects.Open(db.byName[RejectsStream].journal, rejects.Options{Log: db.o.Log}); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)

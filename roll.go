@@ -68,8 +68,10 @@ func (db *DB) journalOptions(s Stream) journal.Options {
 		Name: s.Name, Link: journal.Link(s.Link), Limits: journal.Limits(db.held(s.Name, s.Limits)), Scrub: journal.Scrub(db.o.Scrub), Log: db.o.Log,
 	}
 	if !rolls(s.Name) {
+		o.Remembered = func(files []string) []journal.Hold { db.missed(files); return nil }
 		return o
 	}
+	o.Remembered = func(files []string) []journal.Hold { db.missed(files); return db.roller.Remembered(files) }
 	o.Removed = func(r journal.Removed) {
 		db.ledger.removed(s.Name, r)
 		if !r.Trash {

@@ -145,9 +145,6 @@ func (db *DB) register(k Sink, s *stream) (start row.Position, mark uint64, err 
 // settleNotes ends what a crash has left half done of what operators said, and
 // forgets what was said of names that nobody uses any more.
 func (db *DB) settleNotes() error {
-	if bad := db.roster.Damaged(); bad != nil {
-		db.o.Log.Error("what was said of sinks is forgotten", "error", bad)
-	}
 	notes, given := db.roster.Notes(), map[string]bool{}
 	for _, k := range db.o.Sinks {
 		given[k.Name] = true

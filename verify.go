@@ -37,10 +37,20 @@ type Verified struct {
 }
 
 // Verify reads everything that a stream keeps, all streams for "", and calls
-// report for each place that is not as it was written, gaps included. It ends
+// report for each place that is not as it was written, gaps included; files of
+// the data directory itself, which are in no stream, are told with all. It ends
 // early with report's error. Writers and sinks go on meanwhile.
 func (db *DB) Verify(ctx context.Context, name string, report func(row.Damage) error) (Verified, error) {
-	return db.examine(ctx, name, func(ctx context.Context, s *stream, all *Verified) (journal.Verified, error) {
+	var beside int
+	if name == "" {
+		for _, text := range db.Troubles() {
+			if err := report(row.Damage{What: text}); err != nil {
+				return Verified{}, err
+			}
+			beside++
+		}
+	}
+	v, err := db.examine(ctx, name, func(ctx context.Context, s *stream, all *Verified) (journal.Verified, error) {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		var stopped error
@@ -62,6 +72,8 @@ func (db *DB) Verify(ctx context.Context, name string, report func(row.Damage) e
 		}
 		return v, err
 	})
+	v.Damaged += beside
+	return v, err
 }
 
 // Repair is one damage, and what is, or would be, done about it.

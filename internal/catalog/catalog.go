@@ -85,6 +85,15 @@ func Open(d disk.FS, o Options) (*Catalog, error) {
 // Rows are not touched by that.
 func (c *Catalog) Damaged() error { return c.damaged }
 
+// Trouble tells that a damaged file was set aside, by this start or another one,
+// and what to do; "": there is none, or somebody has settled that.
+func (c *Catalog) Trouble() string {
+	if there, err := disk.Exists(c.d, asideName); !there && err == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s was damaged and set aside as %s, so what was known of tables is learned anew: declare tables again where unknown ones are refused, then remove %s from the data directory", fileName, asideName, asideName)
+}
+
 // Columns returns the columns of a table in declared order; a fault with code
 // 42P01 where it is not known. The caller must not change the result.
 func (c *Catalog) Columns(name string) ([]row.Column, error) {

@@ -178,6 +178,9 @@ func found(damaged int) error {
 
 // describe tells a damage in words.
 func describe(d row.Damage) string {
+	if d.Stream == "" { // a file of the data directory itself
+		return "data directory: " + d.What
+	}
 	rows := "no row lost"
 	switch {
 	case d.First != 0 && d.First == d.Last:

@@ -83,6 +83,7 @@ func (a admin) Status(context.Context) (httpapi.Status, error) {
 		st.Families = s.closings.status()
 	}
 	st.Data = cfg.Data
+	st.Warnings = append(a.db.Troubles(), st.Warnings...)
 	now := a.db.Status()
 	for _, s := range now.Streams {
 		one := httpapi.StreamStatus{

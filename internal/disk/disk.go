@@ -135,6 +135,18 @@ func ReadFile(d FS, name string, limit int64) ([]byte, error) {
 	return buf[:min(n, int(size))], nil
 }
 
+// Exists tells whether a file can be opened.
+func Exists(d FS, name string) (bool, error) {
+	f, err := d.Open(name, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
+}
+
 // Replace puts content in place of a small file so that a crash leaves either
 // the old content or the new one: written beside, flushed, renamed, and the
 // directory flushed.

@@ -19,7 +19,7 @@ type Status struct {
 	Sinks       []SinkStatus   `json:"sinks"`
 	Sources     []SourceStatus `json:"sources,omitempty"`  // configured ones, while a server runs
 	Doors       []DoorStatus   `json:"doors,omitempty"`    // open ones
-	Warnings    []string       `json:"warnings,omitempty"` // what is configured against what sinks say
+	Warnings    []string       `json:"warnings,omitempty"` // what is wrong with files of the data directory, and what is configured against what sinks say
 	Dedupe      []DedupeStatus `json:"dedupe,omitempty"`   // tables whose repeats are dropped
 	Families    []FamilyStatus `json:"families,omitempty"` // that a running server closes by itself
 	Listen      Listen         `json:"listen"`

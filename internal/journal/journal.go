@@ -50,7 +50,10 @@ type Options struct {
 	// given up; nil: nothing is, and Open refuses to go on without it.
 	GivenUp func(id string) bool
 	Holds   []Hold
-	Cut     *Cut // what the last roll over several streams has changed in this one; nil: nothing
+	// Remembered, where set, gets what Remember was told before the last run
+	// ended, before any row may go, and returns the holds in the place of Holds.
+	Remembered func(files []string) []Hold
+	Cut        *Cut // what the last roll over several streams has changed in this one; nil: nothing
 	// Room, where set, lets the oldest go in the place of the journal, together
 	// with what is tied to it, so that lack bytes become free. With drop set
 	// rows may go that sinks need. It returns false where nothing may go.
@@ -132,40 +135,41 @@ type Journal struct {
 	roster  sync.Mutex // held while a registration comes or goes; before saving
 	saving  sync.Mutex // held while the MANIFEST is written; before mu
 
-	mu       sync.Mutex
-	filling  *group        // takes rows
-	spare    *group        // the one that is not filling, while it is not being written
-	woken    int           // how many writers the group had that was answered last; the committer's
-	groups   []group       // that are next; the committer's
-	writing  *group        // the one that is being written; nil: none
-	taken    chan struct{} // closed when filling is taken away to be written; nil: nobody waits for that
-	closed   bool
-	segs     []*seg // in order; the last may be active
-	end      row.Position
-	bytes    int64         // of all files but the MANIFEST, those about to be made included
-	manifest int64         // size of the MANIFEST
-	reserve  *reserved     // the spare file, nil: none
-	litter   []*reserved   // spare files that could not be removed
-	grown    chan struct{} // closed when end, segs or closed change; nil: nobody waits
-	marks    map[string]uint64
-	leaving  string            // a sink whose registration is being ended; "": none
-	departed map[string]uint64 // sinks whose registration was ended, and in which epoch
-	dirty    bool              // the MANIFEST is behind
-	unsaved  int               // segments sealed, or learned of, since it was written
-	claimed  bool              // the MANIFEST has this run's epoch
-	noted    uint64            // the lowest mark in it
-	newest   uint64            // number of the newest segment when Open returned
-	trouble  error             // why rows cannot be taken at the moment
-	stats    counters
-	damage   []row.Damage
-	gaps     gaps
-	doubles  []double // files that are to be taken away
-	beside   beside
-	holds    []Hold
-	cut      segment.Watermark // what rolls have cut off
-	rolled   uint64            // serial of the last roll that was carried out here
-	gone     []*seg            // rolled, and not removed yet: undone within their time, or waiting for the disk
-	undo     []undoable
+	mu         sync.Mutex
+	filling    *group        // takes rows
+	spare      *group        // the one that is not filling, while it is not being written
+	woken      int           // how many writers the group had that was answered last; the committer's
+	groups     []group       // that are next; the committer's
+	writing    *group        // the one that is being written; nil: none
+	taken      chan struct{} // closed when filling is taken away to be written; nil: nobody waits for that
+	closed     bool
+	segs       []*seg // in order; the last may be active
+	end        row.Position
+	bytes      int64         // of all files but the MANIFEST, those about to be made included
+	manifest   int64         // size of the MANIFEST
+	reserve    *reserved     // the spare file, nil: none
+	litter     []*reserved   // spare files that could not be removed
+	grown      chan struct{} // closed when end, segs or closed change; nil: nobody waits
+	marks      map[string]uint64
+	leaving    string            // a sink whose registration is being ended; "": none
+	departed   map[string]uint64 // sinks whose registration was ended, and in which epoch
+	dirty      bool              // the MANIFEST is behind
+	unsaved    int               // segments sealed, or learned of, since it was written
+	claimed    bool              // the MANIFEST has this run's epoch
+	noted      uint64            // the lowest mark in it
+	newest     uint64            // number of the newest segment when Open returned
+	trouble    error             // why rows cannot be taken at the moment
+	stats      counters
+	damage     []row.Damage
+	gaps       gaps
+	doubles    []double // files that are to be taken away
+	beside     beside
+	holds      []Hold
+	remembered []string          // what Remember was told, never changed in place
+	cut        segment.Watermark // what rolls have cut off
+	rolled     uint64            // serial of the last roll that was carried out here
+	gone       []*seg            // rolled, and not removed yet: undone within their time, or waiting for the disk
+	undo       []undoable
 
 	unfinished *Prepared    // an undo that is committed, and could not be carried out
 	counted    uint64       // up to which seq rows were counted as missing at the end

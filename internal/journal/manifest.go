@@ -33,6 +33,8 @@ type manifest struct {
 	Rolled uint64            `json:"rolled,omitempty"` // serial of the last roll that was carried out
 	Gone   []goneSegment     `json:"gone,omitempty"`   // rolled, and not removed yet
 	Undo   []undoable        `json:"undo,omitempty"`   // rolls that can be undone
+
+	Beside []string `json:"beside,omitempty"` // files in the data directory that said something; see Remember
 }
 
 // goneSegment is a segment that a roll has let go.
@@ -143,6 +145,7 @@ func (j *Journal) saveManifest() error {
 	if len(j.dirs) > 1 {
 		m.Version = wideVersion
 	}
+	m.Beside = j.remembered
 	j.dirty, j.unsaved = false, 0
 	j.mu.Unlock()
 	size, err := writeChecked(j.d, manifestName, m)

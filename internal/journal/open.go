@@ -48,6 +48,9 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 		err = errors.Join(err, j.closeCheckpoints())
 		return nil, fmt.Errorf("open stream %q: %w", o.Name, err)
 	}
+	if o.Remembered != nil {
+		j.SetHolds(o.Remembered(j.remembered))
+	}
 	j.damagedLocked(j.recovery.Damage...)
 	j.recovery.Took = time.Since(start)
 	go j.run()
@@ -141,7 +144,7 @@ func (j *Journal) loadManifest(entries []entry) (manifest, error) {
 		}
 	}
 	if err == nil {
-		j.id, j.epoch, j.counted = m.ID, m.Epoch, m.Counted
+		j.id, j.epoch, j.counted, j.remembered = m.ID, m.Epoch, m.Counted, m.Beside
 		maps.Copy(j.marks, m.Marks)
 		maps.Copy(j.departed, m.Ended)
 		return m, nil

@@ -71,7 +71,7 @@ func open(t testing.TB, d disk.FS, s setup) (*family, error) {
 		l := s.limits[m.name]
 		var store cold.Store
 		o := journal.Options{
-			Name: m.name, SegmentSize: 48 << 10, Link: "id", Limits: l, Cut: f.r.Cut(m.name), Holds: f.r.Holds(), Now: s.now,
+			Name: m.name, SegmentSize: 48 << 10, Link: "id", Limits: l, Cut: f.r.Cut(m.name), Holds: f.r.Holds(), Remembered: f.r.Remembered, Now: s.now,
 			Room: func(lack int64, drop bool) (bool, error) { return f.r.MakeRoom(m.name, lack, drop) },
 		}
 		if s.warm > 0 {

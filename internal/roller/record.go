@@ -10,16 +10,13 @@ import (
 	"io/fs"
 
 	"holdfast/internal/disk"
-	"holdfast/internal/fault"
 	"holdfast/internal/journal"
 )
 
 // The files, in the data directory.
 const (
-	rollName  = "ROLL"
-	holdsName = "HOLDS"
-	maxHolds  = 4 << 20 // bytes; some ten thousand
-	version   = 1
+	rollName = "ROLL"
+	version  = 1
 
 	// slot is the size of each of the two records in ROLL: segments stand there
 	// as ranges, so that a roll over a hundred streams fits.
@@ -174,42 +171,4 @@ func commit(d disk.FS, r *record) error {
 	copy(buf, text)
 	err = f.WriteSyncAt(buf, int64(r.Serial%2)*slot)
 	return errors.Join(err, f.Close())
-}
-
-// holdsFile is the content of HOLDS.
-type holdsFile struct {
-	Version int            `json:"version"`
-	Holds   []journal.Hold `json:"holds"`
-}
-
-// readHolds reads HOLDS. One that is damaged is an error: nobody could tell
-// what must stay.
-func readHolds(d disk.FS) ([]journal.Hold, error) {
-	text, err := disk.ReadFile(d, holdsName, maxHolds)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var f holdsFile
-	if err == nil {
-		err = unseal(text, &f)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", holdsName, err)
-	}
-	if f.Version != version {
-		return nil, fmt.Errorf("%s has version %d, this program knows %d: start the newer holdfast that wrote it", holdsName, f.Version, version)
-	}
-	return f.Holds, nil
-}
-
-// writeHolds replaces HOLDS.
-func writeHolds(d disk.FS, all []journal.Hold) error {
-	text, err := seal(holdsFile{version, all})
-	if err != nil {
-		return fmt.Errorf("write %s: %w", holdsName, err)
-	}
-	if err := disk.ReplaceOnFull(d, "", holdsName, text); err != nil {
-		return fault.Unwritten(holdsName, disk.IsFull(err), err)
-	}
-	return nil
 }

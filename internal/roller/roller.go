@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -65,6 +64,7 @@ type Roller struct {
 	last    *record
 	streams []Stream
 	holds   []journal.Hold
+	noHolds bool  // there was no HOLDS at the start
 	broken  error // why nothing is rolled any more
 	mover   *mover
 
@@ -98,10 +98,7 @@ func Open(d disk.FS, o Options) (*Roller, error) {
 	if r.last != nil {
 		r.before(r.last)
 	}
-	if r.holds, err = readHolds(d); errors.Is(err, errDamaged) {
-		o.Log.Error("the file of holds is damaged: everything is held until that is settled", "error", err, "do", "holdfast hold remove "+holdsDamaged+", then add the holds again")
-		r.holds = []journal.Hold{{Name: holdsDamaged, Note: err.Error()}}
-	} else if err != nil {
+	if err := r.openHolds(); err != nil {
 		return nil, err
 	}
 	if err := makeFile(d); disk.IsFull(err) {
@@ -131,6 +128,10 @@ func (r *Roller) Attach(streams []Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.streams = slices.Clone(streams)
+	for _, s := range streams { // that HOLDS is missing may have shown when some were open
+		s.Journal.SetHolds(r.holds)
+	}
+	r.remember()
 	r.startMover(streams)
 }
 
@@ -467,103 +468,4 @@ func (r *Roller) Undo(serial uint64, by string) (uint64, error) {
 		}
 	}
 	return serial, r.run(rec, cuts)
-}
-
-// holdsDamaged is the hold on everything while HOLDS cannot be read.
-const holdsDamaged = "damaged-holds-file"
-
-// holdName is what a hold may be called.
-var holdName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$`)
-
-// maxHoldsNumber bounds how many holds there are.
-const maxHoldsNumber = 1000
-
-// Holds returns the holds, in the order in which they were added.
-func (r *Roller) Holds() []journal.Hold {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.holds)
-}
-
-// AddHold puts a hold into force. It is durable when AddHold returns, and no
-// roll is under way then that does not know of it.
-func (r *Roller) AddHold(h journal.Hold) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !holdName.MatchString(h.Name) {
-		return fault.New(fault.InvalidParameterValue, "hold %q has no name that can be used", h.Name).WithHint("use letters, digits, _, - and .")
-	}
-	if slices.ContainsFunc(r.holds, func(o journal.Hold) bool { return o.Name == h.Name }) {
-		return fault.New(fault.InvalidParameterValue, "hold %q is there already", h.Name).WithHint("give this one another name")
-	}
-	for _, name := range h.Streams {
-		if !slices.ContainsFunc(r.streams, func(s Stream) bool { return s.Name == name }) {
-			return fault.New(fault.UndefinedObject, "stream %q does not exist, or does not roll", name).WithHint("holdfast status lists the streams")
-		}
-	}
-	for _, one := range []*journal.Ends{h.Seqs, h.Times, h.Links} {
-		if one != nil && one.First > one.Last {
-			return fault.New(fault.InvalidParameterValue, "the range from %d to %d is empty", one.First, one.Last).WithHint("give the smaller one first")
-		}
-	}
-	if err := r.linked(h); err != nil {
-		return err
-	}
-	if len(r.holds) >= maxHoldsNumber {
-		return fault.New(fault.LimitExceeded, "there are %d holds already", len(r.holds)).WithHint("remove some, or make one of several")
-	}
-	h.Made = r.o.Now().UnixMicro()
-	return r.setHolds(append(slices.Clone(r.holds), h))
-}
-
-// linked refuses a hold by links on a stream without one, of which it would
-// keep nothing. One that names no stream is on those that have a link.
-func (r *Roller) linked(h journal.Hold) error {
-	if h.Links == nil {
-		return nil
-	}
-	some := false
-	for _, s := range r.streams {
-		some = some || s.Link != ""
-		if s.Link == "" && slices.Contains(h.Streams, s.Name) {
-			return fault.New(fault.InvalidParameterValue, "stream %q has no link, so the hold would keep nothing of it", s.Name).
-				WithHint("hold its rows by their seqs or times")
-		}
-	}
-	if !some {
-		return fault.New(fault.InvalidParameterValue, "no stream has a link, so the hold would keep nothing").WithHint("hold rows by their seqs or times")
-	}
-	return nil
-}
-
-// RemoveHold lifts a hold.
-func (r *Roller) RemoveHold(name string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	left := slices.DeleteFunc(slices.Clone(r.holds), func(h journal.Hold) bool { return h.Name == name })
-	if len(left) == len(r.holds) {
-		return fault.New(fault.UndefinedObject, "hold %q is not there", name).WithHint("holdfast hold list")
-	}
-	return r.setHolds(left)
-}
-
-// setHolds takes holds into force, those that are new before they are durable,
-// those that go after that.
-func (r *Roller) setHolds(all []journal.Hold) error {
-	if len(all) > len(r.holds) {
-		r.tell(all)
-	}
-	if err := writeHolds(r.d, all); err != nil {
-		r.tell(r.holds)
-		return err
-	}
-	r.holds = all
-	r.tell(all)
-	return nil
-}
-
-func (r *Roller) tell(all []journal.Hold) {
-	for _, s := range r.streams {
-		s.Journal.SetHolds(all)
-	}
 }

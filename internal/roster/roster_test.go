@@ -24,7 +24,7 @@ func open(t *testing.T, d disk.FS) *Roster {
 
 func write(t *testing.T, d disk.FS, text string) {
 	t.Helper()
-	if err := disk.Replace(d, "", fileName, []byte(text)); err != nil {
+	if err := disk.Replace(d, "", FileName, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -95,7 +95,7 @@ func TestDamaged(t *testing.T) {
 	if err := open(t, mem).Change(full); err != nil {
 		t.Fatal(err)
 	}
-	whole, err := disk.ReadFile(mem, fileName, maxFile)
+	whole, err := disk.ReadFile(mem, FileName, maxFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,58 @@ func TestDamaged(t *testing.T) {
 	if _, err := Open(mem); err == nil || !strings.Contains(err.Error(), "version 2") {
 		t.Errorf("a newer version: %v", err)
 	}
-	if text, err := disk.ReadFile(mem, fileName, maxFile); err != nil || string(text) != newer {
+	if text, err := disk.ReadFile(mem, FileName, maxFile); err != nil || string(text) != newer {
 		t.Errorf("a newer version was changed: %q, %v", text, err)
+	}
+}
+
+// TestMissing removes SINKS: that is damage where the streams remember one, by
+// every start until there is a new one, however often it crashes before that.
+func TestMissing(t *testing.T) {
+	mem := disk.NewMem()
+	if err := open(t, mem).Change(full); err != nil {
+		t.Fatal(err)
+	}
+	if err := mem.Remove(FileName); err != nil {
+		t.Fatal(err)
+	}
+	if r := open(t, mem); r.Missing([]string{"HOLDS"}) != nil || r.Damaged() != nil || r.Trouble() != "" {
+		t.Errorf("one that nobody remembers is missed: %s", r.Trouble())
+	}
+	for seed := range uint64(20) {
+		r := open(t, mem)
+		if err := errors.Join(r.Missing([]string{FileName}), r.Missing([]string{FileName})); err != nil || r.Damaged() == nil || !strings.Contains(r.Trouble(), asideName) {
+			t.Fatalf("seed %d: %v, %q", seed, err, r.Trouble())
+		}
+		if seed%2 == 1 {
+			if err := r.Assume(full); err != nil {
+				t.Fatal(err)
+			}
+		}
+		crashed := mem.Crash(seed)
+		again := open(t, crashed)
+		if err := again.Missing([]string{FileName}); err != nil || again.Trouble() == "" || seed%2 == 1 && !again.Says() {
+			t.Errorf("seed %d: behind a crash: %v, %q, says something: %t", seed, err, again.Trouble(), again.Says())
+		}
+		if seed%2 == 1 {
+			if err := errors.Join(mem.Remove(FileName), mem.Remove(asideName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestAssume holds that what is assumed on a full disk holds until the end of
+// the program, and is told.
+func TestAssume(t *testing.T) {
+	faulty := disk.NewFaulty(disk.NewMem())
+	r := open(t, faulty)
+	faulty.Fail(disk.Fault{N: 1, Kind: disk.CallCreate, Err: syscall.ENOSPC, Forever: true})
+	if err := errors.Join(r.Missing([]string{FileName}), r.Assume(full)); err != nil || !r.Says() || r.Trouble() == "" {
+		t.Errorf("%v, %q", err, r.Trouble())
+	}
+	faulty.Fail()
+	if again := open(t, faulty); again.Missing([]string{FileName}) != nil || again.Damaged() == nil {
+		t.Error("the next start does not miss it")
 	}
 }
