@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/peer"
 )
 
 const (
@@ -28,7 +29,7 @@ func (f *Failures) Wait(from netip.Addr, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	// Each failure moves the time on by refill; burst of them lie ahead at most.
-	clean, known := f.from[network(from)]
+	clean, known := f.from[peer.Network(from)]
 	if !known {
 		return 0
 	}
@@ -52,7 +53,7 @@ func (f *Failures) Failed(from netip.Addr, now time.Time) {
 	if f.from == nil {
 		f.from = make(map[netip.Prefix]time.Time)
 	}
-	key := network(from)
+	key := peer.Network(from)
 	if _, known := f.from[key]; !known && len(f.from) >= addresses {
 		f.forget(now)
 	}
@@ -83,18 +84,4 @@ func (f *Failures) forget(now time.Time) {
 	if len(f.from) >= addresses {
 		delete(f.from, soonest)
 	}
-}
-
-// network returns what addresses of one owner have in common.
-func network(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, err := a.Prefix(bits)
-	if err != nil { // the zero address, where a connection has none
-		return netip.Prefix{}
-	}
-	return p
 }

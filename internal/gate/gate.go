@@ -1,5 +1,6 @@
 // Package gate bounds who stands at the doors: connections that have not said
-// who they are, and those that were let in, in all and of each address and user.
+// who they are, and those that were let in, in all and of each address and user;
+// and the memory that they hold.
 //
 // Whoever only occupies places gives way: a connection that waits for longer
 // than honest ones need is cut off when another wants its place, the address
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/peer"
 )
 
 // Limits are the bounds of a Gate. Each that is 0 has the value in brackets.
@@ -109,7 +111,7 @@ type Guest struct {
 // not block. It returns nil where there is no place for it: then nothing is
 // remembered of it.
 func (g *Gate) Enter(from netip.Addr, cut func()) *Guest {
-	k := &Guest{gate: g, from: Network(from), since: time.Now(), cut: cut}
+	k := &Guest{gate: g, from: peer.Network(from), since: time.Now(), cut: cut}
 	g.mu.Lock()
 	var slow *Guest
 	switch {
@@ -237,19 +239,4 @@ func (k *Guest) Leave() {
 	if !gone {
 		k.gate.changed()
 	}
-}
-
-// Network returns what addresses of one owner have in common: the address
-// itself, or the /64 of an IPv6 one, which is what one subscriber gets.
-func Network(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, err := a.Prefix(bits)
-	if err != nil { // the zero address, where a connection has none
-		return netip.Prefix{}
-	}
-	return p
 }

@@ -10,6 +10,7 @@ import (
 	"holdfast/internal/auth"
 	"holdfast/internal/certs"
 	"holdfast/internal/fault"
+	"holdfast/internal/peer"
 )
 
 // whoKey is the context key of the auth.Who that a request is from. Requests of
@@ -35,7 +36,7 @@ func (a *API) known(h http.Handler) http.Handler {
 			enter(auth.Who{}, probe)
 			return
 		}
-		from := addressOf(r.RemoteAddr)
+		from := peer.Parse(r.RemoteAddr)
 		if wait := a.o.Access.Failures.Wait(from, time.Now()); wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
 			refuse(w, http.StatusTooManyRequests, a.o.Access.Failures.Check(from, time.Now()))

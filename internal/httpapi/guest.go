@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"holdfast/internal/gate"
+	"holdfast/internal/peer"
 )
 
 // Guarded returns a listener whose connections g takes in. One for which there
@@ -28,7 +28,7 @@ func (l *guarded) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		// Only the connection itself is closed, which its reader notices.
-		if k := l.gate.Enter(addressOf(c.RemoteAddr().String()), func() { _ = c.Close() }); k != nil {
+		if k := l.gate.Enter(peer.Of(c), func() { _ = c.Close() }); k != nil {
 			return &guest{c, k}, nil
 		}
 		_ = c.Close()
@@ -68,16 +68,6 @@ func admit(r *http.Request, user string) error {
 		return nil
 	}
 	return g.Admit(user)
-}
-
-// addressOf returns the address of "address:port"; the zero one where it has
-// none.
-func addressOf(text string) netip.Addr {
-	a, err := netip.ParseAddrPort(text)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return a.Addr().Unmap()
 }
 
 // armed is when the time for taking an answer is set anew.

@@ -70,7 +70,7 @@ func FuzzHello(f *testing.F) {
 		}
 		s := fuzzSession(newStore(nil))
 		in := append([]byte{byte(len(body)), byte(len(body) >> 8), 0, 0}, body...)
-		s.in = newPackets(&canned{strings.NewReader(string(in))}, &s.srv.memory)
+		s.in = newPackets(&canned{strings.NewReader(string(in))}, s.srv.memory)
 		_, _ = s.readHello()
 	})
 }

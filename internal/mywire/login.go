@@ -184,7 +184,7 @@ func (s *session) encrypt() error {
 	state := t.ConnectionState()
 	seq := s.in.seq
 	s.in.shrink()
-	s.in = newPackets(t, &s.srv.memory)
+	s.in = newPackets(t, s.srv.memory)
 	s.in.seq, s.secured, s.certificate = seq, true, certs.CommonName(&state)
 	return nil
 }

@@ -153,9 +153,8 @@ func TestLengthIsNoMemory(t *testing.T) {
 	if !bytes.Contains(all.Bytes(), []byte("max_allowed_packet")) {
 		t.Errorf("answered %q", all.Bytes())
 	}
-	p := newPackets(&canned{strings.NewReader("\xfe\xff\xff\x00abc")}, &memory{})
+	p := newPackets(&canned{strings.NewReader("\xfe\xff\xff\x00abc")}, gate.NewMemory(64<<20))
 	p.limit = maxPacket
-	p.mem.free.Store(64 << 20)
 	if n, err := p.header(); err != nil {
 		t.Fatal(err)
 	} else if _, err := p.body(n); err == nil || cap(p.buf) > 1<<20 {

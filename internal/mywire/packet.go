@@ -5,9 +5,9 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"sync/atomic"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/gate"
 )
 
 const (
@@ -18,33 +18,20 @@ const (
 	packetHeader = 4
 )
 
-// memory is what all sessions together may hold in packets above bufferKept.
-type memory struct{ free atomic.Int64 }
-
-func (m *memory) take(n int) bool {
-	if m.free.Add(-int64(n)) >= 0 {
-		return true
-	}
-	m.free.Add(int64(n))
-	return false
-}
-
-func (m *memory) give(n int) { m.free.Add(int64(n)) }
-
 // packets reads and writes packets. Its buffer grows with what has arrived,
 // never with what a length announces.
 type packets struct {
 	line  io.ReadWriter
 	r     *bufio.Reader
-	mem   *memory
-	limit int  // of a packet's body
-	seq   byte // the number that the next packet must have
+	mem   *gate.Memory // of what is above bufferKept
+	limit int          // of a packet's body
+	seq   byte         // the number that the next packet must have
 	buf   []byte
 	taken int // of mem
 	out   []byte
 }
 
-func newPackets(line io.ReadWriter, mem *memory) *packets {
+func newPackets(line io.ReadWriter, mem *gate.Memory) *packets {
 	return &packets{line: line, r: bufio.NewReaderSize(line, readBuffer), mem: mem, limit: maxLogin}
 }
 
@@ -106,7 +93,7 @@ func (p *packets) hold(n int) bool {
 	if n <= bufferKept || more <= 0 {
 		return true
 	}
-	if !p.mem.take(more) {
+	if !p.mem.Take(more) {
 		return false
 	}
 	p.taken += more
@@ -116,7 +103,7 @@ func (p *packets) hold(n int) bool {
 // shrink gives back what a large packet took.
 func (p *packets) shrink() {
 	if p.taken > 0 {
-		p.mem.give(p.taken)
+		p.mem.Give(p.taken)
 		p.taken = 0
 	}
 	if cap(p.buf) > bufferKept {

@@ -5,13 +5,14 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"holdfast/internal/gate"
 )
 
 // packetsOf reads what text has, with memory for so many bytes.
 func packetsOf(text string, bytes int64) *packets {
-	p := newPackets(&canned{strings.NewReader(text)}, &memory{})
+	p := newPackets(&canned{strings.NewReader(text)}, gate.NewMemory(bytes))
 	p.limit = maxPacket
-	p.mem.free.Store(bytes)
 	return p
 }
 
@@ -27,7 +28,7 @@ func TestAnnouncedOnly(t *testing.T) {
 	if _, err := p.body(n); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%v", err)
 	}
-	if left := p.mem.free.Load(); left != free {
+	if left := p.mem.Free(); left != free {
 		t.Errorf("3 bytes of %d have come, and %d of memory are taken", n, free-left)
 	}
 }
@@ -50,8 +51,8 @@ func TestNoMemory(t *testing.T) {
 	if b, err := p.body(n); string(b) != "abc" || err != nil {
 		t.Errorf("%q, %v", b, err)
 	}
-	if p.shrink(); p.mem.free.Load() != free {
-		t.Errorf("%d of %d bytes are given back", p.mem.free.Load(), free)
+	if p.shrink(); p.mem.Free() != free {
+		t.Errorf("%d of %d bytes are given back", p.mem.Free(), free)
 	}
 }
 

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"holdfast/internal/auth"
@@ -52,7 +50,7 @@ type Options struct {
 // use.
 type Server struct {
 	o      Options
-	memory memory
+	memory *gate.Memory
 	stats  counters
 
 	base     context.Context // of every wait for the disk
@@ -116,7 +114,7 @@ func New(o Options) *Server {
 		o.Zone = time.UTC
 	}
 	s := &Server{o: o, listeners: make(map[net.Listener]bool), conns: make(map[*session]bool)}
-	s.memory.free.Store(o.Memory)
+	s.memory = gate.NewMemory(o.Memory)
 	s.base, s.abort = context.WithCancel(context.Background())
 	return s
 }
@@ -127,7 +125,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	s.mu.Lock()
 	s.listeners[ln] = true
 	s.mu.Unlock()
-	err := s.accept(ln)
+	err := gate.Accept(ln, s.stopping.Load, s.o.Logger, s.open)
 	s.mu.Lock()
 	delete(s.listeners, ln)
 	s.mu.Unlock()
@@ -138,28 +136,6 @@ func (s *Server) Serve(ln net.Listener) error {
 		s.wg.Wait()
 	}
 	return err
-}
-
-func (s *Server) accept(ln net.Listener) error {
-	for pause := time.Duration(0); ; {
-		conn, err := ln.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.open(conn)
-		case s.stopping.Load():
-			return nil
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED),
-			errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-			// Used-up descriptors come back when clients leave.
-			if pause = min(max(2*pause, 5*time.Millisecond), time.Second); pause == time.Second {
-				s.o.Logger.Warn("cannot accept connections", "error", err)
-			}
-			time.Sleep(pause)
-		default:
-			return err
-		}
-	}
 }
 
 // open starts a session, if there is room for one more.
@@ -246,15 +222,4 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 	<-done
 	return ctx.Err()
-}
-
-// addressOf returns the client's address.
-func addressOf(conn net.Conn) netip.Addr {
-	if conn.RemoteAddr() == nil { // as tests have them
-		return netip.Addr{}
-	}
-	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		return a.Addr().Unmap()
-	}
-	return netip.Addr{}
 }

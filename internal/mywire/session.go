@@ -13,6 +13,7 @@ import (
 	"holdfast/internal/auth"
 	"holdfast/internal/fault"
 	"holdfast/internal/gate"
+	"holdfast/internal/peer"
 	"holdfast/row"
 )
 
@@ -58,7 +59,7 @@ type session struct {
 }
 
 func newSession(srv *Server, conn net.Conn) *session {
-	s := &session{srv: srv, conn: conn, since: time.Now(), from: addressOf(conn), in: newPackets(conn, &srv.memory)}
+	s := &session{srv: srv, conn: conn, since: time.Now(), from: peer.Of(conn), in: newPackets(conn, srv.memory)}
 	s.reset()
 	s.waiting.Store(true) // the login is a wait, which a stop may end
 	return s

@@ -89,7 +89,7 @@ func (c *copyIn) hold(n int) error {
 	if n <= large || n <= c.held {
 		return nil
 	}
-	if !c.s.srv.memory.take(n - c.held) {
+	if !c.s.srv.memory.Take(n - c.held) {
 		return errTooLarge
 	}
 	c.held = n
@@ -157,7 +157,7 @@ func (st *copyStatement) run(s *session, _ *portal) error {
 	}
 	s.yields = false
 	err := c.receive(r)
-	s.srv.memory.give(c.held)
+	s.srv.memory.Give(c.held)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"holdfast/internal/fault"
+	"holdfast/internal/gate"
 )
 
 const (
@@ -21,24 +22,11 @@ const (
 
 var largeBuffers = sync.Pool{New: func() any { b := make([]byte, large); return &b }}
 
-// memory is what all sessions together may hold in messages above large.
-type memory struct{ free atomic.Int64 }
-
-func (m *memory) take(n int) bool {
-	if m.free.Add(-int64(n)) >= 0 {
-		return true
-	}
-	m.free.Add(int64(n))
-	return false
-}
-
-func (m *memory) give(n int) { m.free.Add(int64(n)) }
-
 // frames reads messages. Its buffer grows with what has arrived, never with
 // what a length announces.
 type frames struct {
 	r      io.Reader
-	mem    *memory
+	mem    *gate.Memory // of what is above large
 	base   []byte
 	buf    []byte // base, or a larger one
 	pooled *[]byte
@@ -47,7 +35,7 @@ type frames struct {
 	read   atomic.Uint64 // bytes, for others to see
 }
 
-func newFrames(r io.Reader, mem *memory) *frames {
+func newFrames(r io.Reader, mem *gate.Memory) *frames {
 	f := &frames{r: r, mem: mem, base: make([]byte, standing)}
 	f.buf = f.base
 	return f
@@ -100,7 +88,7 @@ func (f *frames) body(n int) ([]byte, error) {
 	for step := 2 * large; n > large && f.buffered() < n; step *= 2 {
 		step = min(step, n)
 		if more := step - f.taken; more > 0 {
-			if !f.mem.take(more) {
+			if !f.mem.Take(more) {
 				if err := f.discard(n); err != nil {
 					return nil, err
 				}
@@ -220,6 +208,6 @@ func (f *frames) shrink() bool {
 func (f *frames) release() {
 	f.putBack()
 	f.buf = f.base
-	f.mem.give(f.taken)
+	f.mem.Give(f.taken)
 	f.taken = 0
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -66,7 +65,7 @@ func (s *session) encrypt(direct bool) error {
 	state := t.ConnectionState()
 	s.line, s.secured, s.binding, s.certificate = t, true, binding, certs.CommonName(&state)
 	s.in.release()
-	s.in = newFrames(t, &s.srv.memory)
+	s.in = newFrames(t, s.srv.memory)
 	if direct && state.NegotiatedProtocol != ALPN {
 		return fault.New(fault.ProtocolViolation, "received direct SSL connection request without ALPN protocol negotiation extension").
 			WithHint("a client that begins with TLS must ask for the protocol %q", ALPN)
@@ -82,17 +81,6 @@ func (s *session) closeWrite() bool {
 	}
 	c, ok := s.conn.(interface{ CloseWrite() error })
 	return ok && c.CloseWrite() == nil
-}
-
-// addressOf returns the client's address.
-func addressOf(conn net.Conn) netip.Addr {
-	if conn == nil || conn.RemoteAddr() == nil { // as tests have them
-		return netip.Addr{}
-	}
-	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		return a.Addr().Unmap()
-	}
-	return netip.Addr{}
 }
 
 // authenticate finds out who the client is. Whatever is wrong with a user, a

@@ -14,7 +14,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"holdfast/internal/auth"
@@ -74,7 +73,7 @@ type Server struct {
 	access    *auth.Guard
 	tls       func() (*tls.Config, []byte)
 	console   Console
-	memory    memory
+	memory    *gate.Memory
 	stats     counters
 
 	base     context.Context // of every wait
@@ -117,7 +116,7 @@ func New(o Options) *Server {
 	if o.Memory <= 0 {
 		o.Memory = 128 << 20
 	}
-	s.memory.free.Store(o.Memory)
+	s.memory = gate.NewMemory(o.Memory)
 	s.base, s.abort = context.WithCancel(context.Background())
 	return s
 }
@@ -130,7 +129,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.listeners[ln] = true
 	s.mu.Unlock()
 	defer context.AfterFunc(ctx, s.closeAll)()
-	err := s.accept(ln)
+	err := gate.Accept(ln, s.stopping.Load, s.log, s.open)
 	s.mu.Lock()
 	delete(s.listeners, ln)
 	s.mu.Unlock()
@@ -147,31 +146,6 @@ func closed(err error) error {
 		return nil
 	}
 	return err
-}
-
-func (s *Server) accept(ln net.Listener) error {
-	for pause := time.Duration(0); ; {
-		if s.stopping.Load() {
-			return nil
-		}
-		conn, err := ln.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.open(conn)
-		case s.stopping.Load():
-			return nil
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED),
-			errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-			// Used-up descriptors come back when clients leave.
-			if pause = min(max(2*pause, 5*time.Millisecond), time.Second); pause == time.Second {
-				s.log.Warn("cannot accept connections", "error", err)
-			}
-			time.Sleep(pause)
-		default:
-			return err
-		}
-	}
 }
 
 // open starts a session, if there is room for one more.

@@ -161,7 +161,7 @@ func TestMemoryIsShared(t *testing.T) {
 	want(t, "fits", c.query("insert into t(a) values ('"+big[:900<<10]+"')"), "INSERT 0 1; ready I")
 	want(t, "fits again", c.query("insert into t(a) values ('"+big[:900<<10]+"')"), "INSERT 0 1; ready I")
 	want(t, "empty", c.query(""), "empty; ready I")
-	if free := srv.memory.free.Load(); free != 1<<20 {
+	if free := srv.memory.Free(); free != 1<<20 {
 		t.Errorf("%d bytes are free in the end, want all %d", free, 1<<20)
 	}
 }

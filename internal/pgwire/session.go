@@ -13,6 +13,7 @@ import (
 
 	"holdfast/internal/fault"
 	"holdfast/internal/gate"
+	"holdfast/internal/peer"
 	"holdfast/row"
 )
 
@@ -79,7 +80,7 @@ type session struct {
 }
 
 func newSession(srv *Server, conn net.Conn) *session {
-	s := &session{srv: srv, conn: conn, line: conn, in: newFrames(conn, &srv.memory), state: idle, unsettled: -1, since: time.Now(), from: addressOf(conn)}
+	s := &session{srv: srv, conn: conn, line: conn, in: newFrames(conn, srv.memory), state: idle, unsettled: -1, since: time.Now(), from: peer.Of(conn)}
 	s.settings.init()
 	s.waiting.Store(true) // the start-up is a wait, which a stop may end
 	s.ctx, s.cancel = context.WithCancel(srv.base)

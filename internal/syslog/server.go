@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -226,13 +225,4 @@ func (s *Server) allowed(a netip.Addr) bool {
 		}
 	}
 	return len(s.o.Allow) == 0
-}
-
-// addrOf returns the address of a peer without its port.
-func addrOf(a net.Addr) netip.Addr {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap()
 }

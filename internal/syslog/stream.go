@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/internal/gate"
+	"holdfast/internal/peer"
 )
 
 // ServeStream takes messages from the connections of l, which may be of TLS,
@@ -20,20 +21,7 @@ func (s *Server) ServeStream(l net.Listener) error {
 		return errors.Join(err, l.Close())
 	}
 	defer s.leave(l)
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			if s.isClosing() {
-				return nil
-			}
-			if !retryable(err) {
-				return err
-			}
-			time.Sleep(firstPause) // no descriptors: some will be given back
-			continue
-		}
-		s.welcome(c)
-	}
+	return gate.Accept(l, s.isClosing, s.o.Log, s.welcome)
 }
 
 func (s *Server) isClosing() bool {
@@ -42,12 +30,9 @@ func (s *Server) isClosing() bool {
 	return s.closing
 }
 
-// retryable reports whether accepting may work again.
-func retryable(err error) bool { return !errors.Is(err, net.ErrClosed) }
-
 // welcome serves a connection in a goroutine of its own, or closes it.
 func (s *Server) welcome(c net.Conn) {
-	peer := addrOf(c.RemoteAddr())
+	peer := peer.Of(c)
 	if !s.allowed(peer) {
 		s.refuse(c, "its network may not send")
 		return
