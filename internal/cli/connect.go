@@ -81,7 +81,11 @@ func (s *settings) connect(env *Env) (Database, error) {
 	path := c.AdminSocket()
 	err = answers(env.Context, path)
 	if err == nil {
-		return httpapi.NewUnix(path), nil
+		server := httpapi.NewUnix(path)
+		if err := server.Alive(env.Context); err != nil {
+			return nil, errors.Join(err, server.Close())
+		}
+		return server, nil
 	}
 	// A path that is too long for a socket is EINVAL: no server can listen there,
 	// and the lock tells if one should have the directory all the same.

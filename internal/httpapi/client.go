@@ -26,6 +26,8 @@ var ErrUnknown = errors.New("no answer came, so the rows may or may not be store
 type Client struct {
 	base string
 	http *http.Client
+
+	patience time.Duration // with an answer that takes no work
 }
 
 // dialTimeout bounds how long a connection may take; both ends are on one
@@ -49,7 +51,7 @@ func NewUnix(path string) *Client {
 
 func newClient(base string, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *Client {
 	// No proxy and no redirect: rows go where they were told to go.
-	return &Client{base: base, http: &http.Client{
+	return &Client{base: base, patience: answerTime, http: &http.Client{
 		Transport:     &http.Transport{DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: time.Minute},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -162,7 +164,8 @@ func (c *Client) verified(ctx context.Context, path string, each func(*line) err
 // Status returns how the server is.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
-	return s, c.get(ctx, http.MethodGet, "/v1/status", &s)
+	err := c.soon(ctx, func(ctx context.Context) error { return c.get(ctx, http.MethodGet, "/v1/status", &s) })
+	return s, err
 }
 
 // Seal closes the active segments.
