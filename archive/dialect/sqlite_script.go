@@ -23,6 +23,9 @@ func (l *lite) Script(tables []*Table, stamp int64, before map[string][]string) 
 			all.Swap = append(all.Swap, "DROP TRIGGER "+l.Quote(g.name))
 		}
 	}
+	for _, t := range tables { // a RENAME parses each view that there is, and these name every archive
+		all.Swap = append(all.Swap, l.dropView(t))
+	}
 	for _, t := range tables {
 		all.Swap = append(all.Swap, "ALTER TABLE "+l.Quote(t.Name)+" RENAME TO "+l.Quote(Archived(t.Name, stamp)))
 	}
@@ -65,8 +68,10 @@ func (l *lite) allView(t *Table, archived []string) []string {
 	for _, a := range archived {
 		text += " UNION ALL SELECT " + list + " FROM " + l.Quote(a)
 	}
-	return []string{"DROP VIEW IF EXISTS " + name, text}
+	return []string{l.dropView(t), text}
 }
+
+func (l *lite) dropView(t *Table) string { return "DROP VIEW IF EXISTS " + l.Quote(AllName(t.Name)) }
 
 // CheckViews says which names of views are taken by something that is not ours.
 func (l *lite) CheckViews(ctx context.Context, q Querier, tables []*Table) error {
