@@ -79,6 +79,10 @@ type Options struct {
 	// KeepBudgets ignores a budget that is more than a tenth smaller than the one
 	// in use before, with a warning: a slip of the hand must not roll rows away.
 	KeepBudgets bool
+	// Reading opens a directory to be looked at, on a file system that may take no
+	// write: what a start has to do after a crash is done in memory and given up
+	// with it. No limit, roll, index, guard against repeats or sink is at work.
+	Reading bool
 	// Log gets what no caller can be told; nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -142,7 +146,7 @@ type Sink struct {
 type DB struct {
 	dir       string
 	o         Options
-	disk      *disk.Real
+	disk      disk.FS
 	lock      interface{ Close() error }
 	catalog   *catalog.Catalog
 	streams   []*stream // sorted by name
@@ -212,6 +216,9 @@ func Open(dir string, o Options) (*DB, error) {
 		o.Zone = time.UTC
 	}
 	o.Streams, o.Sinks = withOwn(o.Streams), slices.Clone(o.Sinks)
+	if o.Reading {
+		o.read()
+	}
 	if err := o.judge(); err != nil {
 		return nil, err
 	}
@@ -224,7 +231,7 @@ func Open(dir string, o Options) (*DB, error) {
 		err = db.deliver()
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.release())
+		return nil, errors.Join(db.explainDisk(err), db.release())
 	}
 	return db, nil
 }
@@ -263,7 +270,7 @@ func lock(d disk.FS) (io.Closer, error) {
 
 // open opens all that is on disk.
 func (db *DB) open() (err error) {
-	if db.disk, err = disk.OpenReal(db.dir); err != nil {
+	if db.disk, err = db.openDisk(); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
 	}
 	if db.lock, err = lock(db.disk); errors.Is(err, disk.ErrLocked) {
@@ -287,6 +294,9 @@ func (db *DB) open() (err error) {
 	}
 	if db.book, err = place.OpenBook(db.disk); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)
+	}
+	if db.o.Reading {
+		db.book.Read()
 	}
 	if err = db.openRoller(); err != nil {
 		return fmt.Errorf("open data directory %q: %w", db.dir, err)

@@ -41,7 +41,7 @@ func (db *DB) openManifests() (err error) {
 // keepManifests makes a stream's segments have manifests, and keeps those of
 // segments that are gone.
 func (db *DB) keepManifests(s *stream, o *journal.Options) (err error) {
-	if !rolls(s.Name) {
+	if !rolls(s.Name) || db.o.Reading {
 		return nil
 	}
 	o.Manifests = true

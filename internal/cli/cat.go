@@ -60,6 +60,7 @@ tells how many those were. docs/index.md has the rest.`,
 			})
 		},
 	}
+	s.reads = true
 	s.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&q.Stream, "stream", "main", "`stream` to read")

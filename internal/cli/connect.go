@@ -21,6 +21,8 @@ import (
 type settings struct {
 	file string
 	data string
+
+	reads bool // the verb changes nothing
 }
 
 // flags adds --config and --data to cmd.
@@ -95,7 +97,11 @@ func (s *settings) connect(env *Env) (Database, error) {
 	if env.Offline == nil {
 		return nil, fault.New(fault.ConnectionFailure, "no server answers at %q", path).WithHint("start it with holdfast serve")
 	}
-	return env.Offline(env.Context, c)
+	db, err := env.Offline(env.Context, c)
+	if s.reads && env.Reading != nil && errors.Is(err, syscall.EROFS) {
+		return env.Reading(env.Context, c)
+	}
+	return db, err
 }
 
 // local is with for verbs that only the server's own user may use: where an

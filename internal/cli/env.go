@@ -56,6 +56,10 @@ type Env struct {
 	// Offline opens the data directory of a configuration in this process,
 	// where no server answers; if nil, verbs need a server.
 	Offline func(context.Context, *config.Config) (Database, error)
+
+	// Reading does so for verbs that change nothing, where the file system is
+	// read-only, and writes nothing; if nil, they are refused there.
+	Reading func(context.Context, *config.Config) (Database, error)
 }
 
 // Main runs the program and returns its exit code. TERM and INT end the run's
@@ -64,7 +68,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	return Run(&Env{Context: ctx, Stdin: stdin, Stdout: stdout, Stderr: stderr, Getenv: os.Getenv, Offline: offline}, args)
+	return Run(&Env{Context: ctx, Stdin: stdin, Stdout: stdout, Stderr: stderr, Getenv: os.Getenv, Offline: offline, Reading: reading}, args)
 }
 
 // Run runs one verb and returns its exit code. An error goes to env.Stderr as

@@ -16,3 +16,12 @@ func offline(ctx context.Context, c *config.Config) (Database, error) {
 	}
 	return db, nil
 }
+
+// reading opens it for verbs that change nothing, and writes nothing.
+func reading(ctx context.Context, c *config.Config) (Database, error) {
+	db, err := daemon.OpenReading(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}

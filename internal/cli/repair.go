@@ -32,6 +32,7 @@ It exits with 3 where there is something left to do.`,
 		Example: "  holdfast repair --data /var/lib/holdfast\n  holdfast repair --data /var/lib/holdfast --apply --json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			s.reads = !o.apply
 			return s.local(env, addr, func(db Database) error { return repair(env, db, o) })
 		},
 	}

@@ -41,6 +41,7 @@ answers, with --watch again and again.`,
 			return show(c)
 		},
 	}
+	s.reads = true
 	s.flags(cmd)
 	cmd.Flags().StringVar(&addr, "http", "", "`address` of the server's HTTP door")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object")

@@ -21,13 +21,14 @@ func newVerify(env *Env) *cobra.Command {
 		Long: `verify reads every segment and checks every checksum. It lists each damaged place
 with stream, segment, offset, length and seqs, with --json as one object each, and
 exits with 3 where there is any. It changes nothing, and works beside a running
-server. Gaps, which repair has made of damage, are listed too, but are none.`,
+server, and on a read-only file system. Gaps, which repair has made of damage, are listed too, but are none.`,
 		Example: "  holdfast verify --data /var/lib/holdfast\n  holdfast verify --stream main --json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return s.local(env, addr, func(db Database) error { return verify(env, db, stream, asJSON) })
 		},
 	}
+	s.reads = true
 	s.flags(cmd)
 	cmd.Flags().StringVar(&addr, "http", "", "`address` of the HTTP door of a server on this machine")
 	cmd.Flags().StringVar(&stream, "stream", "", "only this `stream`")

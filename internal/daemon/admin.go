@@ -191,7 +191,22 @@ type Offline struct {
 
 // OpenOffline opens the data directory of a configuration.
 func OpenOffline(_ context.Context, c *config.Config) (*Offline, error) {
-	db, err := open(c, nil, nil)
+	return openOffline(c, false)
+}
+
+// OpenReading is OpenOffline for a directory that is only read, on a file system
+// that may take no write.
+func OpenReading(_ context.Context, c *config.Config) (*Offline, error) {
+	return openOffline(c, true)
+}
+
+func openOffline(c *config.Config, reading bool) (*Offline, error) {
+	o, err := options(c, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	o.Reading = reading
+	db, err := openWith(c, o)
 	if err != nil {
 		return nil, err
 	}

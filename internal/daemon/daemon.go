@@ -145,24 +145,36 @@ func (s *server) close() error {
 // open opens the database of a configuration with sinks, or, for a look at it,
 // without. Closing them twice does no harm.
 func open(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (*holdfast.DB, error) {
+	o, err := options(c, log, sinks)
+	if err != nil {
+		return nil, err
+	}
+	return openWith(c, o)
+}
+
+// options returns how the data directory of a configuration is opened.
+func options(c *config.Config, log *slog.Logger, sinks []holdfast.Sink) (o holdfast.Options, err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	o := holdfast.Options{FixedTables: !c.Tables.Auto, Zone: c.Tables.Zone.Location(), Log: log, Undo: time.Duration(c.Roll.Undo), KeepBudgets: !c.Roll.Shrink, ManifestDir: string(c.ManifestDir)}
+	o = holdfast.Options{FixedTables: !c.Tables.Auto, Zone: c.Tables.Zone.Location(), Log: log, Undo: time.Duration(c.Roll.Undo), KeepBudgets: !c.Roll.Shrink, ManifestDir: string(c.ManifestDir)}
 	o.Check, o.Fold = checks(c)
 	o.Dedupe = repeats(c)
 	o.Requests = holdfast.Requests{Window: time.Duration(c.HTTP.Idempotency.Window), Keys: c.HTTP.Idempotency.Keys}
 	for _, name := range c.StreamNames() {
 		one := streamOf(name, c.Streams[name])
-		var err error
 		if one.Cold, err = coldTier(c, c.Streams[name]); err != nil {
-			return nil, err
+			return o, err
 		}
 		o.Streams = append(o.Streams, one)
 	}
 	if len(sinks) > 0 {
 		o.Sinks, o.Scrub = sinks, holdfast.Scrub{Rate: int64(c.Scrub), Pause: time.Duration(c.ScrubPause)}
 	}
+	return o, nil
+}
+
+func openWith(c *config.Config, o holdfast.Options) (*holdfast.DB, error) {
 	db, err := holdfast.Open(c.Data, o)
 	if err != nil {
 		return nil, err

@@ -183,14 +183,31 @@ func (r *Real) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f); err != nil && !mutant.On(20) {
+	return r.flocked(f, name, unix.LOCK_EX)
+}
+
+// share takes the lock together with others that do so, and writes nothing for
+// it. Where there is no lock file nobody else has one.
+func (r *Real) share(name string) (io.Closer, error) {
+	f, err := r.root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return io.NopCloser(nil), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.flocked(f, name, unix.LOCK_SH)
+}
+
+func (r *Real) flocked(f *os.File, name string, how int) (io.Closer, error) {
+	if err := flock(f, how); err != nil && !mutant.On(20) {
 		return nil, errors.Join(fmt.Errorf("lock %q: %w", path.Join(r.path, name), err), f.Close())
 	}
 	return f, nil
 }
 
-func flock(f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+func flock(f *os.File, how int) error {
+	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return ErrLocked
 	}

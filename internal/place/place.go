@@ -59,8 +59,9 @@ type known struct {
 // Book is the list of directories that belong to a data directory. Not safe
 // for concurrent use.
 type Book struct {
-	d disk.FS
-	f struct {
+	d       disk.FS
+	reading bool
+	f       struct {
 		Version     int      `json:"version"`
 		ID          string   `json:"id"`
 		Directories []known  `json:"directories"`
@@ -108,6 +109,9 @@ func OpenBook(d disk.FS) (*Book, error) {
 	return b, nil
 }
 
+// Read has directories opened in a way that writes nothing to them.
+func (b *Book) Read() { b.reading = true }
+
 // Knows tells whether a directory is in the book. One that was taken out of it
 // by hand is given up, with what is there.
 func (b *Book) Knows(id string) bool { return b.at(func(k known) bool { return k.ID == id }) >= 0 }
@@ -152,7 +156,7 @@ func (b *Book) at(is func(known) bool) int { return slices.IndexFunc(b.f.Directo
 func (b *Book) Open(w Want) (*Place, error) {
 	before := b.at(func(k known) bool { return k.Path == w.Path })
 	open := disk.OpenReal
-	if w.Exist || before >= 0 {
+	if w.Exist || before >= 0 || b.reading {
 		open = disk.OpenExisting
 	}
 	d, err := b.enter(w, open)
@@ -161,6 +165,9 @@ func (b *Book) Open(w Want) (*Place, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if _, _, err := b.judge(d, w, before); err != nil { // no lock file is left in somebody else's directory, or in a mount point
+		return nil, errors.Join(silence(w, err), d.Close())
 	}
 	lock, err := d.Lock(lockName)
 	if errors.Is(err, disk.ErrLocked) {
@@ -187,6 +194,9 @@ func (b *Book) enter(w Want, open func(string) (*disk.Real, error)) (*Watched, e
 		return nil, silence(w, err)
 	}
 	at.d = d
+	if b.reading {
+		at.d = disk.NewShadow(d)
+	}
 	return at, nil
 }
 
@@ -210,34 +220,42 @@ func (b *Book) away(w Want, before int, what string) error {
 
 // identify returns the ID of a directory, giving it one where it is new.
 func (b *Book) identify(d disk.FS, w Want, before int) (string, error) {
-	var is identity
+	is, fresh, err := b.judge(d, w, before)
+	if err == nil && fresh {
+		err = b.introduce(d, is)
+	}
+	if err != nil {
+		return "", err
+	}
+	return is.ID, b.note(known{is.ID, w.Path, is.Stream, is.Tier})
+}
+
+// judge reads who a directory is, and refuses one that is not the wanted one.
+// One that is new gets an identity that does not stand there yet.
+func (b *Book) judge(d disk.FS, w Want, before int) (is identity, fresh bool, err error) {
 	text, err := disk.ReadFile(d, identityName, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && before >= 0:
-		return "", b.away(w, before, "is not the one that was used: it has no file "+identityName)
+		return is, false, b.away(w, before, "is not the one that was used: it has no file "+identityName)
 	case errors.Is(err, fs.ErrNotExist):
-		is = identity{version, rand.Text(), b.f.ID, w.Stream, w.Tier}
-		if err := b.introduce(d, is); err != nil {
-			return "", err
-		}
+		return identity{version, rand.Text(), b.f.ID, w.Stream, w.Tier}, true, nil
 	case err != nil:
-		return "", err
-	default:
-		if err := json.Unmarshal(text, &is); err != nil || is.ID == "" {
-			return "", fault.New(fault.InvalidTextRepr, "file %s in %q cannot be read", identityName, w.Path).WithHint("restore it, or remove it together with the entry in %s of the data directory", bookName)
-		}
+		return is, false, err
+	}
+	if err := json.Unmarshal(text, &is); err != nil || is.ID == "" {
+		return is, false, fault.New(fault.InvalidTextRepr, "file %s in %q cannot be read", identityName, w.Path).WithHint("restore it, or remove it together with the entry in %s of the data directory", bookName)
 	}
 	switch {
 	case is.Version != version:
-		return "", fmt.Errorf("%s in %q has version %d, this program knows %d: start the newer holdfast that wrote it", identityName, w.Path, is.Version, version)
+		err = fmt.Errorf("%s in %q has version %d, this program knows %d: start the newer holdfast that wrote it", identityName, w.Path, is.Version, version)
 	case is.Owner != b.f.ID:
-		return "", fault.New(fault.CannotConnectNow, "directory %q belongs to another data directory", w.Path).
+		err = fault.New(fault.CannotConnectNow, "directory %q belongs to another data directory", w.Path).
 			WithHint("give this one a directory of its own; if it is to take this one over, remove the file %s from it first", identityName)
 	case is.Stream != w.Stream || is.Tier != w.Tier:
-		return "", fault.New(fault.CannotConnectNow, "directory %q is of the %s tier of stream %q, not of the %s tier of %q", w.Path, is.Tier, is.Stream, w.Tier, w.Stream).
+		err = fault.New(fault.CannotConnectNow, "directory %q is of the %s tier of stream %q, not of the %s tier of %q", w.Path, is.Tier, is.Stream, w.Tier, w.Stream).
 			WithHint("see that each volume is mounted where it belongs")
 	}
-	return is.ID, b.note(known{is.ID, w.Path, is.Stream, is.Tier})
+	return is, false, err
 }
 
 // introduce writes who a new directory is, when the book has its own ID on the

@@ -76,6 +76,9 @@ func TestWhatIsNotMounted(t *testing.T) {
 	}
 	_, err = use(t, d, w)
 	refused(t, err, "is not the one that was used") // an empty mount point
+	if left, err := os.ReadDir(w.Path); err != nil || len(left) != 0 {
+		t.Errorf("a start that was refused leaves %v in the mount point: %v", left, err)
+	}
 	if again, err := use(t, d, moved); err != nil || again != id {
 		t.Errorf("mounted elsewhere it is %q, was %q: %v", again, id, err)
 	}
