@@ -18,7 +18,7 @@ import (
 type Bucket struct {
 	Endpoint string `yaml:"endpoint" doc:"The server: https://host or https://host:port, or http:// on this machine; Amazon's in the region when left out."`
 	Region   string `yaml:"region" doc:"Region that requests are signed for; us-east-1 when left out, which servers without regions take."`
-	KeysFile string `yaml:"keys_file" doc:"A file with the lines aws_access_key_id = ... and aws_secret_access_key = ..., and aws_session_token = ... where there is one; nobody but its owner may read it. When left out they are taken from the environment, where they have the same names in capitals."`
+	KeysFile string `yaml:"keys_file" doc:"A file with the lines aws_access_key_id = ... and aws_secret_access_key = ..., and aws_session_token = ... where there is one; nobody but its owner may read it. When left out they are taken from the environment, where they have the same names in capitals, and else from the role of the machine or the container."`
 	CAFile   string `yaml:"ca_file" doc:"Certificates that sign the server's, in PEM, instead of those that the system trusts."`
 }
 
@@ -77,7 +77,8 @@ func loopback(host string) bool {
 }
 
 // Keys reads what requests are signed with, from the file at each call. They are
-// never to be printed.
+// never to be printed. All are "" where no file is named and none are in the
+// environment: then they are those of the machine's role.
 func (b *Bucket) Keys() (id, secret, token string, err error) {
 	got := map[string]string{}
 	from := "the environment"
@@ -96,8 +97,11 @@ func (b *Bucket) Keys() (id, secret, token string, err error) {
 		}
 	}
 	id, secret, token = got[keyNames[0]], got[keyNames[1]], got[keyNames[2]]
+	if b.KeysFile == "" && id == "" && secret == "" {
+		return "", "", "", nil
+	}
 	if id == "" || secret == "" {
-		return "", "", "", wrong("name a keys_file for the bucket; it has the lines aws_access_key_id = ... and aws_secret_access_key = ...", "there are no keys in %s", from)
+		return "", "", "", wrong("name a keys_file for the bucket; it has the lines aws_access_key_id = ... and aws_secret_access_key = ...", "there are no keys, or only a part of them, in %s", from)
 	}
 	return id, secret, token, nil
 }

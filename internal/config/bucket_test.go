@@ -45,6 +45,11 @@ func TestKeys(t *testing.T) {
 	if _, _, _, err := b.Keys(); err == nil || strings.Contains(err.Error(), "hushhush") {
 		t.Errorf("half the keys in the environment: %v", err)
 	}
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	if id, secret, token, err := b.Keys(); id+secret+token != "" || err != nil { // those of the role
+		t.Errorf("no keys are %q, %q, %q: %v", id, secret, token, err)
+	}
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "hushhush")
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKID")
 	if id, secret, token, err := b.Keys(); err != nil || id != "AKID" || secret != "hushhush" || token != "" {
 		t.Errorf("%q, %q, %q: %v", id, secret, token, err)

@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"path"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -35,7 +34,7 @@ type Options struct {
 	Plain    bool                 // no TLS
 	Region   string               // that requests are signed for
 	CA       []byte               // PEM of who signs the server's certificate; nil: whom the machine trusts
-	Keys     func() (Keys, error) // asked now and then, so that keys can change
+	Keys     func() (Keys, error) // asked now and then, so that keys can change; none: those of the machine's role
 	Stall    time.Duration        // how long the server may be silent; 0: half a minute
 }
 
@@ -84,7 +83,7 @@ func Open(o Options) (*Bucket, error) {
 		return nil, err
 	}
 	core, err := minio.NewCore(o.Endpoint, &minio.Options{
-		Creds: credentials.New(&provider{read: o.Keys}), Secure: !o.Plain, Transport: t, Region: o.Region, MaxRetries: tries,
+		Creds: credentials.New(newProvider(o)), Secure: !o.Plain, Transport: t, Region: o.Region, MaxRetries: tries,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reach bucket %q at %q: %w", o.Bucket, o.Endpoint, err)
@@ -240,39 +239,4 @@ func (b *Bucket) Match(pattern string) (names []string, err error) {
 		}
 	}
 	return names, b.blame("list", ctx.Err())
-}
-
-// provider gives the keys, and asks for them anew now and then.
-type provider struct {
-	read func() (Keys, error)
-
-	mu sync.Mutex
-	at time.Time
-}
-
-// anew is how long keys are used before they are asked for again.
-const anew = time.Minute
-
-// RetrieveWithCredContext implements credentials.Provider.
-func (p *provider) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
-	return p.Retrieve()
-}
-
-// Retrieve implements credentials.Provider.
-func (p *provider) Retrieve() (credentials.Value, error) {
-	k, err := p.read()
-	if err != nil {
-		return credentials.Value{}, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.at = time.Now()
-	return credentials.Value{AccessKeyID: k.ID, SecretAccessKey: k.Secret, SessionToken: k.Token, SignerType: credentials.SignatureV4}, nil
-}
-
-// IsExpired implements credentials.Provider.
-func (p *provider) IsExpired() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return time.Since(p.at) > anew
 }
