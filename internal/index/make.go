@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,18 +114,8 @@ func (x *Index) Slices() []Slice {
 	for n, s := range x.slices {
 		all = append(all, Slice{n, s.size, s.at == x.warm})
 	}
-	slices.SortFunc(all, func(a, b Slice) int { return three(a.Number, b.Number) })
+	slices.SortFunc(all, func(a, b Slice) int { return cmp.Compare(a.Number, b.Number) })
 	return all
-}
-
-func three(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Roll removes slices whose segments stay. They, and those of older segments,

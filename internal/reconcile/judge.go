@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -55,7 +56,7 @@ func (r *run) judge() error {
 		slices.Sort(one.Ignored)
 		r.report.Tables = append(r.report.Tables, one)
 	}
-	slices.SortStableFunc(r.report.Differences, func(a, b Difference) int { return compare(a.First, b.First) })
+	slices.SortStableFunc(r.report.Differences, func(a, b Difference) int { return cmp.Compare(a.First, b.First) })
 	if n := len(r.report.Differences); n > r.o.Most {
 		r.report.More += uint64(n - r.o.Most)
 		r.report.Differences = r.report.Differences[:r.o.Most]
@@ -217,7 +218,7 @@ func (r *run) tell(d Difference) { r.report.Differences = append(r.report.Differ
 
 // missing tells of rows that are nowhere, neighbours together.
 func (r *run) missing(l *left) {
-	slices.SortFunc(l.missing, func(a, b record) int { return compare(a.tag, b.tag) })
+	slices.SortFunc(l.missing, func(a, b record) int { return cmp.Compare(a.tag, b.tag) })
 	all := make([]spans, len(r.order))
 	for _, one := range l.missing {
 		all[one.table()].add(one.seq())

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -96,11 +97,11 @@ func (p *pile) part(i int) ([]record, error) {
 	slices.SortFunc(all, func(a, b record) int {
 		switch {
 		case a.digest != b.digest:
-			return compare(a.digest, b.digest)
+			return cmp.Compare(a.digest, b.digest)
 		case (a.tag^b.tag)&yields != 0: // rows that must be there first
-			return compare(a.tag&yields, b.tag&yields)
+			return cmp.Compare(a.tag&yields, b.tag&yields)
 		}
-		return compare(a.tag, b.tag)
+		return cmp.Compare(a.tag, b.tag)
 	})
 	return all, nil
 }
@@ -110,16 +111,6 @@ func (r record) seq() uint64 { return r.tag & (1<<seqBits - 1) }
 
 // table returns the number of its table.
 func (r record) table() int { return int(r.tag &^ yields >> seqBits) }
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
 
 func (p *pile) close() error {
 	if p == nil {

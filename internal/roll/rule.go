@@ -130,13 +130,15 @@ func known(st *State) string {
 	return "there are " + strings.Join(all, ", ")
 }
 
-// Room is what a synchronous roll asks for: that one store, whose hot tier may
-// take budget bytes, can take need more. A child or a parent goes along as in
-// any roll.
-func Room(st *State, store int, budget, need Size) Rule {
-	g := Goal{Kind: MaxBytes, Tier: Hot, Limit: int64(budget - need), UpTo: true, Stores: []int{store}}
-	if store >= 0 && store < len(st.Stores) {
-		g.What = "size of " + st.Stores[store].Name() + " in the hot tier"
+// Room is what a synchronous roll asks for: that lack more bytes can be written
+// to the hot tier of one store. A child or a parent goes along as in any roll.
+func Room(st *State, store int, lack int64) Rule {
+	s, used := &st.Stores[store], int64(0)
+	for _, f := range s.Files {
+		if f.Tier == Hot {
+			used += f.Bytes
+		}
 	}
-	return Rule{Text: fmt.Sprintf("budget of %s, %s more to come", budget.Resolved(), need.Resolved()), Goals: []Goal{g}}
+	what := "room for " + s.Name()
+	return Rule{Text: what, Goals: []Goal{{What: what, Kind: MaxBytes, Tier: Hot, Limit: max(0, used-lack), UpTo: true, Stores: []int{store}}}}
 }

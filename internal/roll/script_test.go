@@ -116,7 +116,11 @@ func (s *script) run(line string) []string {
 	case "room":
 		name := s.store(words[0]).Name()
 		i := slices.IndexFunc(s.st.Stores, func(x Store) bool { return x.Name() == name })
-		return s.make(Room(&s.st, i, Size(s.size(words[1])), Size(s.size(words[2]))))
+		used := int64(0)
+		for _, f := range s.st.Stores[i].Files {
+			used += f.Bytes
+		}
+		return s.make(Room(&s.st, i, used+s.size(words[2])-s.size(words[1])))
 	default:
 		s.t.Fatalf("line %d: %q is not a line of a script", s.line, line)
 	}

@@ -290,19 +290,12 @@ func (r *Roller) MakeRoom(stream string, lack int64, drop bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	used := int64(0)
-	for _, f := range st.Stores[at].Files {
-		used += f.Bytes
-	}
 	if !drop {
 		for i := range st.Stores {
 			st.Stores[i].DropOldest = false
 		}
 	}
-	what := "room for " + stream
-	plan, err := roll.Make(st, roll.Rule{Text: what, Goals: []roll.Goal{{
-		What: what, Kind: roll.MaxBytes, Tier: roll.Hot, Limit: max(0, used-lack), UpTo: true, Stores: []int{at},
-	}}})
+	plan, err := roll.Make(st, roll.Room(st, at, lack))
 	if err != nil {
 		return false, err
 	}

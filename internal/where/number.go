@@ -140,7 +140,7 @@ func (d *decimal) sign() int {
 // compare returns -1, 0 or 1 as d is lower than o, equal or higher.
 func (d *decimal) compare(o *decimal) int {
 	if d.small && o.small {
-		return three(d.i, o.i)
+		return cmp.Compare(d.i, o.i)
 	}
 	if s := d.sign(); s != o.sign() || s == 0 {
 		return cmp.Compare(s, o.sign())

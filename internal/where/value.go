@@ -2,6 +2,7 @@ package where
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"math"
 	"strconv"
@@ -73,12 +74,6 @@ func appendInt(dst []byte, n int64) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(n)^1<<63)
 }
 
-// Digest returns what equal values of a column have in common: of a text all
-// its bytes, of anything else its key. See docs/format.md.
-func Digest(table, column string, k Kind, text []byte, key Key) uint64 {
-	return Prefix(table, column, k).Digest(k, text, key)
-}
-
 // Seed is the part of a digest that all values of a column share.
 type Seed uint64
 
@@ -104,7 +99,8 @@ func Prefix(table, column string, k Kind) Seed {
 	return s
 }
 
-// Digest returns the digest of a value.
+// Digest returns what equal values of the column have in common: of a text all
+// its bytes, of anything else its key. See docs/format.md.
 func (s Seed) Digest(k Kind, text []byte, key Key) uint64 {
 	if k != Text {
 		text = key
@@ -138,22 +134,12 @@ func (v *Value) order(text []byte) (int, bool) {
 		return d.compare(&v.exact), true
 	case Time:
 		at, ok := parseTime(text)
-		return three(at, v.n), ok
+		return cmp.Compare(at, v.n), ok
 	case Bool:
 		b, ok := parseBool(text)
-		return three(b, v.n), ok
+		return cmp.Compare(b, v.n), ok
 	}
 	return bytes.Compare(text, v.text), true
-}
-
-func three(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func (v *Value) key() Key {

@@ -275,7 +275,7 @@ func TestKeys(t *testing.T) {
 		var digests [2]uint64
 		for i, text := range pair {
 			key, _ := k.AppendKey(nil, []byte(text))
-			digests[i] = Digest("t", "c", k, []byte(text), key)
+			digests[i] = Prefix("t", "c", k).Digest(k, []byte(text), key)
 		}
 		if digests[0] != digests[1] {
 			t.Errorf("%s: %q are equal and have two digests", k, pair)
