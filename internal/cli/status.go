@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"holdfast/internal/config"
 	"holdfast/internal/httpapi"
 )
 
@@ -157,15 +158,5 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 	return printAdvice(w, st.Sinks)
 }
 
-// bytesOf tells a size in the largest unit that leaves at least 1.
-func bytesOf(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, u := float64(n)/1024, 0
-	for f >= 1024 && u < len(units)-1 {
-		f, u = f/1024, u+1
-	}
-	return fmt.Sprintf("%.1f %cB", f, units[u])
-}
+// bytesOf tells a size for people.
+func bytesOf(n int64) string { return config.Size(n).Short() }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"holdfast/internal/config"
 )
 
 // Memory below which the server does not do well: it stays under 64 MiB itself,
@@ -65,7 +67,7 @@ func (x *exam) limits(limits, whose string) {
 			s, means = Critical, "segments do not fit: writers are refused"
 		}
 		if x.hasFiles() || s > Note {
-			found(max(s, Warning), bytesOf(size)+" per file", means, "LimitFSIZE=infinity in the service, or ulimit -f unlimited", "ulimit -f unlimited")
+			found(max(s, Warning), config.Size(size).Short()+" per file", means, "LimitFSIZE=infinity in the service, or ulimit -f unlimited", "ulimit -f unlimited")
 		}
 	}
 	if core := limit(limits, "Max core file size"); core > 0 && x.pid != 0 {
@@ -113,7 +115,7 @@ func (x *exam) memory(id, whose string) {
 			look("memory", parts[2], "memory.limit_in_bytes")
 		}
 	}
-	f := Finding{Warning, "memory", whose, "at most " + bytesOf(least) + " (control group " + where + ")", "it stays under 64 MiB with one sink; several sinks and large messages take more, and then the kernel ends it",
+	f := Finding{Warning, "memory", whose, "at most " + config.Size(least).Short() + " (control group " + where + ")", "it stays under 64 MiB with one sink; several sinks and large messages take more, and then the kernel ends it",
 		"allow 256 MiB: MemoryMax= of the service, or the memory of the container", []string{"systemctl set-property holdfast MemoryMax=256M"}}
 	switch {
 	case least < leastMemory:
@@ -132,7 +134,7 @@ func (x *exam) swap(id string) {
 	x.checked("swap")
 	kb, _, _ := strings.Cut(field(text(x.host.proc(id, "status")), "VmSwap:"), " ")
 	if n, err := strconv.ParseInt(kb, 10, 64); err == nil && n > 4096 {
-		x.add(Finding{Warning, "swap", "the server", bytesOf(n<<10) + " swapped out", "writers wait while it is read back, and passwords of sinks are in the swap", "give the machine more memory, or MemorySwapMax=0 to the service",
+		x.add(Finding{Warning, "swap", "the server", config.Size(n<<10).Short() + " swapped out", "writers wait while it is read back, and passwords of sinks are in the swap", "give the machine more memory, or MemorySwapMax=0 to the service",
 			[]string{"systemctl set-property holdfast MemorySwapMax=0"}})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast/internal/config"
 	"holdfast/internal/disk"
 	"holdfast/internal/httpapi"
 )
@@ -55,19 +56,19 @@ func (x *exam) addOnce(p *place, f Finding) {
 }
 
 func (x *exam) bytesLeft(p *place) {
-	saw := fmt.Sprintf("%s of %s free", bytesOf(p.Free), bytesOf(p.Total))
+	saw := fmt.Sprintf("%s of %s free", config.Size(p.Free).Short(), config.Size(p.Total).Short())
 	look := []string{"df -h " + quote(p.real), "du -xh --max-depth=1 " + quote(or(p.Mount, p.real)) + " | sort -h | tail"}
 	if p.use == useStream {
 		keep := p.minFree.Of(p.Total)
 		x.lasting(p, keep)
 		switch {
 		case p.Free <= keep:
-			x.addOnce(p, Finding{Critical, "room", p.Dir, saw + ", of which min_free keeps " + bytesOf(keep), "writers are refused once the active segment is full, unless delivered rows can go",
+			x.addOnce(p, Finding{Critical, "room", p.Dir, saw + ", of which min_free keeps " + config.Size(keep).Short(), "writers are refused once the active segment is full, unless delivered rows can go",
 				"make room on the volume, or lower min_free and kill -HUP the server", look})
 		case p.Free <= 2*keep:
-			x.addOnce(p, Finding{Warning, "room", p.Dir, saw + ", of which min_free keeps " + bytesOf(keep), "a longer outage of a sink fills it up", "make room on the volume, or move the stream to a larger one", look})
+			x.addOnce(p, Finding{Warning, "room", p.Dir, saw + ", of which min_free keeps " + config.Size(keep).Short(), "a longer outage of a sink fills it up", "make room on the volume, or move the stream to a larger one", look})
 		case p.Lasts > 0 && p.Lasts < lastsShort.Seconds():
-			x.addOnce(p, Finding{Warning, "room", p.Dir, fmt.Sprintf("%s, enough for %s at %s a second", saw, time.Duration(p.Lasts*1e9).Round(time.Second), bytesOf(int64(p.Rate))),
+			x.addOnce(p, Finding{Warning, "room", p.Dir, fmt.Sprintf("%s, enough for %s at %s a second", saw, time.Duration(p.Lasts*1e9).Round(time.Second), config.Size(p.Rate).Short()),
 				"after that long without a sink writers are refused", "raise the budget in hot, or plan a larger partition (holdfast doctor plan --for stream)", nil})
 		}
 		return
@@ -130,17 +131,4 @@ func behind(st *httpapi.Status, stream string) (most int64) {
 		}
 	}
 	return most
-}
-
-// bytesOf tells a size in the largest unit that leaves at least 1.
-func bytesOf(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, u := float64(n)/1024, 0
-	for f >= 1024 && u < len(units)-1 {
-		f, u = f/1024, u+1
-	}
-	return fmt.Sprintf("%.1f %cB", f, units[u])
 }

@@ -136,7 +136,7 @@ func (x *exam) sourceState(k *httpapi.SourceStatus) {
 	case k.State == "held":
 		found(Critical, "held: "+or(k.LastError, strings.Join(k.Notes, "; ")), "something is not read before somebody looked", "read what it says of it")
 	case k.State == "waiting" && k.PendingSeconds > 60:
-		found(Warning, "waiting: "+k.LastError, fmt.Sprintf("%s wait there to be stored", bytesOf(k.PendingBytes)), "mend what it says; it tries again by itself")
+		found(Warning, "waiting: "+k.LastError, fmt.Sprintf("%s wait there to be stored", config.Size(k.PendingBytes).Short()), "mend what it says; it tries again by itself")
 	case len(k.Notes) > 0:
 		found(Warning, strings.Join(k.Notes, "; "), "it says so itself", "look at those files")
 	}
