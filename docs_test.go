@@ -2,6 +2,7 @@ package holdfast_test
 
 import (
 	"go/ast"
+	"go/token"
 	"io/fs"
 	"os"
 	"path"
@@ -240,6 +241,58 @@ func TestDocumentedTargets(t *testing.T) {
 	if info, err := os.Stat(".ci/run"); err != nil || info.Mode()&0o111 == 0 {
 		t.Errorf(".ci/run is not executable: %v", err)
 	}
+}
+
+// TestDocumentedMetrics holds that each metric, table and column of Holdfast's
+// own that the documents name stands somewhere in the sources.
+func TestDocumentedMetrics(t *testing.T) {
+	literals := map[string]bool{}
+	for _, f := range load(t).files {
+		if f.test {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+				for _, word := range ownName.FindAllString(l.Value, -1) {
+					literals[word] = true
+				}
+			}
+			return true
+		})
+	}
+	checked := 0
+	for name, text := range documents(t) {
+		for _, word := range ownName.FindAllString(strings.Join(quoted(text), "\n"), -1) {
+			word = strings.TrimSuffix(word, "_0") // the file of a table
+			short, own := strings.CutPrefix(word, "holdfast_")
+			if !own {
+				continue
+			}
+			checked++
+			if family := strings.HasSuffix(short, "_"); family && anyBegins(literals, short, word) || !family && (literals[word] || literals[short]) {
+				continue
+			}
+			t.Errorf("%s: nothing is called %q", name, word)
+		}
+	}
+	if checked < 50 {
+		t.Errorf("checked %d names only: the pattern that finds them is wrong", checked)
+	}
+}
+
+// ownName is a name as metrics and tables have them.
+var ownName = regexp.MustCompile(`[a-z][a-z0-9]*(?:_[a-z0-9]+)*_?`)
+
+// anyBegins reports whether a word begins with one of the beginnings.
+func anyBegins(words map[string]bool, beginnings ...string) bool {
+	for word := range words {
+		for _, b := range beginnings {
+			if strings.HasPrefix(word, b) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // quoted returns what stands in backticks or fences.
