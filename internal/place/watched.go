@@ -76,7 +76,7 @@ func (d *Watched) List(name string) ([]disk.Entry, error) {
 
 // SyncDir implements disk.FS.
 func (d *Watched) SyncDir(name string) error {
-	return d.w.do(changing, d.w.names, func() error { return d.d.SyncDir(name) })
+	return d.w.do(changing, d.w.bytes, func() error { return d.d.SyncDir(name) })
 }
 
 // Lock implements disk.FS.
