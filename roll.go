@@ -78,7 +78,7 @@ func (db *DB) journalOptions(s Stream) journal.Options {
 			db.roller.Removed(s.Name, r.Roll, r.Bytes, limitsRule, limitsBy)
 		}
 	}
-	o.Cut, o.Holds = db.roller.Cut(s.Name), db.roller.Holds()
+	o.Cut, o.Holds, o.Aging = db.roller.Cut(s.Name), db.roller.Holds(), db.roller.Aging
 	if s.Link != "" || len(s.Warm) > 0 || s.Cold.Dir != "" || s.Cold.Store != nil {
 		o.Room = func(lack int64, drop bool) (bool, error) { return db.roller.MakeRoom(s.Name, lack, drop) }
 	}

@@ -84,6 +84,10 @@ func (a admin) AddHold(_ context.Context, h httpapi.Hold) error {
 // RemoveHold implements httpapi.Roller.
 func (a admin) RemoveHold(_ context.Context, name string) error { return a.db.RemoveHold(name) }
 
+// clockEvery is how often the clock is looked at: a time of day comes sooner or
+// later where somebody sets it.
+const clockEvery = time.Minute
+
 // ageEvery is how often max_age is looked at.
 const ageEvery = time.Minute
 
@@ -153,12 +157,15 @@ func (s *server) follow(ctx context.Context, all []roll.Job) {
 		if first < 0 {
 			return
 		}
-		t := time.NewTimer(time.Until(next[first]))
+		t := time.NewTimer(min(time.Until(next[first]), clockEvery))
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
 			return
+		}
+		if time.Until(next[first]) > 0 {
+			continue
 		}
 		s.runJob(all[first])
 		next[first] = all[first].Next(time.Now())

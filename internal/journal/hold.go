@@ -75,7 +75,7 @@ func (j *Journal) firstKeptLocked() int {
 	if k == (Keep{}) {
 		return kept
 	}
-	since := j.o.Now().Add(-k.Age).UnixMicro()
+	since := j.o.Aging().Add(-k.Age).UnixMicro()
 	for i := len(j.segs) - 1; i >= 0; i-- {
 		s := j.segs[i]
 		if s.w != nil || !s.sealed && !s.poisoned {

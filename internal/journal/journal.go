@@ -71,6 +71,7 @@ type Options struct {
 	Changed func()
 	Log     *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
+	Aging   func() time.Time // by which something is old; nil: Now
 }
 
 const (

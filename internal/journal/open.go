@@ -27,6 +27,9 @@ func Open(d disk.FS, o Options) (*Journal, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Aging == nil {
+		o.Aging = o.Now
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

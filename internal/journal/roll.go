@@ -307,7 +307,7 @@ func (j *Journal) finishGone() error {
 
 // finishGoneLocked is finishGone with trim held.
 func (j *Journal) finishGoneLocked() error {
-	now := j.o.Now().UnixMicro()
+	now := j.o.Aging().UnixMicro()
 	j.mu.Lock()
 	var todo []*seg
 	for _, s := range j.gone {

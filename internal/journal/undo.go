@@ -23,7 +23,7 @@ type undoable struct {
 func (p *Prepared) prepareUndoLocked() error {
 	j := p.j
 	at := slices.IndexFunc(j.undo, func(u undoable) bool { return u.Roll == p.Cut.Undo })
-	if at < 0 || j.undo[at].Until <= j.o.Now().UnixMicro() {
+	if at < 0 || j.undo[at].Until <= j.o.Aging().UnixMicro() {
 		return fault.New(fault.UndefinedObject, "roll %d of stream %q cannot be undone", p.Cut.Undo, j.o.Name).WithHint("its time is over, or it is undone already")
 	}
 	if j.undo[at].Freed || at != len(j.undo)-1 {
@@ -117,7 +117,7 @@ func (j *Journal) Undoable() (serials []uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, u := range j.undo {
-		if !u.Freed && u.Until > j.o.Now().UnixMicro() {
+		if !u.Freed && u.Until > j.o.Aging().UnixMicro() {
 			serials = append(serials, u.Roll)
 		}
 	}

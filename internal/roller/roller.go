@@ -58,6 +58,8 @@ type Roller struct {
 	d disk.FS
 	o Options
 
+	aging func() time.Time // by which something is old
+
 	moving sync.Mutex // held while segments move; before mu
 
 	mu      sync.Mutex // one roll at a time, and none while holds change; before every lock of a journal
@@ -80,17 +82,18 @@ type Roller struct {
 
 // Open reads what the last roll committed, and the holds.
 func Open(d disk.FS, o Options) (*Roller, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	aging := o.Now
+	if o.Now == nil {
+		o.Now, aging = time.Now, newSteady(o.Log).now
 	}
 	if o.Done == nil {
 		o.Done = func(Event) {}
 	}
 	o.silence = cmp.Or(o.silence, silence)
-	r := &Roller{d: d, o: o}
+	r := &Roller{d: d, o: o, aging: aging}
 	var err error
 	if r.last, err = readRecord(d); err != nil {
 		return nil, err
@@ -109,6 +112,10 @@ func Open(d disk.FS, o Options) (*Roller, error) {
 	}
 	return r, nil
 }
+
+// Aging returns the time by which something is old: that of the machine, unless its
+// clock has gone far forward at once.
+func (r *Roller) Aging() time.Time { return r.aging() }
 
 // Cut returns what the last roll has changed in a stream; nil: nothing.
 func (r *Roller) Cut(stream string) *journal.Cut {
@@ -191,7 +198,7 @@ func (r *Roller) store(s Stream) roll.Store {
 		Keep: roll.Keep{Files: l.Keep.Files, Bytes: l.Keep.Bytes},
 	}
 	if l.Keep.Age > 0 {
-		one.Keep.Since = r.o.Now().Add(-l.Keep.Age).UnixMicro()
+		one.Keep.Since = r.aging().Add(-l.Keep.Age).UnixMicro()
 	}
 	if w := s.Journal.Watermark(); w.Roll != 0 && w.Link == string(s.Link) {
 		one.Watermark, one.HasMark = w.Below, true
@@ -259,7 +266,7 @@ func (r *Roller) plan(m roll.Message) (*roll.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	rule, err := m.Rule(st, r.o.Now())
+	rule, err := m.Rule(st, r.aging())
 	if err != nil {
 		return nil, err
 	}
@@ -317,7 +324,7 @@ func (r *Roller) MakeRoom(stream string, lack int64, drop bool) (bool, error) {
 func (r *Roller) carry(plan *roll.Plan, waived map[string][]uint64, by string, undo time.Duration) (Result, error) {
 	rec := r.begin(plan.Rule, by)
 	if undo > 0 {
-		rec.Until = r.o.Now().Add(undo).UnixMicro()
+		rec.Until = r.aging().Add(undo).UnixMicro()
 	}
 	cuts := map[string]*journal.Cut{}
 	cut := func(stream string) *journal.Cut {
