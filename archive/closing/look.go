@@ -4,11 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"holdfast/archive"
 	"holdfast/archive/dialect"
+	"holdfast/internal/fault"
 )
 
 // few is how many offending keys are shown.
@@ -193,7 +195,29 @@ func (l looker) catalogue(ctx context.Context) ([]archive.Entry, error) {
 		}
 		all = append(all, archive.Entry{ID: n[0], ArchiveID: n[1], Type: int(n[2]), Name: r[5], Window: archive.Window{Start: n[3], End: n[4]}})
 	}
-	return all, nil
+	return all, l.own(ctx, all)
+}
+
+// own wants the catalogue to list no archive that was closed for another
+// family: types are numbers, and its tables would pass for those of this one.
+func (l looker) own(ctx context.Context, entries []archive.Entry) error {
+	t, err := l.s.Table(ctx, l.q, keptTable)
+	if err != nil || t == nil {
+		return err
+	}
+	rows, err := dialect.Rows(ctx, l.q, fmt.Sprintf("SELECT table_name, family FROM %s WHERE family <> %s ORDER BY 1", l.s.Quote(keptTable), l.s.Text(l.f.Name)))
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(rows, func(r []string) bool { // two tables may have two collations, and a server compares no such texts
+		return slices.ContainsFunc(entries, func(e archive.Entry) bool { return e.Name == r[0] })
+	})
+	if at < 0 {
+		return nil
+	}
+	other := rows[at][1]
+	return fault.New(fault.InvalidParameterValue, "table %q lists archives of family %q, and so it cannot list those of %q", l.f.Catalogue, other, l.f.Name).
+		WithHint("give the family a catalogue of its own: \"catalogue\": \"%s_archives\"; where it was called %q before, call it so again", l.f.Name, other)
 }
 
 // snapshot runs what in a transaction that sees one moment and writes nothing.
