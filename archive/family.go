@@ -132,6 +132,11 @@ func (f *Family) complete() error {
 			return fmt.Errorf("family %q: %w", f.Name, err)
 		}
 	}
+	for _, t := range f.Tables {
+		if strings.EqualFold(f.Catalogue, t.Name) || strings.EqualFold(f.Catalogue, t.Name+"_all") || strings.HasPrefix(strings.ToLower(f.Catalogue), "holdfast_archive_") {
+			return fmt.Errorf("family %q: its catalogue cannot be called %q, as a table, a view or a journal of archiving is: name another", f.Name, f.Catalogue)
+		}
+	}
 	for _, m := range f.Mirrors {
 		if f.Table(m.Table) == nil || f.Table(m.Twin) == nil || m.Column == "" || len(m.Columns) == 0 {
 			return fmt.Errorf("family %q: the mirror of %q in %q names no table of it, no column to choose by or none to compare", f.Name, m.Table, m.Twin)

@@ -94,3 +94,13 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+// TestCatalogueTaken refuses catalogues that are something else already.
+func TestCatalogueTaken(t *testing.T) {
+	for _, name := range []string{"calls", "CALLS", "calls_all", "holdfast_archive_runs"} {
+		_, err := Parse(strings.NewReader(`{"name": "f", "catalogue": "` + name + `", "tables": [{"type": 1, "name": "calls", "date": "at"}]}`))
+		if err == nil || !strings.Contains(err.Error(), "its catalogue cannot be called") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

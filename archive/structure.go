@@ -3,6 +3,7 @@ package archive
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A Column of a table, as far as an archive must agree with the current table:
@@ -60,4 +61,16 @@ func (c Column) String() string {
 		s += " AS (" + c.Generated + ")"
 	}
 	return s
+}
+
+// Unique reports whether an index keeps a column from having a value twice.
+func (s Structure) Unique(column string) bool {
+	return slices.ContainsFunc(s.Indexes, func(index string) bool {
+		at := strings.LastIndex(index, "(")
+		if at < 0 || !strings.HasPrefix(index, "PRIMARY KEY") && !strings.Contains(index[:at], "UNIQUE") || strings.Contains(strings.ToUpper(index[:at]), "WHERE ") {
+			return false
+		}
+		of := strings.TrimSuffix(strings.TrimSuffix(index[at+1:], ")"), " BINARY") // as SQLite names how values are compared
+		return strings.HasSuffix(index, ")") && strings.Trim(of, `"`) == column
+	})
 }

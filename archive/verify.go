@@ -33,6 +33,7 @@ type Live struct {
 	Structure Structure
 	Unfit     []string // why it cannot be asked, or swapped
 	Keyless   int64    // rows whose key is NULL, or no whole number
+	Twice     []string // keys that several rows of a parent have
 	Undated   []string // keys of rows that have no date
 	Early     []string // keys of rows that belong in a window that is closed
 	Orphans   []string // keys of rows whose parent is not in the current tables
@@ -62,6 +63,7 @@ func Verify(f *Family, found Found) []Broken {
 		if l.Keyless > 0 {
 			all = append(all, broken(RuleTables, t.Name, "%d rows have no key: column %q is NULL in them, or no whole number", l.Keyless, t.Key))
 		}
+		all = append(all, withKeys(RuleParent, t.Name, "several rows have the same "+t.Key+", so that nobody can tell whose their child rows are", l.Twice)...)
 		all = append(all, withKeys(RuleDate, t.Name, undated[f.Unit == UnitTime], l.Undated)...)
 		all = append(all, withKeys(RuleComplete, t.Name, early[f.Late == LateReject], l.Early)...)
 		all = append(all, withKeys(RuleParent, t.Name, "rows have no parent in the current "+t.Parent, l.Orphans)...)

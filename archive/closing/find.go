@@ -160,6 +160,9 @@ func (l looker) live(ctx context.Context, t archive.Table, last *int64, found ma
 			return err
 		}
 	}
+	if err := l.twice(ctx, t, &live); err != nil {
+		return err
+	}
 	if live.Keyless == 0 {
 		n, err := l.numbers(ctx, fmt.Sprintf("SELECT MIN(%s) FROM %s", l.s.Column(t.Key), l.s.Quote(t.Name)))
 		if err != nil {
@@ -179,6 +182,17 @@ func (l looker) live(ctx context.Context, t archive.Table, last *int64, found ma
 	}
 	if t.Parent != "" {
 		live.Orphans, err = l.keys(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE c1.%s IS NULL", key, from, l.s.Column(l.f.Table(t.Parent).Key)))
+	}
+	return err
+}
+
+// twice finds keys that several rows of a parent have. Where an index forbids
+// them, nothing is read.
+func (l looker) twice(ctx context.Context, t archive.Table, live *archive.Live) (err error) {
+	parent := slices.ContainsFunc(l.f.Tables, func(child archive.Table) bool { return child.Parent == t.Name })
+	if parent && !live.Structure.Unique(t.Key) {
+		key := l.s.Column(t.Key)
+		live.Twice, err = l.keys(ctx, fmt.Sprintf("SELECT %[1]s FROM %[2]s GROUP BY %[1]s HAVING COUNT(*) > 1", key, l.s.Quote(t.Name)))
 	}
 	return err
 }

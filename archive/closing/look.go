@@ -179,6 +179,11 @@ func (l looker) catalogue(ctx context.Context) ([]archive.Entry, error) {
 	if err != nil || t == nil {
 		return nil, err
 	}
+	for _, name := range []string{"id", "archive_id", "table_type", "start_date", "end_date", "table_name"} {
+		if !slices.ContainsFunc(t.Structure.Columns, func(c archive.Column) bool { return strings.EqualFold(c.Name, name) }) {
+			return nil, fmt.Errorf("table %q is no catalogue of archives: it has no column %q; where it is another program's, name another \"catalogue\" in the family", l.f.Catalogue, name)
+		}
+	}
 	rows, err := dialect.Rows(ctx, l.q, "SELECT id, archive_id, table_type, start_date, end_date, table_name FROM "+l.s.Quote(l.f.Catalogue)+" ORDER BY start_date, archive_id, table_type, id")
 	if err != nil {
 		return nil, err

@@ -142,3 +142,22 @@ func TestRightMissing(t *testing.T) {
 		}
 	}
 }
+
+// TestParentTwice wants keys named that several rows of a parent have, before
+// anything is swapped: nobody can tell whose their child rows are. Without such
+// rows, no index is asked for.
+func TestParentTwice(t *testing.T) {
+	bare(t, func(b *anyBase) {
+		b.f = family(b.T, `{"name": "calls", "tables": [{"type": 1, "name": "calls", "date": "at"}, {"type": 2, "name": "legs", "parent": "calls", "parent_key": "call_id"}]}`)
+		b.exec("CREATE TABLE calls (id integer, at integer)")
+		b.exec("CREATE TABLE legs (id integer, call_id integer)")
+		b.exec("INSERT INTO calls VALUES (1, 1000), (2, 1001), (2, 2000), (3, 2001)")
+		b.exec("INSERT INTO legs VALUES (1, 1), (2, 2), (2, 2), (3, 3)")
+		b.named("twice", 1500, "parent: calls: several rows have the same id, so that nobody can tell whose their child rows are (keys 2)")
+		b.exec("DELETE FROM calls WHERE at = 2000")
+		if r := b.must(1500); r.Tables[0].Filed != 2 || r.Tables[1].Filed != 3 {
+			b.Fatalf("got %+v", r)
+		}
+		b.sound()
+	})
+}

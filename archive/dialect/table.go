@@ -74,7 +74,11 @@ func (s *Session) Judge(f *archive.Family, tables []*Table) {
 	for _, t := range tables {
 		names[t.regclass] = t.Name
 	}
-	for _, t := range tables {
+	_, folds := s.engine.(*lite)
+	for i, t := range tables {
+		if folds && slices.ContainsFunc(tables[:i], func(other *Table) bool { return strings.EqualFold(other.Name, t.Name) }) {
+			t.Unfit = append(t.Unfit, "the family names it twice: upper and lower case are one in this database")
+		}
 		t.keys = slices.DeleteFunc(t.keys, func(k definition) bool {
 			from, incoming := strings.CutPrefix(k.target, "<")
 			if incoming && names[from] == "" {
