@@ -163,6 +163,8 @@ func printAdvice(w io.Writer, all []httpapi.SinkStatus) error {
 		line := fmt.Sprintf("sink %s is %s", k.Name, k.State)
 		if k.LastError != "" {
 			line += ": " + k.LastError
+		} else if k.RejectsOpen > 0 {
+			line += ", with " + plural(k.RejectsOpen, "reject") + " to look at"
 		}
 		if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {
 			return err

@@ -30,10 +30,11 @@ const encodings = "gzip, zstd"
 // openBody returns the body as it was before it was packed. The caller closes
 // it. What is read from it ends with a fault where it is not what it says, or
 // longer than a.o.MaxBody.
-func (a *API) openBody(w http.ResponseWriter, r *http.Request) (io.ReadCloser, error) {
-	raw := &wire{r: newPatient(w, r.Body)}
+func (a *API) openBody(w http.ResponseWriter, r *http.Request) (*unpacked, error) {
+	from := newPatient(w, r.Body)
+	raw := &wire{r: from}
 	coding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ",")))
-	b := &unpacked{coding: coding, wire: raw, left: a.o.MaxBody, max: a.o.MaxBody}
+	b := &unpacked{coding: coding, wire: raw, from: from, left: a.o.MaxBody, max: a.o.MaxBody}
 	switch coding {
 	case "", "identity":
 		b.coding, b.r = "", raw
@@ -69,6 +70,7 @@ func (p *wire) Read(b []byte) (int, error) {
 type unpacked struct {
 	coding string // "" where it was not packed
 	wire   *wire
+	from   *patient                  // what wire reads
 	open   func() (io.Reader, error) // called at the first Read; nil: r is there
 	r      io.Reader
 	left   int64
@@ -142,6 +144,7 @@ func (u *unpacked) openZstd(ctx context.Context, windows chan struct{}) (io.Read
 		select {
 		case windows <- struct{}{}:
 			u.close = append(u.close, func() { <-windows })
+			u.from.hurry()
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

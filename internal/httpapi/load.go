@@ -87,7 +87,7 @@ func refusal(line int, err error) error {
 	case errors.As(err, &f):
 		return &Refused{Line: line, Err: f}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fault.New(fault.ProtocolViolation, "the body was silent for %s", idleBody).Because(err)
+		return fault.New(fault.ProtocolViolation, "the body was silent for %s, or too slow while it held memory that others wait for", idleBody).Because(err)
 	}
 	return fault.New(fault.ProtocolViolation, "the body ends early").Because(err)
 }
@@ -331,26 +331,25 @@ func (a *API) postRows(w http.ResponseWriter, r *http.Request) {
 		a.postOnce(w, r, body, durable)
 		return
 	}
-	rows, err := a.put(r, a.o.Store, body, durable)
+	rows, err := a.put(r, a.o.Store, Load{Body: body, Durable: durable}, body.from.hurry)
 	a.answerRows(w, rows, err)
 }
 
-// put stores the rows of a request.
-func (a *API) put(r *http.Request, s Store, body io.Reader, durable bool) (int, error) {
+// put stores the rows of a request; hurry is called once others wait for it.
+func (a *API) put(r *http.Request, s Store, in Load, hurry func()) (int, error) {
 	large := false
-	rows, err := Put(r.Context(), s, Load{
-		Table: r.PathValue("table"), ContentType: r.Header.Get("Content-Type"), Durable: durable,
-		Body: body,
-		grow: func() error {
-			select {
-			case a.large <- struct{}{}:
-				large = true
-				return nil
-			case <-r.Context().Done():
-				return r.Context().Err()
-			}
-		},
-	})
+	in.Table, in.ContentType = r.PathValue("table"), r.Header.Get("Content-Type")
+	in.grow = func() error {
+		select {
+		case a.large <- struct{}{}:
+			large = true
+			hurry()
+			return nil
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
+	rows, err := Put(r.Context(), s, in)
 	if large {
 		<-a.large
 	}

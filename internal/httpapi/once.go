@@ -42,7 +42,7 @@ type OnceStore interface {
 }
 
 // postOnce is postRows of a request that names itself.
-func (a *API) postOnce(w http.ResponseWriter, r *http.Request, body io.Reader, durable bool) {
+func (a *API) postOnce(w http.ResponseWriter, r *http.Request, in *unpacked, durable bool) {
 	who, _ := r.Context().Value(whoKey{}).(auth.Who)
 	o := Once{User: who.Name(), Table: r.PathValue("table"), Key: r.Header.Get("Idempotency-Key")}
 	s, able := a.o.Store.(OnceStore)
@@ -62,10 +62,10 @@ func (a *API) postOnce(w http.ResponseWriter, r *http.Request, body io.Reader, d
 	}
 	sum := sha256.New()
 	io.WriteString(sum, r.Header.Get("Content-Type")+"\n")
-	body = io.TeeReader(body, sum)
+	body := io.TeeReader(in, sum)
 	if before == nil {
 		defer tx.Rollback() // where nothing came to its commit
-		rows, err := a.put(r, &onceStore{Store: a.o.Store, tx: tx, sum: sum}, body, durable)
+		rows, err := a.put(r, &onceStore{Store: a.o.Store, tx: tx, sum: sum}, Load{Body: body, Durable: durable}, in.from.hurry)
 		a.answerRows(w, rows, err)
 		return
 	}

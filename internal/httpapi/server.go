@@ -131,25 +131,45 @@ func (s *statusWriter) WriteHeader(status int) {
 func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // patient is a body that may take as long as it likes in all, but not be
-// silent for longer than idleBody.
+// silent for longer than idleBody. One that holds what others wait for must come
+// in at the slowest rate from then on: else a few that trickle held it for ever.
 type patient struct {
-	body io.Reader
-	ctl  *http.ResponseController
-	next time.Time // when the deadline is moved again
+	body    io.Reader
+	ctl     *http.ResponseController
+	next    time.Time     // when the deadline is moved again
+	hurried bool          // it holds something
+	came    int64         // bytes since then
+	waited  time.Duration // for them
 }
 
 func newPatient(w http.ResponseWriter, body io.Reader) *patient {
 	return &patient{body: body, ctl: http.NewResponseController(w)}
 }
 
+// hurry says that from now on others wait for what the body holds.
+func (p *patient) hurry() {
+	if !p.hurried {
+		p.hurried, p.next = true, time.Time{}
+	}
+}
+
 // Read reads, with a deadline. Connections that know none are left without.
 func (p *patient) Read(b []byte) (int, error) {
-	if now := time.Now(); now.After(p.next) {
+	now := time.Now()
+	if now.After(p.next) {
 		// A second's grain spares a system call per read.
 		p.next = now.Add(time.Second)
-		_ = p.ctl.SetReadDeadline(now.Add(idleBody))
+		limit := time.Duration(idleBody)
+		if p.hurried {
+			limit = min(limit, idleBody+time.Duration(p.came/slowest)*time.Second-p.waited)
+		}
+		_ = p.ctl.SetReadDeadline(now.Add(limit))
 	}
 	n, err := p.body.Read(b)
+	if p.hurried {
+		p.came += int64(n)
+		p.waited += time.Since(now) // and not what the server itself took
+	}
 	if err != nil {
 		// The commit may take longer than a body may be silent.
 		_ = p.ctl.SetReadDeadline(time.Time{})
