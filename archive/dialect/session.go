@@ -183,7 +183,12 @@ func (s *Session) In(ctx context.Context, what func(q Querier) error) error {
 	if err != nil {
 		return err
 	}
-	err = what(watched{tx, s})
+	if _, defers := s.engine.(*postgres); defers { // a table of which a check is yet to come cannot be altered
+		_, err = tx.ExecContext(ctx, "SET CONSTRAINTS ALL IMMEDIATE")
+	}
+	if err == nil {
+		err = what(watched{tx, s})
+	}
 	if err == nil && s.watch != nil {
 		err = s.watch("COMMIT")
 	}
