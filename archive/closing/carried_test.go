@@ -35,7 +35,7 @@ func TestCarriedOver(t *testing.T) {
 		CREATE TRIGGER never BEFORE INSERT ON leg FOR EACH ROW EXECUTE FUNCTION noted(); ALTER TABLE leg DISABLE TRIGGER never;
 		ALTER TABLE "Call log" ENABLE ROW LEVEL SECURITY;
 		CREATE POLICY own ON "Call log" FOR ALL TO app USING (who = current_user) WITH CHECK (who = current_user);
-		ALTER TABLE "Call log" REPLICA IDENTITY FULL;
+		ALTER TABLE "Call log" REPLICA IDENTITY FULL; ALTER TABLE "Call log" ALTER who SET STATISTICS 500, ALTER who SET (n_distinct = -0.5), SET (toast.autovacuum_enabled = false);
 		GRANT SELECT, INSERT ON "Call log" TO app; GRANT SELECT (call), INSERT ON leg TO app; GRANT USAGE ON SEQUENCE leg_id_seq TO app; GRANT INSERT ON audit TO app;
 		CREATE VIEW dear WITH (security_barrier = true) AS SELECT c.id, c.cost, l.id AS leg FROM "Call log" c JOIN leg l ON l.call = c.id WHERE c.cost > 1;
 		GRANT SELECT ON dear TO app; CREATE PUBLICATION p FOR TABLE leg;
@@ -88,12 +88,14 @@ func TestCarriedOver(t *testing.T) {
 			`SELECT count(*) FROM pg_publication_tables WHERE tablename = 'leg'`: 1,
 			`SELECT count(*) FROM pg_publication_tables`:                         1,
 			`SELECT count(*) FROM pg_class WHERE oid = '"Call log"'::regclass AND relrowsecurity AND relreplident = 'f' AND 'fillfactor=70' = ANY(reloptions)`: 1,
-			`SELECT count(*) FROM pg_class WHERE oid = '"by who"'::regclass AND obj_description(oid) = 'idx'`:                                                  1,
-			`SELECT count(*) FROM pg_class WHERE oid = '"Call log"'::regclass AND obj_description(oid) = 'it''s calls'`:                                        1,
-			`SELECT count(*) FROM pg_trigger WHERE tgrelid = 'leg'::regclass AND tgname = 'never' AND tgenabled = 'D'`:                                         1,
-			`SELECT count(*) FROM pg_class WHERE oid = 'dear'::regclass AND 'security_barrier=true' = ANY(reloptions)`:                                         1,
-			`SELECT count(*) FROM pg_constraint WHERE conrelid = 'leg'::regclass AND confrelid = '"Call log"'::regclass`:                                       1,
-			`SELECT count(*) FROM pg_constraint WHERE conrelid = '"Call log"'::regclass AND confrelid = 'tariff'::regclass`:                                    1,
+			`SELECT count(*) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_class x ON x.oid = c.reltoastrelid WHERE c.oid = '"Call log"'::regclass AND attname = 'who'
+				AND attstattarget = 500 AND attoptions::text = '{n_distinct=-0.5}' AND x.reloptions::text = '{autovacuum_enabled=false}'`: 1,
+			`SELECT count(*) FROM pg_class WHERE oid = '"by who"'::regclass AND obj_description(oid) = 'idx'`:               1,
+			`SELECT count(*) FROM pg_class WHERE oid = '"Call log"'::regclass AND obj_description(oid) = 'it''s calls'`:     1,
+			`SELECT count(*) FROM pg_trigger WHERE tgrelid = 'leg'::regclass AND tgname = 'never' AND tgenabled = 'D'`:      1,
+			`SELECT count(*) FROM pg_class WHERE oid = 'dear'::regclass AND 'security_barrier=true' = ANY(reloptions)`:      1,
+			`SELECT count(*) FROM pg_constraint WHERE conrelid = 'leg'::regclass AND confrelid = '"Call log"'::regclass`:    1,
+			`SELECT count(*) FROM pg_constraint WHERE conrelid = '"Call log"'::regclass AND confrelid = 'tariff'::regclass`: 1,
 		} {
 			if got := b.number(query); got != want {
 				t.Errorf("closing %d: %s: got %d, want %d", i+1, query, got, want)

@@ -116,6 +116,9 @@ func (s *postgres) twin(t *Table, stamp int64) []string {
 	if t.replica != "" {
 		all = append(all, "ALTER TABLE "+name+" REPLICA IDENTITY "+t.replica)
 	}
+	for _, how := range t.tuning {
+		all = append(all, "ALTER TABLE "+name+" "+how)
+	}
 	return append(all, granted(name, t.grants)...)
 }
 
@@ -355,6 +358,9 @@ func (t *Table) postgresPortrait(suffix string) []string {
 	}
 	for _, p := range t.policies {
 		all = append(all, "policy "+p.name+" "+p.text)
+	}
+	for _, how := range t.tuning {
+		all = append(all, "tuning "+how)
 	}
 	for _, g := range t.grants {
 		all = append(all, fmt.Sprint("grant ", g))

@@ -20,7 +20,8 @@ func (s *postgres) Table(ctx context.Context, q Querier, name string) (*Table, e
 func (s *postgres) read(ctx context.Context, q Querier, name string, readers ...reader) (*Table, error) {
 	rows, err := Rows(ctx, q, `SELECT c.oid, c.oid::regclass::text, quote_ident(pg_get_userbyid(c.relowner)), c.relkind, c.relpersistence,
 		c.relreplident, coalesce(obj_description(c.oid, 'pg_class'), ''), c.relrowsecurity::text, c.relforcerowsecurity::text,
-		coalesce(array_to_string(c.reloptions, ', '), ''), coalesce(quote_ident(t.spcname), ''), coalesce(quote_ident(a.amname), ''),
+		coalesce(array_to_string(c.reloptions, ', '), '') || coalesce((SELECT CASE WHEN c.reloptions IS NULL THEN '' ELSE ', ' END || string_agg('toast.' || o, ', ')
+			FROM pg_catalog.pg_class x, unnest(x.reloptions) o WHERE x.oid = c.reltoastrelid), ''), coalesce(quote_ident(t.spcname), ''), coalesce(quote_ident(a.amname), ''),
 		(c.relispartition OR EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)))::text
 		FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam
 		WHERE c.oid = to_regclass($1)`, s.Quote(name))
@@ -71,7 +72,8 @@ func (s *postgres) read(ctx context.Context, q Querier, name string, readers ...
 func (s *postgres) readColumns(ctx context.Context, q Querier, t *Table) error {
 	rows, err := Rows(ctx, q, `SELECT a.attname, format_type(a.atttypid, a.atttypmod),
 		CASE WHEN a.attcollation <> y.typcollation THEN a.attcollation::regcollation::text END, a.attnotnull::text, a.attidentity, a.attgenerated,
-		pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+		pg_get_expr(d.adbin, d.adrelid), CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END, array_to_string(a.attoptions, ', ')
+		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
 		LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 		WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, t.oid)
 	if err != nil {
@@ -84,6 +86,12 @@ func (s *postgres) readColumns(ctx context.Context, q Querier, t *Table) error {
 		}
 		t.Structure.Columns = append(t.Structure.Columns, c)
 		t.columns = append(t.columns, column{r[0], r[4], r[5], r[6]})
+		if r[7] != "" {
+			t.tuning = append(t.tuning, "ALTER COLUMN "+ident(r[0])+" SET STATISTICS "+r[7])
+		}
+		if r[8] != "" {
+			t.tuning = append(t.tuning, "ALTER COLUMN "+ident(r[0])+" SET ("+r[8]+")")
+		}
 	}
 	return nil
 }

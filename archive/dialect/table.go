@@ -19,7 +19,8 @@ type Table struct {
 	owner    string
 	create   string // what stands behind CREATE TABLE (LIKE ...)
 	unlogged bool
-	replica  string // ALTER TABLE ... REPLICA IDENTITY
+	replica  string   // ALTER TABLE ... REPLICA IDENTITY
+	tuning   []string // ALTER TABLE ..., what the planner is told of columns
 	comment  string
 	security []string // ENABLE, FORCE
 	columns  []column
