@@ -56,7 +56,7 @@ func (s *seg) unwaive() {
 func (j *Journal) Chill(number uint64) (int64, error) {
 	s := j.sealedSeg(number)
 	if s == nil {
-		return 0, fmt.Errorf("segment %d of stream %q: %w", number, j.o.Name, errChanged)
+		return 0, fmt.Errorf("segment %d of stream %q: %w", number, j.o.Name, ErrChanged)
 	}
 	defer j.leaveSeg(s)
 	n, err := j.chill(s)

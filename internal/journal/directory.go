@@ -165,13 +165,17 @@ func worst(a, b shortage) shortage {
 func (j *Journal) claim(need int64, among func(*directory) bool) (at *directory, what string, lack int64, err error) {
 	l := j.limits.Load()
 	volume := make([]shortage, len(j.dirs)) // asked without the lock: a volume may take long to answer
+	away := make([]error, len(j.dirs))
 	for i, d := range j.dirs {
 		if l.MinFree == nil && len(j.dirs) == 1 || !among(d) {
 			continue
 		}
-		room, err := d.FS.Space()
-		if err != nil {
+		room, err := d.room()
+		if err != nil && !d.Warm {
 			return nil, "", 0, err
+		}
+		if away[i] = err; err != nil { // others of the tier may do
+			continue
 		}
 		least := int64(0)
 		if l.MinFree != nil {
@@ -184,7 +188,7 @@ func (j *Journal) claim(need int64, among func(*directory) bool) (at *directory,
 	best := shortage{}
 	room := int64(0)
 	for i, d := range j.dirs {
-		if !among(d) {
+		if !among(d) || away[i] != nil {
 			continue
 		}
 		short, left := j.shortLocked(d, need, volume[i])
@@ -196,6 +200,9 @@ func (j *Journal) claim(need int64, among func(*directory) bool) (at *directory,
 			at, best, room = d, short, left
 		}
 	}
+	if err := errors.Join(away...); at == nil && err != nil {
+		return nil, "", 0, err
+	}
 	// The MANIFEST is there twice while it is replaced, and may have grown.
 	if lack := j.bytes + need + j.manifestsLocked() - l.Budget; l.Budget > 0 && lack > 0 && at != nil && !at.Warm {
 		best = worst(best, shortage{"its budget is used up", lack})
@@ -205,6 +212,17 @@ func (j *Journal) claim(need int64, among func(*directory) bool) (at *directory,
 	}
 	j.accountLocked(at, need)
 	return at, "", 0, nil
+}
+
+// room asks a place for its room. One that does not answer has none, whatever is
+// known of it from before.
+func (d *directory) room() (disk.Space, error) {
+	if w, ok := d.FS.(interface{ Silence() error }); ok && d.Warm {
+		if err := w.Silence(); err != nil {
+			return disk.Space{}, err
+		}
+	}
+	return d.FS.Space()
 }
 
 // shortLocked returns which limit need more bytes in one place would break, and

@@ -34,8 +34,8 @@ type double struct {
 // maxBeside bounds a file that is moved with a segment.
 const maxBeside = 64 << 20
 
-// errChanged says that what was to be moved is not there any more.
-var errChanged = errors.New("it has gone, or was moved, meanwhile")
+// ErrChanged says that what was to be moved, or copied, is not there any more.
+var ErrChanged = errors.New("it has gone, or was moved, meanwhile")
 
 // Copy makes a packed copy of a sealed segment in the warm tier, where the most
 // room is. Nothing has happened before Commit. It ends with Commit or Discard.
@@ -50,7 +50,7 @@ func (j *Journal) Copy(number uint64) (*Copied, error) {
 func (j *Journal) copy(number uint64) (*Copied, error) {
 	s := j.movable(number)
 	if s == nil {
-		return nil, errChanged
+		return nil, ErrChanged
 	}
 	if err := j.describeSeg(s); err != nil {
 		j.leaveSeg(s)
@@ -264,7 +264,7 @@ func (c *Copied) Commit() error {
 		c.done = true
 		j.leaveSeg(s)
 		j.leaveBehind(double{c.to, packedName(s.number), c.size})
-		return errors.Join(errChanged, j.dropDoublesLocked())
+		return errors.Join(ErrChanged, j.dropDoublesLocked())
 	}
 	at, name, size, note := s.at, s.name(), s.size, s.beside
 	s.at, s.packed, s.size, s.beside = c.to, true, c.size, 0

@@ -232,7 +232,7 @@ func TestMoveFaults(t *testing.T) {
 			t.Fatalf("call %d (%v): %d rows of %d", n, err, len(got), len(rows))
 		}
 		if err != nil {
-			if again := move(j, 1); again != nil && !errors.Is(again, errChanged) {
+			if again := move(j, 1); again != nil && !errors.Is(again, ErrChanged) {
 				t.Fatalf("call %d: %v; and again: %v", n, err, again)
 			}
 		}
@@ -300,5 +300,39 @@ func TestWarmStranger(t *testing.T) {
 	closeJournal(t, j)
 	for _, name := range []string{packedName(70), packedName(71)} {
 		must(disk.ReadFile(mem, "warm/"+lostDir+"/"+name, 1<<20))
+	}
+}
+
+// TestOneWarmAway has one of two warm directories fail: what moves goes to the
+// other one, and only where both fail nothing does, and it is said why.
+func TestOneWarmAway(t *testing.T) {
+	mem := disk.NewMem()
+	o := warmed(t, mem, Options{})
+	must(0, mem.Mkdir("more"))
+	first, second := disk.NewFaulty(must(mem.Sub("warm"))), disk.NewFaulty(must(mem.Sub("more")))
+	o.More = []Directory{{ID: "first", FS: first, Warm: true}, {ID: "second", FS: second, Size: 1 << 20, Warm: true}}
+	j := must(Open(mem, o))
+	defer func() { must(0, j.Close()) }()
+	rowsFor(t, j, 12)
+	at := func(number uint64) string {
+		for _, f := range j.Files() {
+			if f.Number == number {
+				return f.Directory
+			}
+		}
+		return "nowhere"
+	}
+	gone := disk.Fault{Kind: disk.CallSpace, N: 1, Forever: true, Err: fs.ErrNotExist}
+	first.Fail(gone)
+	if err := move(j, 1); err != nil || at(1) != "second" {
+		t.Errorf("the first is away: %v, and it is in %q", err, at(1))
+	}
+	second.Fail(gone)
+	if err := move(j, 2); !errors.Is(err, fs.ErrNotExist) || at(2) != "" {
+		t.Errorf("both are away: %v, and it is in %q", err, at(2))
+	}
+	first.Fail()
+	if err := move(j, 2); err != nil || at(2) != "first" {
+		t.Errorf("the second is away: %v, and it is in %q", err, at(2))
 	}
 }

@@ -32,6 +32,18 @@ func watched(d disk.FS, path string, p patience) *Watched {
 // Silent returns since when the directory does not answer; zero: it does.
 func (d *Watched) Silent() time.Time { return d.w.silent() }
 
+// Silence returns why nothing is to be asked of the directory; nil: it answers.
+func (d *Watched) Silence() error {
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
+	for k := range kinds {
+		if err := d.w.refuseLocked(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Create implements disk.FS.
 func (d *Watched) Create(name string) (disk.File, error) {
 	return d.file(changing, func() (disk.File, error) { return d.d.Create(name) })

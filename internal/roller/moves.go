@@ -321,7 +321,10 @@ func carryOver(j *journal.Journal, step roll.Step, f *flight) error {
 	if !f.state.CompareAndSwap(flying, committing) {
 		return errLeft
 	}
-	return c.Commit()
+	if err := c.Commit(); !errors.Is(err, journal.ErrChanged) {
+		return err
+	}
+	return nil // a roll let it go meanwhile
 }
 
 // there tells whether a segment is there still, in the hot tier if that is asked.

@@ -3,6 +3,8 @@ package roller
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,5 +165,34 @@ func TestMaxSizeWarm(t *testing.T) {
 	all := f.whole(t)
 	if left >= warm/2 || len(all) == 0 || all[0] == 1 || !slices.Contains(all, 100) {
 		t.Errorf("%d bytes of %d are left in the warm tier, sessions %v", left, warm, all)
+	}
+}
+
+// TestRolledMeanwhile lets a segment go by a message while it is copied to the warm
+// tier: neither is an error, and no copy is left.
+func TestRolledMeanwhile(t *testing.T) {
+	d := disk.NewFaulty(disk.NewMem())
+	f := opened(t, d, setup{warm: 64 << 20})
+	f.mustFill(t, 1, 60)
+	old := must(roll.ParseMessage("/database", "timeRoll", "type=packet date=\"2099-01-01 00:00:00\""))
+	var once sync.Once
+	d.OnCall(func(c disk.Call) {
+		if c.Kind == disk.CallRename && strings.HasSuffix(c.Name, ".copy") {
+			once.Do(func() {
+				if res, err := f.r.Roll(old, "test", true); err != nil || res.Serial == 0 {
+					t.Errorf("the roll meanwhile: %+v, %v", res, err)
+				}
+			})
+		}
+	})
+	if _, err := f.r.Roll(message(t, "type=packet maxSize=0.1MB"), "test", true); err != nil {
+		t.Errorf("the roll whose segments went: %v", err)
+	}
+	d.OnCall(nil)
+	if left := f.files(t)["packet"]; left > 2 {
+		t.Errorf("%d segments are left", left)
+	}
+	if err := f.close(); err != nil {
+		t.Fatal(err)
 	}
 }
