@@ -1,12 +1,6 @@
 package holdfast
 
-import (
-	"errors"
-	"syscall"
-
-	"holdfast/internal/disk"
-	"holdfast/internal/fault"
-)
+import "holdfast/internal/disk"
 
 // read leaves only what looks at rows.
 func (o *Options) read() {
@@ -27,13 +21,4 @@ func (db *DB) openDisk() (disk.FS, error) {
 		return nil, err
 	}
 	return disk.NewShadow(d), nil
-}
-
-// explainDisk says what to do about a start that the file system refused.
-func (db *DB) explainDisk(err error) error {
-	if !errors.Is(err, syscall.EROFS) {
-		return err
-	}
-	return fault.New(fault.IOError, "data directory %q, or another one of its streams, is on a file system that is read-only", db.dir).Because(err).
-		WithHint("where an error of the disk made it so, look at dmesg first; else mount it for writing (mount -o remount,rw); verify, cat, status and repair without --apply work as it is")
 }

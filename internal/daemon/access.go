@@ -9,11 +9,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"holdfast/internal/auth"
 	"holdfast/internal/certs"
 	"holdfast/internal/config"
+	"holdfast/internal/fault"
 	"holdfast/internal/pgwire"
 )
 
@@ -115,6 +117,9 @@ func loginKey(file string) ([]byte, error) {
 	key, err := os.ReadFile(file)
 	if err == nil && len(key) == loginKeySize {
 		return key, nil
+	}
+	if errors.Is(err, syscall.EISDIR) {
+		return nil, fault.New(fault.IOError, "there is a directory where the file %q belongs", file).WithHint("move it away: the file is made anew")
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read %q: %w", file, err)

@@ -40,13 +40,8 @@ func (j *Journal) loadCheckpoint() *segment.Checkpoint {
 		return nil
 	}
 	j.accountLocked(j.home, 2*disk.Align)
-	for i := range int64(2) {
-		if n, err := c.file.ReadAt(c.page, i*disk.Align); err != nil && err != io.EOF || n < disk.Align {
-			continue
-		}
-		if got, err := segment.ParseCheckpoint(c.page); err == nil && got.Count > c.last.Count {
-			c.last = *got
-		}
+	if newest := newestCheckpoint(c.file, c.page); newest != nil {
+		c.last = *newest
 	}
 	if c.last.Count == 0 || c.last.StreamID != j.id {
 		return nil
@@ -63,15 +58,21 @@ func (j *Journal) hasCheckpoint() bool {
 		return false
 	}
 	defer f.Close()
-	page := disk.Buffer(disk.Align)
+	return newestCheckpoint(f, disk.Buffer(disk.Align)) != nil
+}
+
+// newestCheckpoint returns what the file says, which is the later one of its two
+// pages that is whole; nil where none is. It reads into page.
+func newestCheckpoint(f disk.File, page []byte) (newest *segment.Checkpoint) {
 	for i := range int64(2) {
-		if n, _ := f.ReadAt(page, i*disk.Align); n == disk.Align {
-			if _, err := segment.ParseCheckpoint(page); err == nil {
-				return true
-			}
+		if n, err := f.ReadAt(page, i*disk.Align); err != nil && err != io.EOF || n < disk.Align {
+			continue
+		}
+		if got, err := segment.ParseCheckpoint(page); err == nil && got.Count > 0 && (newest == nil || got.Count > newest.Count) {
+			newest = got
 		}
 	}
-	return false
+	return newest
 }
 
 // open opens the file, or makes it, with both pages written.
