@@ -98,6 +98,8 @@ var exchanges = []struct {
 	{"two of two sizes", true, false, []uint64{2, 3}},
 	{"the first one", true, false, []uint64{1, 2}},
 	{"the last one", false, false, []uint64{4, 5}},
+	{"the last one, of two sizes", true, false, []uint64{4, 5}},
+	{"the last one in a ring", true, false, []uint64{1, 5, 3}},
 	{"three in a ring", true, false, []uint64{2, 4, 3}},
 	{"four in a ring", false, false, []uint64{1, 3, 2, 4}},
 	{"while it runs", false, true, []uint64{2, 3}},

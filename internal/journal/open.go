@@ -229,9 +229,8 @@ func (j *Journal) loadSegments(entries []entry, m manifest) error {
 			j.segs = append(j.segs, s)
 		}
 	}
-	if n := len(j.segs); n == 0 && j.newest != 0 || n > 0 && j.segs[n-1].number < j.newest {
-		return fmt.Errorf("segment %d is the newest and neither its header nor a footer is readable, so the seqs in it are unknown; "+
-			"restore it, or move %q away to go on without it: the rows in it are given up then, and new ones get seqs behind all that it can have held", j.newest, segmentName(j.newest))
+	if err := j.needNewest(entries, known); err != nil {
+		return err
 	}
 	if err := j.dropUnfinished(); err != nil {
 		return err
