@@ -150,6 +150,9 @@ func (b *Book) Begin(streams []string) error {
 
 func (b *Book) at(is func(known) bool) int { return slices.IndexFunc(b.f.Directories, is) }
 
+// notUsed is what is wrong with a mount point without its volume.
+const notUsed = "is not the one that was used: it has no file " + identityName
+
 // Open opens and locks a directory, making it where it is new. It refuses one
 // that is another's, and one that is not what it was, because its volume is not
 // mounted.
@@ -166,8 +169,10 @@ func (b *Book) Open(w Want) (*Place, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := b.judge(d, w, before); err != nil { // no lock file is left in somebody else's directory, or in a mount point
-		return nil, errors.Join(silence(w, err), d.Close())
+	if before >= 0 { // no lock file is left in a mount point
+		if there, err := disk.Exists(d, identityName); !there && err == nil {
+			return nil, errors.Join(b.away(w, before, notUsed), d.Close())
+		}
 	}
 	lock, err := d.Lock(lockName)
 	if errors.Is(err, disk.ErrLocked) {
@@ -236,7 +241,7 @@ func (b *Book) judge(d disk.FS, w Want, before int) (is identity, fresh bool, er
 	text, err := disk.ReadFile(d, identityName, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && before >= 0:
-		return is, false, b.away(w, before, "is not the one that was used: it has no file "+identityName)
+		return is, false, b.away(w, before, notUsed)
 	case errors.Is(err, fs.ErrNotExist):
 		return identity{version, rand.Text(), b.f.ID, w.Stream, w.Tier}, true, nil
 	case err != nil:
