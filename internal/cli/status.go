@@ -103,6 +103,32 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 		}
 		fmt.Fprintf(w, "%s, %s resident, at most %s\n", plural(st.Connections, "connection"), bytesOf(st.ResidentBytes), bytesOf(st.PeakResidentBytes))
 	}
+	if err := printNumbers(w, st, now); err != nil {
+		return err
+	}
+	if err := printRolling(w, st.Streams, now); err != nil {
+		return err
+	}
+	printIndexes(w, st.Streams)
+	printTroubles(w, st.Streams, now)
+	printDedupe(w, st.Dedupe, now)
+	for _, text := range st.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", oneLine(text))
+	}
+	if err := printDoors(w, st.Doors); err != nil {
+		return err
+	}
+	if err := printSources(w, st.Sources); err != nil {
+		return err
+	}
+	if err := printFamilies(w, st.Families); err != nil {
+		return err
+	}
+	return printAdvice(w, st.Sinks)
+}
+
+// printNumbers writes a line per stream, and one per sink of each.
+func printNumbers(w io.Writer, st httpapi.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nSTREAM\tSTATE\tFIRST SEQ\tEND SEQ\tSEGMENTS\tSIZE\tLIMIT\tFREE\tREPLAY\tDAMAGE")
 	for _, s := range st.Streams {
@@ -121,14 +147,13 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", k.Name, k.Stream, k.Type, k.State, k.Seq, k.LagRows,
 			bytesOf(k.LagBytes), ago(time.Duration(k.LagSeconds*float64(time.Second))), rate(k), doneIn(k), k.RejectsOpen, k.Retries, bytesOf(k.SizeBytes))
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if err := printRolling(w, st.Streams, now); err != nil {
-		return err
-	}
-	printIndexes(w, st.Streams)
-	for _, s := range st.Streams {
+	return t.Flush()
+}
+
+// printTroubles tells what is wrong with streams, and when each was last read
+// again whole.
+func printTroubles(w io.Writer, all []httpapi.StreamStatus, now time.Time) {
+	for _, s := range all {
 		if s.Error != "" {
 			fmt.Fprintf(w, "stream %s is %s: %s\n", s.Name, s.State, oneLine(s.Error))
 		}
@@ -142,20 +167,6 @@ func printStatus(w io.Writer, st httpapi.Status, now time.Time) error {
 			fmt.Fprintf(w, "scrub of %s: the last full round ended %s ago\n", s.Name, ago(now.Sub(s.Scrub.Ended)))
 		}
 	}
-	printDedupe(w, st.Dedupe, now)
-	for _, text := range st.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", oneLine(text))
-	}
-	if err := printDoors(w, st.Doors); err != nil {
-		return err
-	}
-	if err := printSources(w, st.Sources); err != nil {
-		return err
-	}
-	if err := printFamilies(w, st.Families); err != nil {
-		return err
-	}
-	return printAdvice(w, st.Sinks)
 }
 
 // bytesOf tells a size for people.

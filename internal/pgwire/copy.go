@@ -108,45 +108,16 @@ func (st *copyStatement) run(s *session, _ *portal) error {
 	if err := s.mayWrite("COPY FROM"); err != nil {
 		return err
 	}
-	t := &target{table: st.table, names: st.names, width: len(st.names)}
-	columns := make([]row.Column, len(st.names))
-	for i, n := range st.names {
-		columns[i] = row.Column{Name: n, Type: "text"}
-	}
-	if st.names == nil {
-		var err error
-		if columns, err = s.columns(st.table); err != nil {
-			return err
-		}
-		t.width = len(columns)
-	}
-	if err := s.bindTarget(t, columns); err != nil {
+	t, err := st.target(s)
+	if err != nil {
 		return err
 	}
 	c := &copyIn{s: s, st: st, t: t}
-	var r copyReader
-	format := byte(0)
-	switch st.format {
-	case "binary":
-		format = 1
-		b, err := newBinaryReader(c)
-		if err != nil {
-			return err
-		}
-		r = b
-	case "csv":
-		r = newLineReader(c, csvFields)
-	default:
-		r = newLineReader(c, textFields)
+	defer func() { s.srv.memory.Give(c.held) }()
+	r, format, err := c.reader()
+	if err != nil {
+		return err
 	}
-	if st.encoding == "" {
-		st.encoding, _ = s.settings.get("client_encoding")
-	}
-	from := new(converter)
-	if from.use(st.encoding); from.charset != nil && format == 1 {
-		return fault.New(fault.CharacterNotInRepertoire, "COPY in binary form is taken with text in UTF8 only, not %q", st.encoding)
-	}
-	r = converted{r, from}
 	m := pgproto3.CopyInResponse{OverallFormat: format, ColumnFormatCodes: make([]uint16, t.width)}
 	for i := range m.ColumnFormatCodes {
 		m.ColumnFormatCodes[i] = uint16(format)
@@ -156,13 +127,51 @@ func (st *copyStatement) run(s *session, _ *portal) error {
 		return err
 	}
 	s.yields = false
-	err := c.receive(r)
-	s.srv.memory.Give(c.held)
-	if err != nil {
+	if err := c.receive(r); err != nil {
 		return err
 	}
 	s.completeRows("COPY ", c.rows)
 	return nil
+}
+
+// target returns where the rows go.
+func (st *copyStatement) target(s *session) (*target, error) {
+	t := &target{table: st.table, names: st.names, width: len(st.names)}
+	columns := make([]row.Column, len(st.names))
+	for i, n := range st.names {
+		columns[i] = row.Column{Name: n, Type: "text"}
+	}
+	if st.names == nil {
+		var err error
+		if columns, err = s.columns(st.table); err != nil {
+			return nil, err
+		}
+		t.width = len(columns)
+	}
+	return t, s.bindTarget(t, columns)
+}
+
+// reader returns what takes the data apart, and its format as the protocol
+// numbers them. The statement stays as it is: one that was prepared runs again,
+// perhaps with another client_encoding.
+func (c *copyIn) reader() (r copyReader, format byte, err error) {
+	encoding := c.st.encoding
+	if encoding == "" {
+		encoding, _ = c.s.settings.get("client_encoding")
+	}
+	from := new(converter)
+	from.use(encoding)
+	switch c.st.format {
+	case "binary":
+		if from.charset != nil {
+			return nil, 0, fault.New(fault.CharacterNotInRepertoire, "COPY in binary form is taken with text in UTF8 only, not %q", encoding)
+		}
+		b, err := newBinaryReader(c)
+		return converted{b, from}, 1, err
+	case "csv":
+		return converted{newLineReader(c, csvFields), from}, 0, nil
+	}
+	return converted{newLineReader(c, textFields), from}, 0, nil
 }
 
 // receive reads messages until the client says that the data is complete.

@@ -39,6 +39,21 @@ func TestEncodings(t *testing.T) {
 	rows("no UTF-8", c.query("insert into t(a) values ('\xe9')"), `ERROR 22021 invalid byte sequence for encoding "UTF8": 0xe9; ready I`, "")
 }
 
+// TestPreparedCopyEncoding holds that a COPY which was prepared takes its data in
+// the encoding that holds when it runs.
+func TestPreparedCopyEncoding(t *testing.T) {
+	store := newMemStore(true)
+	_, addr := startServer(t, store)
+	c := connect(t, addr)
+	want(t, "prepared", c.send(parse("c", "copy t(a) from stdin"), syncMessage), "parsed; ready I")
+	for _, e := range []struct{ encoding, text string }{{"utf8", "\u00e9"}, {"latin1", "\xe9"}, {"utf8", "\u00e9"}} {
+		c.query("set client_encoding = " + e.encoding)
+		want(t, e.encoding, c.send(bind("", "c"), execute(""), &pgproto3.Flush{}), "bound; copy in")
+		want(t, e.encoding, c.send(&pgproto3.CopyData{Data: []byte(e.text + "\n")}, &pgproto3.CopyDone{}, syncMessage), "COPY 1; ready I")
+		want(t, e.encoding, strings.Join(store.taken(), " "), "t(a)=\u00e9")
+	}
+}
+
 // TestEncodingNames holds which names are known.
 func TestEncodingNames(t *testing.T) {
 	for name, wanted := range map[string]string{
