@@ -225,7 +225,11 @@ func rowOf(l *httpapi.RowLine, schemas map[string]*row.Schema) *row.Row {
 // printReconciled prints what was compared, and a line for each difference.
 func printReconciled(w io.Writer, p *reconcile.Report, repeats uint64, ledger bool) error {
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "stream %s, sink %s: seq %d to %d compared; what lies behind is not delivered yet, or was since\n", p.Stream, p.Sink, p.From, p.To)
+	compared := fmt.Sprintf("seq %d to %d compared; what lies behind is not delivered yet, or was since", p.From, p.To)
+	if p.To < p.From {
+		compared = fmt.Sprintf("nothing from seq %d on is delivered yet, and so nothing was compared", p.From)
+	}
+	fmt.Fprintf(b, "stream %s, sink %s: %s\n", p.Stream, p.Sink, compared)
 	for _, n := range []struct {
 		n    uint64
 		what string
