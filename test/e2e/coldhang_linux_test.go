@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -35,33 +33,19 @@ streams:
 `)}
 	s := start(t, filepath.Join(dir, "data"), o)
 	t.Cleanup(func() { _ = ice(thaw) }) // before the server is ended
-	n := 0
-	post := func(table string) (int, string) {
-		t.Helper()
-		a, err := http.Post(s.url("/v1/tables/"+table+"/rows"), "application/x-ndjson", strings.NewReader(fmt.Sprintf(`{"n": %d, "what": %q}`, n, noise(800<<10))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer a.Body.Close()
-		text, err := io.ReadAll(a.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n++
-		return a.StatusCode, string(text)
-	}
+	p := &poster{t: t, s: s}
 	if err := ice(freeze); err != nil {
 		t.Fatal(err)
 	}
 	status, text := http.StatusOK, ""
 	for i := 0; status/100 == 2 && i < 500; i++ {
-		status, text = post("calls")
+		status, text = p.post("calls")
 	}
 	if status != http.StatusInsufficientStorage || !strings.Contains(text, "53100") {
 		t.Fatalf("with a cold tier that hangs a writer is answered %d %s", status, text)
 	}
 	for range 170 { // 140 MB: through both tiers
-		if status, text := post("other"); status/100 != 2 {
+		if status, text := p.post("other"); status/100 != 2 {
 			t.Fatalf("a writer to another stream is answered %d %s", status, text)
 		}
 	}
@@ -71,7 +55,7 @@ streams:
 	if out := holdfast(t, 0, "roll", "size", "--type", "other", "--max-size", "20MB", "--max-size-warm", "10MB", "--apply", "--config", o.config).stdout; !strings.Contains(out, "move other") {
 		t.Errorf("a roll of the other stream says\n%s", out)
 	}
-	if status, _ := post("calls"); status != http.StatusInsufficientStorage || len(packedIn(t, filepath.Join(at, "cold"))) > 0 {
+	if status, _ := p.post("calls"); status != http.StatusInsufficientStorage || len(packedIn(t, filepath.Join(at, "cold"))) > 0 {
 		t.Errorf("it does not hang: a writer is answered %d", status)
 	}
 	coldAlarms(t, s, o.config, true) // after two minutes of silence
@@ -79,7 +63,7 @@ streams:
 		t.Fatal(err)
 	}
 	eventually(t, 2*time.Minute, "rows to be taken again", func() (bool, string) {
-		status, text := post("calls")
+		status, text := p.post("calls")
 		return status/100 == 2, text
 	})
 	coldAlarms(t, s, o.config, false)

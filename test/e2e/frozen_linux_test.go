@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"fmt"
+	"io"
+	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,4 +37,27 @@ func ices(t *testing.T, at string, most time.Duration) (ice func(what uint) erro
 		}
 	})
 	return ice
+}
+
+// poster posts rows of a size to a server.
+type poster struct {
+	t *testing.T
+	s *server
+	n int
+}
+
+// post stores a row of 800 KB; it returns the HTTP status and the answer.
+func (p *poster) post(table string) (int, string) {
+	p.t.Helper()
+	a, err := http.Post(p.s.url("/v1/tables/"+table+"/rows"), "application/x-ndjson", strings.NewReader(fmt.Sprintf(`{"n": %d, "what": %q}`, p.n, noise(800<<10))))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer a.Body.Close()
+	text, err := io.ReadAll(a.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.n++
+	return a.StatusCode, string(text)
 }

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,29 +13,6 @@ import (
 
 	"holdfast/test/mounts"
 )
-
-// poster posts rows of a size to a server.
-type poster struct {
-	t *testing.T
-	s *server
-	n int
-}
-
-// post stores a row of 800 KB; it returns the HTTP status and the answer.
-func (p *poster) post(table string) (int, string) {
-	p.t.Helper()
-	a, err := http.Post(p.s.url("/v1/tables/"+table+"/rows"), "application/x-ndjson", strings.NewReader(fmt.Sprintf(`{"n": %d, "what": %q}`, p.n, noise(800<<10))))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer a.Body.Close()
-	text, err := io.ReadAll(a.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.n++
-	return a.StatusCode, string(text)
-}
 
 // TestWarmHangs has one stream's warm directory hang in the kernel. Its hot tier
 // takes rows until it is full; another stream moves to its own warm tier, and rolls
