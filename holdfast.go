@@ -322,10 +322,22 @@ func (db *DB) open() (err error) {
 	return nil
 }
 
-// Drain waits until every sink has committed what is durable now, or until ctx
-// ends. The error names each sink and the rows that it has not.
+// Drain waits until every sink has committed what is acknowledged now, or until
+// ctx ends. The error names each sink and the rows that it has not.
 func (db *DB) Drain(ctx context.Context) error {
-	return drain(ctx, db.deliveries())
+	return errors.Join(db.flush(ctx), drain(ctx, db.deliveries()))
+}
+
+// flush makes durable what was acknowledged before its flush, which no sink is
+// given before.
+func (db *DB) flush(ctx context.Context) error {
+	errs := make([]error, len(db.streams))
+	var wg sync.WaitGroup
+	for i, s := range db.streams {
+		wg.Go(func() { errs[i] = s.journal.Flush(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // Close stops delivering, commits what was handed over, closes the sinks and

@@ -148,14 +148,14 @@ func (db *DB) SeekSink(ctx context.Context, name, stream string, seq uint64) (ui
 	return to.Seq, nil
 }
 
-// DrainSink waits until a sink has committed every row that is durable now, or
-// until ctx ends. The error names the rows that it has not.
+// DrainSink waits until a sink has committed every row that is acknowledged now,
+// or until ctx ends. The error names the rows that it has not.
 func (db *DB) DrainSink(ctx context.Context, name string) error {
 	all, err := db.running(name)
 	if err != nil {
 		return err
 	}
-	if err := drain(ctx, all); err != nil {
+	if err := errors.Join(db.flush(ctx), drain(ctx, all)); err != nil {
 		return fault.New(fault.CannotConnectNow, "sink %q has not got everything", name).Because(err).
 			WithHint("holdfast status says why; draining again goes on")
 	}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -107,6 +108,20 @@ func (j *Journal) patience() time.Duration {
 		return silence
 	}
 	return min(silence, max(unflushedTime-time.Since(j.savedAt), 0))
+}
+
+// Flush makes durable, and shows to readers, what was acked before its flush. An
+// error says why it is not yet; the journal goes on trying.
+func (j *Journal) Flush(ctx context.Context) error {
+	return j.command(ctx, func() error {
+		if len(j.saved) > 0 {
+			j.prove()
+		}
+		if n := len(j.saved); n > 0 {
+			return fmt.Errorf("flush stream %q: %d blocks of rows are acknowledged and not flushed yet", j.o.Name, n)
+		}
+		return nil
+	})
 }
 
 // leave commits what was handed over before Close.

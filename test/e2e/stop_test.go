@@ -53,6 +53,27 @@ func TestCleanStopLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestStopFlushes stops a server at once behind rows that were acknowledged
+// before their flush: the drain delivers them, too.
+func TestStopFlushes(t *testing.T) {
+	data := dataDir(t)
+	s := start(t, data, options{config: configure(t, data, keepDelivered)})
+	c := s.client()
+	execute(t, c, "INSERT INTO calls (n) VALUES (0)")
+	s.delivered(20 * time.Second)
+	execute(t, c, "SET synchronous_commit = off")
+	for i := range 9 {
+		execute(t, c, fmt.Sprintf("INSERT INTO calls (n) VALUES (%d)", i+1))
+	}
+	if err := c.Close(t.Context()); err != nil { // else the stop waits for it, and time makes the flush
+		t.Error(err)
+	}
+	s.stop()
+	if n := count(t, openSink(t, data), "calls"); n != 10 {
+		t.Errorf("%d rows were delivered of 10", n)
+	}
+}
+
 // TestStopWithSinkAway stops while the sink is locked: everything stays, the
 // log says how much, and the next start delivers it once.
 func TestStopWithSinkAway(t *testing.T) {
