@@ -13,12 +13,16 @@ func (o *Options) read() {
 
 // openDisk opens the data directory.
 func (db *DB) openDisk() (disk.FS, error) {
-	if !db.o.Reading {
-		return disk.OpenReal(db.dir)
+	open := disk.OpenReal
+	if db.o.Reading {
+		open = disk.OpenExisting
 	}
-	d, err := disk.OpenExisting(db.dir)
-	if err != nil {
-		return nil, err
+	d, err := open(db.dir)
+	switch {
+	case err != nil:
+		return nil, err // and not a *disk.Real that is nil, which is an FS to close
+	case db.o.Reading:
+		return disk.NewShadow(d), nil
 	}
-	return disk.NewShadow(d), nil
+	return d, nil
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"holdfast"
@@ -98,6 +99,22 @@ func TestReading(t *testing.T) {
 		for name := range before {
 			if after[name] == "" {
 				t.Errorf("%s was removed", name)
+			}
+		}
+	}
+}
+
+// TestOpenNowhere opens what is no directory: it is told, and nothing breaks.
+func TestOpenNowhere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(file, "data")} {
+		for _, reading := range []bool{false, true} {
+			db, err := holdfast.Open(dir, holdfast.Options{Reading: reading})
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("open data directory %q", dir)) {
+				t.Errorf("%q, reading %v: %v, %v", dir, reading, db, err)
 			}
 		}
 	}
