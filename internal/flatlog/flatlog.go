@@ -301,7 +301,7 @@ func (f *Follower) open() error {
 		return err
 	}
 	if at == "" {
-		there, err := exists(f.o.State, f.o.Name)
+		there, err := disk.Exists(f.o.State, f.o.Name)
 		if err != nil {
 			return err
 		}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -263,16 +262,4 @@ func (p *positions) close() error {
 		return nil
 	}
 	return p.f.Close()
-}
-
-// exists tells whether there is a file of positions.
-func exists(d disk.FS, name string) (bool, error) {
-	f, err := d.Open(name, false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, f.Close()
 }
